@@ -1,12 +1,12 @@
-"""The command line: `python -m selfprompt_lib run --profile cpu`."""
+"""The command line: `python -m selfprompt_lib run --profile cpu`, and `annotate`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from . import book, plan, profiles, run, sources
+from . import profiles
+from .annotate import command
 from .errors import UserError
-from .stage import run_folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--dry-run", action="store_true", help="say what would be done, what it needs and what is missing")
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
+    command.add(commands)
     return top
 
 
@@ -33,23 +34,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
     try:
-        _run(given)
+        return command.run(given) if given.command == "annotate" else _run(given)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; finished chapters are kept, run again to go on", file=sys.stderr)
+        print("stopped; what is finished is kept, run again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> int:
+    from . import book, plan, run, sources  # papermill and SciPy: not for --help
+    from .stage import run_folder
+
     settings = profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings, given.seed)
     out = Path(given.out).expanduser().absolute()
     root, chapters = run_folder(out, profile.name), run.selected(given.only, given.start_from)
     if given.dry_run:
-        return plan.show(profile, root, chapters)
+        plan.show(profile, root, chapters)
+        return 0
     sources.check(profile)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}
     run.run(profile, parameters, root, chapters, force=bool(given.only))
@@ -58,6 +62,7 @@ def _run(given: argparse.Namespace) -> None:
         print(book.build(root, destination))
     if given.readme:
         book.write_readme(root)
+    return 0
 
 
 if __name__ == "__main__":

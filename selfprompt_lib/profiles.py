@@ -5,6 +5,7 @@ A profile says everything a run depends on. `--set key=value` on the command lin
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
 )
+NonNegative = Annotated[float, Field(ge=0)]
 DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
 
 
@@ -39,19 +41,41 @@ class Data(_Section):
 
 
 class Annotate(_Section):
-    """Chapter 1: who writes roles, and which roles the later chapters train on."""
+    """Chapter 1: who writes roles, how they are asked, and which roles the later chapters train on."""
 
     base_url: str | None = Field(None, description="endpoint; null starts a local server")
     model: str | None = Field(None, description="model name there; null means the profile's model")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
     samples: int = Field(24, ge=1, description="samples annotated live")
     max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
-    concurrency: int = Field(2, ge=1, description="requests in flight")
+    longest_question: int = Field(12_000, ge=200, description="characters; the middle of longer ones is cut")
+    json_schema: bool = Field(False, description="the server takes response_format with a JSON schema")
+    parameters: dict[str, Any] = Field({}, description="more of the request, such as {temperature: 0.7}")
+    guideline: str | None = Field(None, description="text file; null means the package's")
+    examples: str | None = Field(None, description="JSONL file with question and role; null means the package's")
+    tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
+    retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
     timeout: float = Field(600, gt=0, description="seconds to wait for one reply")
+    concurrency: int = Field(2, ge=1, description="requests in flight")
+    requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
+    tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
+    poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
+    budget: float | None = Field(None, gt=0, description="US dollars that are not passed; null means no limit")
+    price: tuple[NonNegative, NonNegative] | None = Field(
+        None, description="[input, output] in US dollars per million tokens; null: asked of genai-prices"
+    )
     train_on: Literal["reference", "live"] = Field(
         "reference", description="roles to train on: those of the data, or those annotated live"
     )
     price_model: str = Field("gpt-5-mini", description="hosted model whose price is stated")
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, url: str | None) -> str | None:
+        if url and (not url.startswith(("http://", "https://")) or "@" in url or re.search(r"[?&][^=]*key=", url)):
+            raise ValueError("needs http:// or https:// and no credentials; put the key into the environment variable of api_key_env")
+        return url
 
 
 class Roles(_Section):

@@ -6,7 +6,7 @@ mirrors the hub (`<org>/<name>/<config>/<split>.jsonl`).
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,14 +48,38 @@ class Role(_Row):
         return f"{self.expert}. {self.brings} {self.request}"
 
 
-class Sample(_Row):
-    """A training sample: alternating user and assistant turns, beginning with the user."""
+class Conversation(_Row):
+    """Alternating turns that begin with the user's: what can be annotated, with an answer or without (chapter 1).
+
+    Rows may have LIMA's `conversations`, TRL's `messages` or `prompt` and `completion`, Alpaca's
+    `instruction`, `input` and `output`, or `question` and `answer`.
+    """
 
     id: str
     domain: str = "unknown"
     source: str = "unknown"
-    conversations: tuple[str, ...]
+    conversations: tuple[str, ...] = Field(min_length=1)
     role: Role | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _any_columns(cls, row: object) -> object:
+        return row | {"conversations": turns(row)} if isinstance(row, dict) and "conversations" not in row else row
+
+    @field_validator("conversations")
+    @classmethod
+    def _asked(cls, conversation: tuple[str, ...]) -> tuple[str, ...]:
+        if not conversation[0].strip():
+            raise ValueError("the first user turn is empty")
+        return conversation
+
+    @property
+    def question(self) -> str:
+        return self.conversations[0]
+
+
+class Sample(Conversation):
+    """A training sample: every user turn has its answer."""
 
     @model_validator(mode="after")
     def _even(self) -> "Sample":
@@ -67,12 +91,34 @@ class Sample(_Row):
         return self
 
     @property
-    def question(self) -> str:
-        return self.conversations[0]
-
-    @property
     def answer(self) -> str:
         return self.conversations[1]
+
+
+def turns(row: dict) -> object:
+    """The turns of a row that has the columns of another instruction set.
+
+    Raises:
+        ValueError: no known columns, or messages that do not alternate between user and assistant.
+    """
+    if isinstance(row.get("messages"), list):
+        return _alternating(row["messages"])
+    for asked, answered in (("prompt", "completion"), ("instruction", "output"), ("question", "answer")):
+        if row.get(asked) is not None:
+            if isinstance(row[asked], list):
+                return _alternating(row[asked] + (row.get(answered) or []))
+            question = f"{row[asked]}\n\n{row['input']}" if asked == "instruction" and row.get("input") else row[asked]
+            return [question] if row.get(answered) is None else [question, row[answered]]
+    raise ValueError("no conversations, messages, prompt, instruction or question; name the column so")
+
+
+def _alternating(messages: list) -> list:
+    expected = ["user", "assistant"] * len(messages)
+    for number, (message, who) in enumerate(zip(messages, expected, strict=False), 1):
+        if not isinstance(message, dict) or message.get("role") != who:
+            found = message.get("role") if isinstance(message, dict) else type(message).__name__
+            raise ValueError(f"messages: turn {number} is {found!r}, expected {who!r} (take system turns out)")
+    return [message.get("content") for message in messages]
 
 
 class Question(_Row):
@@ -89,31 +135,44 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 def read_json_lines(path: Path) -> list[dict]:
     """The objects of a JSONL file, with clear errors that name the file and the line."""
+    return [row for _, row in json_lines(path)]
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    """The objects of a JSONL file with their line numbers, one after the other.
+
+    Raises:
+        UserError: no such file, no rows, a line that is not UTF-8, not JSON, or no object.
+    """
     require(path.is_file(), f"{path}: no such file; give an existing JSONL file")
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno}); "
-                "mend or delete the line"
-            ) from None
-        require(isinstance(row, dict), f"{path}, line {number}: expected an object {{…}}")
-        rows.append(row)
-    require(rows, f"{path}: the file holds no rows")
-    return rows
+    found = False
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, line {number}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                raise UserError(f"{path}, line {number}: not valid JSON ({why}); mend or delete the line") from None
+            require(isinstance(row, dict), f"{path}, line {number}: expected an object {{…}}")
+            found = True
+            yield number, row
+    require(found, f"{path}: the file holds no rows")
 
 
 def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
     """The rows of a JSONL file as `kind`; an invalid one is named with its line and field."""
-    return parse_rows(read_json_lines(Path(path)), kind, str(path))
+    return list(stream_rows(path, kind))
+
+
+def stream_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
+    """`read_rows` one row at a time, for files of any length (chapter 1)."""
+    return _validated(((f"{path}, line {number}", row) for number, row in json_lines(Path(path))), kind)
 
 
 def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str) -> list[RowT]:
@@ -122,16 +181,19 @@ def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str) -> list[RowT
     Raises:
         UserError: with origin, row number, field and what is wrong with it.
     """
-    parsed, seen = [], set()
-    for number, row in enumerate(rows, 1):
+    return list(_validated(((f"{origin}, row {number}", row) for number, row in enumerate(rows, 1)), kind))
+
+
+def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT]) -> Iterator[RowT]:
+    seen = set()
+    for index, (where, row) in enumerate(rows):
         try:
-            parsed.append(kind.model_validate({"id": f"row-{number - 1}"} | row))
+            parsed = kind.model_validate({"id": f"row-{index}"} | row)
         except ValidationError as error:
-            raise UserError(f"{origin}, row {number}: {first_fault(error)}") from None
-        key = parsed[-1].id
-        require(key not in seen, f"{origin}, row {number}: id {key!r} occurs twice; make it unique")
-        seen.add(key)
-    return parsed
+            raise UserError(f"{where}: {first_fault(error)}") from None
+        require(parsed.id not in seen, f"{where}: id {parsed.id!r} occurs twice; make it unique")
+        seen.add(parsed.id)
+        yield parsed
 
 
 def first_fault(error: ValidationError) -> str:

@@ -1,0 +1,92 @@
+"""The log of replies: what was paid for is written down at once, and never asked again."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ..errors import UserError
+from .forms import FINAL
+
+
+class Replies:
+    """An append-only JSONL file with one line a reply, indexed by the row's key.
+
+    A row may have several lines: a reply that could not be used, then the next attempt. Only the
+    place of each key's last line is held in memory, so a log of any length can be used. A line
+    that a kill cut short is dropped when the log is opened again.
+
+    Raises:
+        UserError: another process writes this log; a line that is no reply.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(path.with_suffix(".lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(f"{path}: another run is writing to it; wait for that one, or give another place") from None
+        self._last: dict[bytes, int] = {}
+        self._file = path.open("a+b")
+        try:
+            self._index()
+        except UserError:
+            self.close()
+            raise
+
+    def _index(self) -> None:
+        self._file.seek(0)
+        end = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self._last[bytes.fromhex(json.loads(line)["key"])] = end
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{self.path}, line {number}: no reply with a key; delete the line, or move the file away") from None
+            end += len(line)
+        self._file.truncate(end)
+        self._end = end
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one reply and flush it."""
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        self._file.write(line)
+        self._file.flush()
+        self._last[bytes.fromhex(row["key"])] = self._end
+        self._end += len(line)
+
+    def last(self, key: str) -> dict[str, Any] | None:
+        """The last reply for this key, or None."""
+        place = self._last.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        self._file.seek(place)
+        return json.loads(self._file.readline())
+
+    def done(self, key: str, tries: int) -> dict[str, Any] | None:
+        """The last reply for this key where there is nothing more to ask: it is final, or the tries are used up."""
+        row = self.last(key)
+        return row if row and (row["outcome"] in FINAL or row["attempt"] >= tries) else None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self.path.open("rb") as lines:
+            yield from map(json.loads, lines)
+
+    def close(self) -> None:
+        """Close the file and let others write."""
+        self._file.close()
+        self._lock.release()
+        self.path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def __enter__(self) -> "Replies":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
