@@ -1,10 +1,10 @@
-"""The command line: `python -m selfprompt_lib run --profile cpu`, and `annotate`."""
+"""The command line: `python -m selfprompt_lib run --profile cpu`, `annotate` and `lima-role`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from . import profiles
+from . import lima_role, profiles
 from .annotate import command
 from .errors import UserError
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
+    lima_role.add(commands)
     return top
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
     try:
-        return command.run(given) if given.command == "annotate" else _run(given)
+        return {"annotate": command.run, "lima-role": lima_role.command, "run": _run}[given.command](given)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import annotate, models, sources
+from . import annotate, lima_role, models, sources
 from .errors import UserError
 from .profiles import Profile
 from .rows import STARTER, Sample, read_rows
@@ -64,9 +64,12 @@ def cost(profile: Profile, samples: list[Sample], rows: int) -> str:
     """The price of the annotation, as a sentence."""
     if profile.annotate.base_url is None:
         return "nothing: the annotator is a local model"
-    usage = annotate.usage(samples, lambda text: len(text) / CHARACTERS_A_TOKEN, rows)
-    dollars = annotate.dollars(usage, profile.annotate.model or profile.model)
-    return f"about ${dollars:.2f} for {rows} roles" if dollars is not None else "price unknown for this model"
+    settings = profile.annotate
+    usage = annotate.usage(annotate.Form.of(settings), samples, lambda text: len(text) / CHARACTERS_A_TOKEN, rows)
+    price = annotate.Price(settings.model or profile.model, settings.base_url, settings.price)
+    dollars = price.dollars(usage["input_tokens"], usage["output_tokens"])
+    limit = f", budget ${settings.budget:g}" if settings.budget else ""
+    return f"about ${dollars:.2f} for {rows} roles{limit}" if dollars is not None else "price unknown for this model"
 
 
 def missing(profile: Profile) -> list[str]:
@@ -77,7 +80,7 @@ def missing(profile: Profile) -> list[str]:
     if profile.annotate.base_url and not os.environ.get(profile.annotate.api_key_env):
         lacks.append(f"a key: export {profile.annotate.api_key_env} for {profile.annotate.base_url}")
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    gated = profile.data.train.startswith("GAIR/") and not profile.data.mirror
+    gated = profile.data.train.startswith(("GAIR/", lima_role.NAME)) and not profile.data.mirror
     gated = gated or profile.model.startswith(("meta-llama/", "mistralai/"))
     if gated and not (os.environ.get("HF_TOKEN") or (home / "token").is_file()):
         lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and export HF_TOKEN")

@@ -30,7 +30,7 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
         part = frame[frame[group] == name] if group else frame
         shift = (index - (len(groups) - 1) / 2) * 0.22
         places = [labels.index(item) + shift for item in part[label]]
-        spread = [part[value] - part["low"], part["high"] - part[value]]
+        spread = [(part[value] - part["low"]).clip(lower=0), (part["high"] - part[value]).clip(lower=0)]  # rounding
         colour = COLOURS.get(name, palette[name])
         axes.errorbar(part[value], places, xerr=spread, fmt="o" if index % 2 == 0 else "s", color=colour, capsize=4, label=name)
     if zero:
@@ -94,3 +94,27 @@ def tokens(pairs: list[tuple[str, bool]]):
         spans.append(f'<span style="{look};padding:1px 2px;margin:1px;border-radius:3px">{shown}</span>')
     key = "Blue, underlined: in the loss. Grey: context only. ↵ is a line break."
     return HTML(f'<div style="font-family:monospace;line-height:1.9;font-size:0.9em">{"".join(spans)}<p>{key}</p></div>')
+
+
+def role_map(places, groups, title: str = "") -> Axes:
+    """Roles as points, coloured and marked by group; neighbours are alike (chapter 2)."""
+    names = list(dict.fromkeys(groups))
+    figure, axes = plt.subplots(figsize=(WIDTH, WIDTH))
+    sns.scatterplot(x=places[:, 0], y=places[:, 1], hue=groups, style=groups, hue_order=names, style_order=names,
+                    palette=sns.color_palette("colorblind", len(names)), s=60, linewidth=0.3, ax=axes)
+    axes.set(xticks=[], yticks=[], xlabel="alike roles lie close together; far distances mean little", ylabel="", title=title)
+    axes.get_legend().remove()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, markerscale=1.4)
+    return axes
+
+
+def fits(sets: dict[str, tuple], title: str = "") -> Axes:
+    """Likeness of role and question for several sets of roles, each with its own questions and with shuffled ones (chapter 2)."""
+    rows = [{"roles": name, "with": kind, "likeness": value} for name, pair in sets.items()
+            for kind, values in zip(("their own question", "a shuffled one"), pair, strict=True) for value in values]
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 1.1 * len(sets)))
+    sns.boxplot(pd.DataFrame(rows), x="likeness", y="roles", hue="with", palette=["#0173B2", "#DE8F05"], fliersize=2, ax=axes)
+    axes.set(xlabel="cosine of role and question", ylabel="", title=title)
+    axes.get_legend().remove()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return axes

@@ -32,7 +32,7 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where rows come from."""
 
-    train: str = Field("starter", description="starter, a hub id such as GAIR/lima, or a .jsonl file")
+    train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, or a .jsonl file")
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
     questions: str = Field("starter", description="held-out questions: starter, or a .jsonl file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
@@ -74,7 +74,7 @@ class Annotate(_Section):
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
         if url and (not url.startswith(("http://", "https://")) or "@" in url or re.search(r"[?&][^=]*key=", url)):
-            raise ValueError("needs http:// or https:// and no credentials; put the key into the environment variable of api_key_env")
+            raise ValueError("needs http(s):// and no credentials; put the key into the variable of api_key_env")
         return url
 
 
@@ -83,6 +83,9 @@ class Roles(_Section):
 
     embedder: str = Field("starter", description="starter (MiniLM from PyPI) or a model name")
     review_rows: int = Field(20, ge=1, description="rows on the review sheet")
+    files: tuple[str, ...] = Field((), description="role files of other annotators, to compare on the same rows")
+    reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one reader or two")
+    clusters: int = Field(8, ge=2, description="groups of alike roles that are shown")
 
 
 class Sft(_Section):

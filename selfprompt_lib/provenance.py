@@ -44,9 +44,12 @@ def code_hash(notebook: Path, without: Iterable[str]) -> str:
 def data_identity(profile: Profile) -> dict[str, str]:
     """Digests of the data files that a run reads, or their names where they are on the hub."""
     folder = PACKAGE / "data"
-    identity = {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob("*.jsonl"))}
-    for name in (profile.data.train, profile.data.questions, profile.annotate.model or ""):
-        if name.endswith(".jsonl") and Path(name).is_file():
+    shipped = sorted(p for p in folder.rglob("*") if p.suffix in (".jsonl", ".json", ".csv"))
+    identity = {p.relative_to(folder).as_posix(): file_digest(p) for p in shipped}
+    given = (profile.data.train, profile.data.questions, profile.annotate.guideline, profile.annotate.examples,
+             *profile.roles.files, *profile.roles.reviews)
+    for name in filter(None, given):
+        if Path(name).is_file():
             identity[name] = file_digest(Path(name))
     if profile.data.mirror:
         files = sorted(Path(profile.data.mirror).rglob("*.jsonl"))
@@ -59,6 +62,13 @@ def describe(profile: Profile) -> dict[str, Any]:
     return {
         "profile": profile.model_dump(mode="json"),
         "seed": profile.seed,
+        **machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Package and library versions, Python and the machine."""
+    return {
         "selfprompt_lib": __version__,
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import models
+from . import lima_role, models
 from .errors import UserError, require
 from .profiles import Profile
 from .rows import STARTER, Question, Sample, parse_rows, read_json_lines, read_rows
@@ -13,12 +13,17 @@ T = TypeVar("T")
 
 
 def training_samples(profile: Profile) -> list[Sample]:
-    """All training samples of the profile's source, before any are picked (chapter 1)."""
+    """All training samples of the profile's source, before any are picked (chapter 1).
+
+    `lima-role` is LIMA from the hub or a mirror, joined with the project's roles.
+    """
     source = profile.data.train
     if source == "starter":
         return read_rows(STARTER / "train.jsonl", Sample)
     if source.endswith(".jsonl"):
         return read_rows(Path(source), Sample)
+    if source == lima_role.NAME:
+        return lima_role.load(profile.data.mirror).samples
     rows = hub_rows(source, "plain_text", "train", profile.data.mirror)
     return parse_rows(map(_closed, rows), Sample, source)
 

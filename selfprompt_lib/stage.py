@@ -45,7 +45,7 @@ CHAPTERS = {
     for chapter in (
         Chapter(1, "annotate", "Annotate", ("model", "dtype", "data.train", "data.mirror", "annotate"),
                 rooms=("annotate",)),
-        Chapter(2, "roles", "Inspect roles", ("seed", "roles"), ("annotate",), ("roles",)),
+        Chapter(2, "roles", "Inspect roles", ("seed", "data.train", "roles"), ("annotate",), ("roles",)),
         Chapter(3, "sft", "Fine-tune", ("model", "dtype", "design", "seed", "sft"), ("annotate",),
                 ("sft",)),
         Chapter(4, "infer", "Infer", ("model", "dtype", "design", "seed", "data.question", "infer"),

@@ -2,17 +2,18 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .. import profiles
+from .. import models, profiles
 from ..errors import require
 from ..rows import Conversation, stream_rows, write_rows
 from .batch import ask_in_batches
 from .choose import failures
 from .endpoint import connect
-from .live import Job, ask_all, estimate, first_call, statement
+from .live import Job, ask_all, estimate, first_call, spent, statement
 from .replies import Replies
 
 ABOUT = """\
@@ -22,31 +23,44 @@ OUT.replies.jsonl every reply with its provenance, OUT.failed.jsonl the rows wit
 Run the same command again after a stop: only what is missing is asked.
 Exit status: 0 all rows have roles, 1 some do not, 2 bad input, 130 stopped by Ctrl-C."""
 
+DEFAULTS = {"annotate.base_url": "https://api.openai.com/v1", "annotate.model": "gpt-5-mini",
+            "annotate.max_tokens": 1000, "annotate.concurrency": 16, "annotate.tries": 3}
+
+
+def _fields() -> str:
+    """The settings of annotation with their defaults and what they mean, for --help."""
+    only_chapter_1 = ("samples", "train_on", "price_model")
+    here = {name: field for name, field in profiles.Annotate.model_fields.items() if name not in only_chapter_1}
+    default = {name: json.dumps(DEFAULTS.get(f"annotate.{name}", field.default)) for name, field in here.items()}
+    lines = [f"  annotate.{name:<20} {field.description} [{default[name]}]" for name, field in here.items()]
+    return "settings:\n" + "\n".join(lines)
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its arguments."""
-    go = commands.add_parser("annotate", help="write a role for every row of a JSONL file", description=ABOUT,
+    go = commands.add_parser("annotate", help="write a role for every row of a JSONL file", description=ABOUT, epilog=_fields(),
                              formatter_class=argparse.RawDescriptionHelpFormatter)
     go.add_argument("--data", required=True, type=Path, metavar="FILE.jsonl", help="rows to annotate")
     go.add_argument("--out", required=True, type=Path, metavar="OUT.jsonl", help="rows with their roles")
-    go.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, or local (default: the profile's)")
-    go.add_argument("--model", help="the model's name there (default: the profile's)")
+    go.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, or local (default: OpenAI's)")
+    go.add_argument("--model", help="the model's name there (default: gpt-5-mini)")
     go.add_argument("--budget", type=float, metavar="DOLLARS", help="stop before more than this is spent")
     go.add_argument("--mode", choices=("live", "batch"), help="one by one (default), or by the Batch API")
-    go.add_argument("--profile", default="gpu", help="where the other settings come from (default: gpu)")
-    go.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="such as annotate.concurrency=32")
+    go.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                    help="another setting, such as annotate.concurrency=32 (below)")
 
 
 def settings(given: argparse.Namespace) -> profiles.Profile:
-    """The profile that the arguments make."""
-    chosen = profiles.parse_settings(given.set)
+    """The profile that the arguments make, on top of `DEFAULTS`."""
+    chosen = DEFAULTS | profiles.parse_settings(given.set)
     for name in ("base_url", "model", "budget", "mode"):
         if getattr(given, name) is not None:
             chosen[f"annotate.{name}"] = getattr(given, name)
     if given.base_url == "local":
-        chosen["annotate.base_url"] = None
-        chosen.setdefault("annotate.model", given.model or "smollm2-135m-instruct")
-    return profiles.load(given.profile, chosen)
+        small = {"annotate.max_tokens": 96, "annotate.concurrency": 24, "annotate.tries": 1}  # what two cores can bear
+        chosen |= small | profiles.parse_settings(given.set)
+        chosen |= {"annotate.base_url": None, "annotate.model": given.model or models.STARTER}
+    return profiles.load("cpu", chosen)
 
 
 def run(given: argparse.Namespace, say: Callable[[str], None] = print) -> int:
@@ -88,8 +102,8 @@ def _write(job: Job, samples: Callable[[], Iterator[Conversation]], out: Path, s
     write_rows(out.with_suffix(".failed.jsonl"), failed)
     for row in failed[:5]:
         say(f"  {row['id']}: {row['outcome']}: {row['reason']}")
-    money = "" if job.price.dollars(1, 1) is None else f", ${job.price.spent:.2f} spent now"
-    say(f"{out}: roles written{money}; without a role: {len(failed)}" + (f" ({out.with_suffix('.failed.jsonl')})" if failed else ""))
+    listed = f" ({out.with_suffix('.failed.jsonl')})" if failed else ""
+    say(f"{out}: roles written; spent now: {spent(job)}; without a role: {len(failed)}{listed}")
     if job.stopped:
         print(f"stopped: {job.stopped}; run the same command to go on", file=sys.stderr)
     return 130 if job.stopped == "Ctrl-C" else 1 if failed else 0

@@ -138,7 +138,7 @@ def completion_of(text: str, model: str) -> ChatCompletion:
 
 def _completion(model: str, content: str, finish_reason: str) -> ChatCompletion:
     choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content}}
-    return ChatCompletion.model_validate({"id": "none", "object": "chat.completion", "created": 0, "model": model, "choices": [choice]})
+    return ChatCompletion.construct(id="none", object="chat.completion", created=0, model=model, choices=[choice])
 
 
 async def first_call(job: Job, samples: Iterable[Conversation]) -> dict[str, Any] | None:
@@ -216,7 +216,7 @@ async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: i
                 await one_row(key, sample)
                 busy.discard(key)
                 bar.update()
-                bar.set_postfix_str("price unknown" if job.price.dollars(1, 1) is None else f"${job.price.spent:.2f}", refresh=False)
+                bar.set_postfix_str(spent(job), refresh=False)
 
         async def one_row(key: str, sample: Conversation) -> None:
             while not job.stopped:
@@ -232,6 +232,11 @@ async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: i
                 group.create_task(worker())
         if not job.stopped:
             bar.update(total - bar.n)  # questions that occur twice were asked once
+
+
+def spent(job: Job) -> str:
+    """What the run has cost so far, for people."""
+    return "price unknown" if job.price.dollars(1, 1) is None else f"${job.price.spent:.2f}"
 
 
 def limiter(per_minute: int | None) -> AsyncLimiter | None:

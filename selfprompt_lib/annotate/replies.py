@@ -47,7 +47,7 @@ class Replies:
             try:
                 self._last[bytes.fromhex(json.loads(line)["key"])] = end
             except (ValueError, KeyError, TypeError):
-                raise UserError(f"{self.path}, line {number}: no reply with a key; delete the line, or move the file away") from None
+                raise UserError(f"{self.path}, line {number}: no reply with a key; delete the line") from None
             end += len(line)
         self._file.truncate(end)
         self._end = end
