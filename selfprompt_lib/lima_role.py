@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from .errors import UserError, require
+from .hub import hub_rows
 from .provenance import machine, write_json
 from .rows import Conversation, Role, Sample, parse_rows, read_rows
 
@@ -98,8 +99,6 @@ def join(rows: Sequence[dict], roles: Sequence[Entry]) -> Joined:
 
 def load(mirror: str | None = None) -> Joined:
     """LIMA-Role, from LIMA on the hub (which is gated: accept its terms there) or in a mirror folder."""
-    from .sources import hub_rows
-
     return join(hub_rows(*LIMA, mirror=mirror), entries())
 
 
@@ -127,7 +126,8 @@ def save(joined: Joined, folder: Path) -> Path:
     """
     card = folder / "README.md"
     ours = card.is_file() and "LIMA-Role" in card.read_text(encoding="utf-8")
-    require(not folder.exists() or ours or not any(folder.iterdir()), f"--out {folder}: is not empty; give a new folder")
+    free = not folder.exists() or ours or (folder.is_dir() and not any(folder.iterdir()))
+    require(free, f"--out {folder}: is a file or not empty; give a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -135,7 +135,9 @@ def save(joined: Joined, folder: Path) -> Path:
     dataset(joined.samples).to_json(folder / "train.jsonl", force_ascii=False)
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     text = text.replace("data_files: roles.jsonl", "data_files: train.jsonl")
-    card.write_text(f"{text}\n## This copy\n\nJoined with LIMA by `selfprompt_lib`: {joined}.\n", encoding="utf-8")
+    copy = ("`train.jsonl` has LIMA's own conversations beside the roles (id, source, conversations, messages, role), so LIMA's "
+            f"terms hold for it. Joined by `selfprompt_lib`: {joined}.")
+    card.write_text(f"{text}\n## This copy\n\n{copy}\n", encoding="utf-8")
     return folder
 
 

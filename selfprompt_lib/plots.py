@@ -98,6 +98,7 @@ def tokens(pairs: list[tuple[str, bool]]):
 
 def role_map(places, groups, title: str = "") -> Axes:
     """Roles as points, coloured and marked by group; neighbours are alike (chapter 2)."""
+    groups = list(groups)  # a column would be matched by its index
     names = list(dict.fromkeys(groups))
     figure, axes = plt.subplots(figsize=(WIDTH, WIDTH))
     sns.scatterplot(x=places[:, 0], y=places[:, 1], hue=groups, style=groups, hue_order=names, style_order=names,

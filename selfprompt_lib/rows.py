@@ -6,6 +6,7 @@ mirrors the hub (`<org>/<name>/<config>/<split>.jsonl`).
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ DOMAINS = (
     "humanities", "language", "social science", "history", "culture",
     "technology", "coding", "mathematics", "natural science", "health",
 )
+LONE = re.compile("[\ud800-\udfff]")  # surrogates, which JSON may escape but no file can hold
 
 
 class _Row(BaseModel):
@@ -106,7 +108,8 @@ def turns(row: dict) -> object:
     for asked, answered in (("prompt", "completion"), ("instruction", "output"), ("question", "answer")):
         if row.get(asked) is not None:
             if isinstance(row[asked], list):
-                return _alternating(row[asked] + (row.get(answered) or []))
+                more = row.get(answered) or []
+                return _alternating(row[asked] + (more if isinstance(more, list) else [more]))
             question = f"{row[asked]}\n\n{row['input']}" if asked == "instruction" and row.get("input") else row[asked]
             return [question] if row.get(answered) is None else [question, row[answered]]
     raise ValueError("no conversations, messages, prompt, instruction or question; name the column so")
@@ -156,10 +159,13 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
                 continue
             try:
                 row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                why = "a number with too many digits" if type(error) is ValueError else why
                 raise UserError(f"{path}, line {number}: not valid JSON ({why}); mend or delete the line") from None
             require(isinstance(row, dict), f"{path}, line {number}: expected an object {{…}}")
+            lone = rb"\ud" in raw.lower() and LONE.search(json.dumps(row, ensure_ascii=False))
+            require(not lone, f"{path}, line {number}: half of a character (such as \\ud83d alone); mend or delete the line")
             found = True
             yield number, row
     require(found, f"{path}: the file holds no rows")

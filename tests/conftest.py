@@ -1,10 +1,13 @@
-"""What several test files share: refusals, JSONL files, and Hypothesis without deadlines."""
+"""What several test files share: refusals, JSONL files, a loopback server, and Hypothesis without deadlines."""
 
 import json
 import os
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -55,6 +58,57 @@ def command(*arguments, **environment):
         text=True,
         env=os.environ | environment,
     )
+
+
+@dataclass(frozen=True)
+class Loopback:
+    """A server of `tests/loopback.py`: where it is, what it was asked and paid for, and the last requests."""
+
+    base_url: str
+
+    def counts(self):
+        return self._get("counts")
+
+    def bodies(self):
+        return self._get("bodies")
+
+    def paid(self):
+        """How many completions were handed out."""
+        return sum(map(len, self.counts()["paid"].values()))
+
+    def _get(self, what):
+        with urllib.request.urlopen(self.base_url.removesuffix("v1") + what) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="session")
+def _loopback_process():
+    server = [sys.executable, Path(__file__).parent / "loopback.py"]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/start"
+        process.kill()
+
+
+@pytest.fixture
+def loopback(_loopback_process):
+    """`loopback(faults=0.3)`: a new server that behaves so (see `tests/loopback.py`), all in one process."""
+
+    def start(**behaviour):
+        with urllib.request.urlopen(_loopback_process, json.dumps(behaviour).encode()) as answer:
+            return Loopback(f"http://127.0.0.1:{json.load(answer)}/v1")
+
+    return start
+
+
+def annotation(served, data, out, **settings):
+    """The arguments of `python -m selfprompt_lib annotate`; the settings are those of `annotate`."""
+    given = [f"--set=annotate.{name}={json.dumps(value)}" for name, value in settings.items()]
+    return ["annotate", "--data", str(data), "--out", str(out), "--base-url", served.base_url, "--model", "served-model", *given]
+
+
+def lines(path):
+    """The objects of a JSONL file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture(scope="session")

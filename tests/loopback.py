@@ -109,13 +109,13 @@ def create(behaviour: Behaviour) -> web.Application:
         """The completion that this call is paid for."""
         before = state.paid[question_of(body)]
         before.append(kind)
-        given = behaviour.replies[min(len(before), len(behaviour.replies)) - 1] if behaviour.replies else None
-        made = completion(body, **(given or {"content": role_for(body)}))
+        given = behaviour.replies[: len(before)][-1:]
+        made = completion(body, **(given and given[0] or {"content": role_for(body)}))
         choice = made["choices"][0]
         if kind == "cut text":
             choice["finish_reason"], choice["message"]["content"] = "length", role_for(body)[: len(role_for(body)) // 2]
         if kind in ("refusal", "empty"):
-            choice["message"] = {"role": "assistant", "content": "", "refusal": "I can't help with that." if kind == "refusal" else None}
+            choice["message"] = {"content": "", "refusal": "I can't help with that." if kind == "refusal" else None}
         return made
 
     async def answer(request: web.Request, body: dict) -> web.StreamResponse:
@@ -128,6 +128,8 @@ def create(behaviour: Behaviour) -> web.Application:
             return error(500, "server error")
         if kind == "filter":
             return error(400, "filtered", "content_filter")
+        if kind == "echo":
+            return error(400, f"cannot read {request.headers['Authorization']}")
         if kind == "drop":
             request.transport.close()
             return web.Response()
@@ -137,10 +139,9 @@ def create(behaviour: Behaviour) -> web.Application:
             return web.Response()
         await asyncio.sleep(behaviour.latency)
         text = json.dumps(paid_reply(body, kind))
+        text = text[:60] if kind == "cut body" else behaviour.raw or text
         headers = {"x-request-id": f"req-{sum(map(len, state.paid.values()))}"}
-        if kind == "cut body":
-            text = text[:60]
-        return web.Response(text=text if behaviour.raw is None else behaviour.raw, content_type="application/json", headers=headers)
+        return web.Response(text=text, content_type="application/json", headers=headers)
 
     async def models(_: web.Request) -> web.Response:
         if isinstance(behaviour.models, str):
@@ -150,8 +151,8 @@ def create(behaviour: Behaviour) -> web.Application:
 
     async def counts(_: web.Request) -> web.Response:
         return web.json_response({
-            "asked": state.asked, "paid": state.paid, "most_in_flight": state.most_in_flight, "times": state.times,
-            "files": len(state.files), "batches": [shown(batch) for batch in state.batches.values()],
+            "asked": state.asked, "paid": state.paid, "times": state.times, "in_flight": state.in_flight,
+            "most_in_flight": state.most_in_flight, "files": len(state.files), "batches": len(state.batches),
         })  # fmt: skip
 
     async def bodies(_: web.Request) -> web.Response:
@@ -177,9 +178,9 @@ def create(behaviour: Behaviour) -> web.Application:
         lines = [json.loads(line) for line in state.files[asked["input_file_id"]].splitlines()]
         state.batches[name] = {
             "id": name, "born": time.time(), "lines": lines, "expires": len(state.batches) < behaviour.expire,
-            "shown": {"id": name, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h", "created_at": 0,
-                      "metadata": asked.get("metadata"), "input_file_id": asked["input_file_id"], "status": "in_progress",
-                      "request_counts": {"total": len(lines), "completed": 0, "failed": 0}},
+            "shown": {"id": name, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h",
+                      "created_at": 0, "metadata": asked.get("metadata"), "input_file_id": asked["input_file_id"],
+                      "status": "in_progress", "request_counts": {"total": len(lines), "completed": 0, "failed": 0}},
         }  # fmt: skip
         await asyncio.sleep(behaviour.after_hand_in)
         return web.json_response(shown(state.batches[name]))
@@ -188,7 +189,8 @@ def create(behaviour: Behaviour) -> web.Application:
         """The batch object; the whole batch is done at once when its time has come."""
         told = batch["shown"]
         if told["status"] == "in_progress" and behaviour.broken:
-            told |= {"status": "failed", "errors": {"object": "list", "data": [{"code": "invalid", "message": behaviour.broken, "line": 1}]}}
+            fault = {"code": "invalid", "message": behaviour.broken, "line": 1}
+            told |= {"status": "failed", "errors": {"object": "list", "data": [fault]}}
         elif told["status"] == "in_progress" and time.time() - batch["born"] >= behaviour.batch_seconds:
             told["status"] = "expired" if batch["expires"] else "completed"
             good, bad = work(batch)
@@ -217,7 +219,7 @@ def create(behaviour: Behaviour) -> web.Application:
         return web.json_response(shown(state.batches[request.match_info["id"]]))
 
     async def list_batches(_: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [shown(b) for b in state.batches.values()], "has_more": False})
+        return web.json_response({"object": "list", "data": list(map(shown, state.batches.values())), "has_more": False})
 
     app = web.Application(client_max_size=2**28, middlewares=[door])
     app.add_routes([web.post("/v1/chat/completions", chat), web.get("/v1/models", models),

@@ -1,50 +1,147 @@
-"""Annotation: the three-line form, the price, which samples are annotated and trained on, servers that fail."""
+"""Annotation: what is asked, how the reply is read, what it costs, and which samples are trained on."""
 
 import asyncio
-import http.server
+import dataclasses
 import json
-import threading
+import subprocess
 
 import pytest
+from conftest import annotation, lines
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, profiles, sources
-from selfprompt_lib.rows import STARTER, Role, Sample, read_rows
+from selfprompt_lib.__main__ import main
+from selfprompt_lib.annotate.endpoint import hosted
+from selfprompt_lib.annotate.forms import FOLDER, SCHEMA
+from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
+FORMS = {json_schema: annotate.Form.of(profiles.Annotate(json_schema=json_schema)) for json_schema in (False, True)}
+GOOD = "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
 
 
-@given(st.sampled_from(SAMPLES))
-def test_the_three_lines_are_read_back(sample):
-    assert annotate.read_role(annotate.write_role(sample.role)) == sample.role
+def text(longest):
+    return st.text(min_size=3, max_size=longest).map(lambda words: " ".join(words.split())).filter(lambda words: len(words) >= 3)
 
 
-@pytest.mark.parametrize("reply, field", [
-    ("Expert: a baker\nBrings: Years of bread.", "request"), ("a baker", "expert"), ("", "expert"),
-    ("Expert: a baker\nBrings:\nRequest: help", "brings"),
-])  # fmt: skip
-def test_a_malformed_reply_names_the_missing_line(reply, field):
-    with pytest.raises(ValueError, match=field):
-        annotate.read_role(reply)
+def profile(served, **settings):
+    given = {"base_url": served.base_url, "model": "served-model", "retries": 1, "max_tokens": 110} | settings
+    return profiles.load("smoke", {f"annotate.{name}": value for name, value in given.items()})
+
+
+def ask(served, folder, samples=SAMPLES[:3], say=print, **settings):
+    """Annotate through the server; one row a sample."""
+
+    async def run():
+        endpoint = await annotate.connect(profile(served, **settings))
+        try:
+            return await annotate.annotate(endpoint, profile(served, **settings), samples, folder, say)
+        finally:
+            await endpoint.client.close()
+
+    return asyncio.run(run())
+
+
+# The form
+
+
+@pytest.mark.parametrize("json_schema", FORMS)
+@given(role=st.builds(Role, expert=text(200), brings=text(800), request=text(800)))
+def test_any_role_is_read_back_as_written(json_schema, role):
+    assert FORMS[json_schema].read(FORMS[json_schema].write(role)) == role
 
 
 def test_bold_and_bulleted_lines_are_read_too():
-    role = annotate.read_role("Here it is:\n- **Expert**: a baker\n- **Brings**: Years of bread.\n- **Request**: bake it\n")
-    assert role == Role(expert="a baker", brings="Years of bread.", request="bake it")
+    role = Role(expert="a baker", brings="Years of bread.", request="bake it")
+    reply = "Here it is:\n- **Expert**: a baker\n- **Brings**: Years of bread.\n- **Request:** bake it\n"
+    assert annotate.read_role(reply) == role
 
 
-def test_the_price_of_lima_and_of_an_unknown_model():
-    usage = annotate.usage(SAMPLES, lambda text: len(text) / 4)
+@pytest.mark.parametrize("json_schema, reply, field", [
+    (False, "Expert: a baker\nBrings: Years of bread.", "request: Field required"),
+    (False, "a baker", "expert: "), (False, "", "expert: "), (False, "Expert: a baker\nBrings:\nRequest: help", "brings: "),
+    (False, GOOD.replace("a baker", "a" * 201), "expert: .*at most 200"),
+    (False, GOOD.replace("bake it", "ok"), "request: .*at least 3"),
+    (True, '{"expert": "a baker", "brings": "Years of bread."}', "request: Field required"),
+    (True, '{"expert": ["a baker"], "brings": "Years.", "request": "bake"}', "expert: .*string"),
+    (True, '{"expert": "a baker", "brings": "Years.", "request": "bake", "answer": "x"}', "answer: Extra inputs"),
+    (True, '{"expert": "a baker", "br', "no JSON: .* at character"), (True, "[" * 10**5, "no JSON: nested"),
+    (True, "[]", "dictionary"),
+])  # fmt: skip
+def test_a_malformed_reply_names_the_field(json_schema, reply, field):
+    with pytest.raises(ValueError, match=field):
+        FORMS[json_schema].read(reply)
+
+
+def edited(tmp_path):
+    """Copies of the package's guideline and examples, and the settings that name them."""
+    for name in ("guideline.md", "examples.jsonl"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    return {"guideline": str(tmp_path / "guideline.md"), "examples": str(tmp_path / "examples.jsonl")}
+
+
+@pytest.mark.parametrize("name, old, new", [("guideline.md", "role", "part"), ("examples.jsonl", "cakes", "pies")])
+def test_an_edited_file_changes_version_and_key(tmp_path, name, old, new):
+    files, before = edited(tmp_path), FORMS[False]
+    assert annotate.Form.of(profiles.Annotate(**files)).version == before.version
+    content = (tmp_path / name).read_text()
+    assert old in content
+    (tmp_path / name).write_text(content.replace(old, new, 1))
+    after = annotate.Form.of(profiles.Annotate(**files))
+    assert after.version != before.version and len(after.version) == 12
+    assert after.key("Why?", "here", "m") != before.key("Why?", "here", "m")
+
+
+def test_the_key_changes_with_all_that_shapes_the_reply_and_with_nothing_else():
+    def key(question="Why?", address="here", model="m", **settings):
+        return annotate.Form.of(profiles.Annotate(**settings)).key(question, address, model)
+
+    others = [key(question="How?"), key(address="there"), key(model="n"), key(json_schema=True), key(max_tokens=99),
+              key(parameters={"temperature": 0.2}), key(parameters={"temperature": 0.3})]
+    assert len({key(), *others}) == 1 + len(others)
+    same = {"tries": 9, "retries": 0, "concurrency": 9, "timeout": 1, "budget": 1, "price": (1, 2), "mode": "batch",
+            "requests_per_minute": 9}
+    assert {key(**{name: value}) for name, value in same.items()} == {key()}
+    assert key(question="x" * 500, longest_question=400) != key(question="x" * 500)
+
+
+# The price
+
+
+def test_prices_known_unknown_own_cached_and_local(loopback):
+    price = annotate.Price("gpt-5-mini", "https://api.openai.com/v1")
+    assert 0 < price.dollars(10**6, 0, cached=10**6) < price.dollars(10**6, 0) < price.dollars(0, 10**6)
+    assert annotate.Price("no-such-model").dollars(9, 9) is None
+    assert annotate.Price("no-such-model", own=(2, 6)).dollars(10**6, 500_000) == 5
+    settings = profile(loopback(), budget=1).annotate
+    local = dataclasses.replace(hosted(settings, "m"), process=subprocess.Popen(["true"]))
+    local.process.wait()
+    assert annotate.Price.of(settings, local).dollars(10**6, 10**6) == 0
+
+
+def test_the_price_of_lima():
+    usage = annotate.usage(FORMS[False], SAMPLES, lambda words: len(words) / 4, annotate.LIMA_ROWS)
     assert usage["input_tokens"] > 1030 * 100 and usage["output_tokens"] > 1030 * 30
-    assert 0.05 < annotate.dollars(usage, "gpt-5-mini") < 20
-    assert annotate.dollars(usage, "no-such-model") is None
+    assert 0.05 < annotate.Price("gpt-5-mini").dollars(**usage) < 20
+
+
+def test_the_cost_is_stated_before_the_rest_is_asked(loopback, tmp_path):
+    said = []
+    rows = ask(loopback(), tmp_path, SAMPLES[:9], say=lambda line: said.append(line), price=[100, 1000])
+    assert "9 samples, 1 done before, 8 requests; about" in said[0]
+    sent, dollars = (float(said[0].split(mark)[1].split()[0].replace(",", "").rstrip(";")) for mark in ("; about ", "; about $"))
+    rest = rows[1:]
+    assert sent == pytest.approx(sum(row["prompt_tokens"] for row in rest), rel=0.1)
+    assert dollars == pytest.approx(sum(row["dollars"] for row in rest), rel=0.1)
+
+
+# Which samples
 
 
 def test_live_roles_replace_the_reference_only_where_asked():
-    rows = [
-        {"id": s.id, "role": {"expert": "a", "brings": "b", "request": "c"} if i else None} for i, s in enumerate(SAMPLES[:5])
-    ]
+    role = {"expert": "a", "brings": "b", "request": "c"}
+    rows = [{"id": s.id, "role": role if i else None} for i, s in enumerate(SAMPLES[:5])]
     reference = annotate.training_set(profiles.load("smoke"), SAMPLES, rows)
     live = annotate.training_set(profiles.load("smoke", {"annotate.train_on": "live"}), SAMPLES, rows)
     assert len(reference) == 10 and len({s.domain for s in reference}) == 10
@@ -56,90 +153,163 @@ def test_too_few_live_roles_stop_the_run(refused):
         annotate.training_set(profiles.load("smoke", {"annotate.train_on": "live"}), SAMPLES, [{"id": "x", "role": None}] * 2)
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    """A loopback server that lists models, and answers as `status` and `text` say."""
-
-    status, text = 200, "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
-
-    def do_GET(self):
-        self.reply(401 if self.status == 401 else 200, {"object": "list", "data": []})
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": self.text}
-        self.reply(
-            self.status,
-            {
-                "id": "1",
-                "object": "chat.completion",
-                "created": 1,
-                "model": "served",
-                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-                "usage": {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14},
-            },
-        )
-
-    def reply(self, status, content):
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def test_a_few_samples_or_all_that_are_trained_on_are_annotated():
+    few = annotate.to_annotate(profiles.load("smoke", {"annotate.samples": 20}), SAMPLES)
+    live = {"annotate.train_on": "live", "data.train_rows": 30, "annotate.samples": 20}
+    assert few == sources.evenly(SAMPLES, 20) and len({s.domain for s in few}) == 10
+    assert len(annotate.to_annotate(profiles.load("smoke", live), SAMPLES)) == 30
 
 
-@pytest.fixture
-def served():
-    """`served(status=…, text=…)`: a profile whose annotator is a loopback server that answers so."""
-    servers = []
-
-    def start(**behaviour):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Behaved", (Server,), behaviour))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return profiles.load(
-            "smoke", {"annotate.base_url": f"http://127.0.0.1:{server.server_port}/v1", "annotate.model": "asked"}
-        )
-
-    yield start
-    for server in servers:
-        server.shutdown()
+def test_any_instruction_set_is_annotated(loopback, tmp_path, jsonl):
+    data = jsonl("mixed.jsonl", {"instruction": "Translate.", "input": "Hallo", "output": "Hello"}, {"question": "Why?"},
+                 {"conversations": ["One?", "1", "Two?"]}, {"messages": [{"role": "user", "content": "How?"}]},
+                 {"prompt": "When?", "completion": "Now."}, {"id": "again", "question": "Why?"})
+    served, out = loopback(), tmp_path / "roles.jsonl"
+    assert main(annotation(served, data, out)) == 0
+    rows = read_rows(out, Conversation)
+    assert [row.id for row in rows] == ["row-0", "row-1", "row-2", "row-3", "row-4", "again"]
+    assert [row.conversations for row in rows][:4] == [("Translate.\n\nHallo", "Hello"), ("Why?",), ("One?", "1"), ("How?",)]
+    assert [row.role.request for row in rows] == ["answer " + " ".join(row.question.split()) for row in rows]
+    assert max(served.counts()["asked"].values()) == 1  # the question that occurs twice
 
 
-async def ask(profile, count=3):
-    endpoint = await annotate.connect(profile)
-    return await annotate.annotate(endpoint, profile, SAMPLES[:count])
+# The request
 
 
-def test_roles_come_back_in_order_with_their_provenance(served):
-    rows = asyncio.run(ask(served()))
-    assert [row["id"] for row in rows] == [s.id for s in SAMPLES[:3]]
-    assert {(row["outcome"], row["served_model"], row["tokens"], row["finish_reason"]) for row in rows} == {
-        ("role", "served", 5, "stop")
-    }
+@pytest.mark.parametrize("settings, more", [
+    ({}, {"max_completion_tokens": 110}),
+    ({"json_schema": True}, {"max_completion_tokens": 110, "response_format": SCHEMA}),
+    ({"parameters": {"temperature": 0.2, "top_k": 5}}, {"max_completion_tokens": 110, "temperature": 0.2, "top_k": 5}),
+    ({"parameters": {"max_tokens": 50}}, {"max_tokens": 50}),
+])  # fmt: skip
+def test_what_the_profile_sets_is_sent_and_nothing_else(loopback, tmp_path, settings, more):
+    served = loopback()
+    [row] = ask(served, tmp_path, SAMPLES[:1], **settings)
+    [body] = served.bodies()
+    form = annotate.Form.of(profile(served, **settings).annotate)
+    assert body == {"model": "served-model", "messages": form.messages(SAMPLES[0].question)} | more
+    assert row["outcome"] == "role"
 
 
-def test_a_malformed_reply_and_a_failing_server_are_outcomes(served):
-    assert asyncio.run(ask(served(text="I cannot")))[0]["outcome"].startswith("malformed: expert")
-    assert asyncio.run(ask(served(status=400), 1))[0]["outcome"] == "error: BadRequestError"
+def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
+    served = loopback()
+    rows = ask(served, tmp_path, SAMPLES[:5], price=[1, 1], concurrency=5)
+    assert [row["id"] for row in rows] == [s.id for s in SAMPLES[:5]] and len({row["request_id"] for row in rows}) == 5
+    told = {"outcome": "role", "requested_model": "served-model", "served_model": "served-model-2026", "finish_reason": "stop",
+            "attempt": 1, "retries": 0, "tokens": 40}
+    assert rows[0] | told == rows[0]
+    assert rows[0]["guideline"] == FORMS[False].version and rows[0]["request_id"].startswith("req-")
+    assert all(row["dollars"] == pytest.approx((row["prompt_tokens"] + 40) / 1e6) for row in rows)
+    assert [row["key"] for row in lines(tmp_path / "replies.jsonl")].count(rows[0]["key"]) == 1
 
 
-def test_a_refused_key_and_a_silent_server_stop_before_the_batch(served, refused):
-    with refused("refused the key in $OPENAI_API_KEY"):
-        asyncio.run(ask(served(status=401)))
-    with refused("no answer from http://127.0.0.1:9/v1"):
-        asyncio.run(ask(profiles.load("smoke", {"annotate.base_url": "http://127.0.0.1:9/v1"})))
+def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path):
+    served, said = loopback(), []
+    question = "a" * 200 + "b" * 500 + "c" * 200
+    [row] = ask(served, tmp_path, [Conversation(id="long", conversations=(question,))], said.append, longest_question=400)
+    sent = served.bodies()[0]["messages"][-1]["content"]
+    assert sent == f"Question: {'a' * 200}\n[… 500 characters cut …]\n{'c' * 200}" and row["question"] == question
+    assert row["cut_characters"] == len(question) - len(sent.removeprefix("Question: ")) and "questions are longer" in said[0]
 
 
-def test_a_hosted_annotator_needs_a_key(monkeypatch, refused):
+# Outcomes
+
+UNREADABLE = ("<html>", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": {"message": "busy"}}',
+              '{"choices": [{"message": null}]}', '{"choices": [{"message": {"content": [1]}}]}')  # fmt: skip
+CUT = {"finish_reason": "length"}
+OUTCOMES = {
+    "refusal": ({"replies": [{"refusal": "I can't."}]}, "refusal", "I can't.", 1),
+    "filter on the reply": ({"replies": [{"finish_reason": "content_filter"}]}, "content filter", "filter", 1),
+    "filter on the request": ({"faults": 1, "kinds": ["filter"]}, "content filter", "filter", 1),
+    "cut in its middle": ({"replies": [CUT | {"content": "Expert: a baker\nBrings: Years"}]}, "truncated", "request: ", 2),
+    "cut in its last line": ({"replies": [CUT | {"content": GOOD}]}, "truncated", "request: cut off", 2),
+    "cut after its end": ({"replies": [CUT | {"content": GOOD + "\nI hope"}]}, "role", "", 1),
+    "empty": ({"replies": [{"content": " \n"}]}, "empty", "nothing was written", 2),
+    "spent on thoughts": ({"replies": [CUT]}, "empty", "before a word", 2),
+    "malformed": ({"replies": [{"content": "I like bread."}]}, "malformed", "expert: Field required", 2),
+    "half a character": ({"replies": [{"content": GOOD + "\ud83d"}]}, "malformed", "request: ", 2),
+    **{f"unreadable {raw[:40]}": ({"raw": raw}, "malformed", "no chat completion", 2) for raw in UNREADABLE},
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_outcomes_have_names_and_reasons(loopback, tmp_path, name):
+    behaviour, outcome, reason, attempts = OUTCOMES[name]
+    served = loopback(**behaviour)
+    rows = ask(served, tmp_path, SAMPLES[:2], tries=2)
+    assert {(row["outcome"], row["attempt"]) for row in rows} == {(outcome, attempts)} and reason in rows[0]["reason"]
+    assert [row["role"] is not None for row in rows] == [outcome == "role"] * 2
+    assert sum(served.counts()["asked"].values()) == len(lines(tmp_path / "replies.jsonl")) == 2 * attempts
+    if outcome != "role":
+        assert annotate.failures(rows)[0] == {name: rows[0][name] for name in ("id", "outcome", "reason", "attempt")}
+        assert annotate.well_formed(rows).value == 0
+
+
+@pytest.mark.parametrize("odd", [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "created": "now"}])
+def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path, odd):
+    raw = {"choices": [{"message": {"content": GOOD}}]} | odd
+    [row] = ask(loopback(raw=json.dumps(raw)), tmp_path, SAMPLES[:1], price=[1, 1], budget=1)
+    assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0  # the worst case
+
+
+@pytest.mark.parametrize("reply, turns", [
+    ("I like bread.", [("assistant", "I like bread."), ("user", "expert: Field required")]), ("", [("user", "nothing was written")]),
+])  # fmt: skip
+def test_a_failed_reply_is_asked_again_with_the_reason(loopback, tmp_path, reply, turns):
+    served = loopback(replies=[{"content": reply}, None])
+    [row] = ask(served, tmp_path, SAMPLES[:1], tries=3)
+    assert (row["outcome"], row["attempt"]) == ("role", 2) and [r["attempt"] for r in lines(tmp_path / "replies.jsonl")] == [1, 2]
+    first, again = (body["messages"] for body in served.bodies())
+    told = again[-len(turns) :]
+    assert [(turn["role"], words in turn["content"]) for turn, (_, words) in zip(told, turns, strict=True)] == [(w, True) for w, _ in turns]
+    assert again[: -len(turns)] == first[: len(again) - len(turns)]
+    assert [turn["role"] for turn in again[1:]] == ["user", "assistant"] * (len(again) // 2 - 1) + ["user"]
+
+
+# Servers that refuse
+
+
+@pytest.mark.parametrize("status, message, told", [
+    (404, "no such model", "NotFoundError: no such model; it lists served-model-large; check annotate.model"),
+    (401, "who are you?", "AuthenticationError: who are you?"),
+    (400, "top_k is not known", "BadRequestError: top_k is not known"),
+])  # fmt: skip
+def test_a_refused_first_call_stops_before_the_rest(loopback, tmp_path, refused, status, message, told):
+    served = loopback(refuse={"status": status, "body": {"error": {"message": message}}}, models=["served-model-large", "gpt-9"])
+    with refused(f"the first call to served-model at {served.base_url} failed: {told}"):
+        ask(served, tmp_path)
+    assert sum(served.counts()["asked"].values()) == 1
+
+
+def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_call(loopback, tmp_path, refused, monkeypatch):
+    served = loopback(key="sk-right")
+    for key, told in {"sk-wrong": "refused the key in $OPENAI_API_KEY", "sk-ключ": "a character that no key has"}.items():
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with refused(told):
+            ask(served, tmp_path)
+    assert not served.counts()["asked"]
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-right\n")  # as it is pasted
+    assert ask(served, tmp_path)[0]["outcome"] == "role"
+    with refused("no answer from http://127.0.0.1:9/v1 (APIConnectionError)", "check the address"):
+        ask(served, tmp_path, base_url="http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize("models", ["<html>not found</html>", "null", '{"data": [{}]}'])
+def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused, models):
+    assert ask(loopback(models=models), tmp_path)[0]["outcome"] == "role"
+    served = loopback(models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}})
+    with refused("NotFoundError: no such model; check"):
+        ask(served, tmp_path / "other")
+
+
+def test_only_a_server_on_this_machine_needs_no_key(loopback, tmp_path, refused, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert ask(loopback(), tmp_path)[0]["outcome"] == "role"
     with refused("no key in the environment variable OPENAI_API_KEY"):
-        asyncio.run(annotate.connect(profiles.load("gpu")))
+        ask(loopback(), tmp_path, base_url="https://api.openai.com/v1")
 
 
-def test_samples_are_picked_evenly_over_the_domains():
-    picked = sources.evenly(SAMPLES, 20)
-    assert len({s.id for s in picked}) == 20 and len({s.domain for s in picked}) == 10
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "https://host/v1?api_key=s", "https://host/v1?a=1&key=x", "host/v1"])
+def test_an_address_with_credentials_is_refused(refused, url):
+    with refused("annotate.base_url", "no credentials", "api_key_env"):
+        profiles.load("smoke", {"annotate.base_url": url})

@@ -1,6 +1,7 @@
 """Bad input on the command line: one clear message with the mend, exit status 2, nothing written."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -35,8 +36,8 @@ def test_bad_input_stops_before_the_first_notebook(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("text, message", [
     ('{"conversations": ["q", "a"]}\n{"conversations": ["q", }\n', "line 2: not valid JSON"),
-    ('{"conversations": ["q", "a", "q2"]}\n', "row 1: conversations has 3 turns; it needs an even number"),
-    ('{"conversations": ["q", "a"], "role": {"expert": "x"}}\n', "row 1: role.brings: Field required"),
+    ('{"conversations": ["q", "a", "q2"]}\n', "line 1: conversations has 3 turns; it needs an even number"),
+    ('{"conversations": ["q", "a"], "role": {"expert": "x"}}\n', "line 1: role.brings: Field required"),
     ("", "the file holds no rows"),
 ])  # fmt: skip
 def test_a_broken_data_file_stops_before_the_first_notebook(text, message, tmp_path, capsys):
@@ -80,9 +81,22 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(profile, tmp_path,
     assert main(["run", "--profile", profile, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert all(word in told for word in ("6 Ablate", "model ", "data ", "cost ", "memory ", "time "))
-    hosted = profile not in ("smoke", "cpu")
-    assert ("a key: export OPENAI_API_KEY" in told) == hosted and ("a token: LIMA" in told) == hosted
-    assert ("$" in told) == hosted
+    large = profile not in ("smoke", "cpu")
+    assert ("a token: LIMA" in told) == large and ("of lima-role" in told) == large
+    assert "nothing: the annotator is a local model" in told and "a key" not in told and "$" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_with_a_hosted_annotator_says_its_price_and_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    hosted = ["annotate.base_url=https://api.openai.com/v1", "annotate.model=gpt-5-mini", "annotate.train_on=live"]
+    changes = [part for setting in hosted for part in ("--set", setting)]
+    assert main(["run", "--profile", "gpu", "--out", str(tmp_path / "out"), "--dry-run", *changes]) == 0
+    told = capsys.readouterr().out
+    assert "a key: export OPENAI_API_KEY for https://api.openai.com/v1" in told and "a token: LIMA" in told
+    assert re.search(r"about \$[1-9]?\d\.\d\d for 1030 roles", told)
     assert not (tmp_path / "out").exists()
 
 

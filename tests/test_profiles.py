@@ -41,11 +41,15 @@ def test_each_profile_loads(name):
 )
 def test_the_papers_setting(name, model):
     profile = load(name)
-    assert (profile.model, profile.data.train, profile.data.train_rows) == (model, "GAIR/lima", None)
+    assert (profile.model, profile.data.train, profile.data.train_rows) == (model, "lima-role", None)
     assert (profile.sft.learning_rate, profile.sft.batch_size) == (1e-5, 64)
-    assert profile.annotate.base_url.startswith("https://")
-    assert profile.annotate.train_on == "live"
+    assert profile.annotate.train_on == "reference"
     assert profile.data.benchmarks == "hub"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_profile_needs_a_key(name):
+    assert load(name).annotate.base_url is None
 
 
 @pytest.mark.parametrize("name", ["cpu", "smoke"])

@@ -78,29 +78,41 @@ def test_an_empty_file_is_named(jsonl, refused, lines):
         ({"role": {"expert": "a nurse", "brings": "Calm."}}, "role.request"),
     ],
 )
-def test_a_wrong_type_is_named_with_row_and_field(jsonl, refused, bad, field):
+def test_a_wrong_type_is_named_with_line_and_field(jsonl, refused, bad, field):
     path = jsonl("rows.jsonl", GOOD, GOOD | {"id": "b"} | bad)
-    with refused(f"{path}, row 2: {field}: "):
+    with refused(f"{path}, line 2: {field}: "):
         read_rows(path, Sample)
 
 
 def test_a_missing_column_is_named(jsonl, refused):
-    with refused("row 1: conversations: ", "required"):
+    with refused("line 1: no conversations, messages, prompt, instruction or question", "name the column so"):
         read_rows(jsonl("rows.jsonl", {"id": "a"}), Sample)
-    with refused("row 1: question: ", "at least 1 character"):
+    with refused("line 1: question: ", "at least 1 character"):
         read_rows(jsonl("rows.jsonl", {"id": "a", "question": ""}), Question)
 
 
-@pytest.mark.parametrize("turns", [0, 1, 3, 5])
+@pytest.mark.parametrize("turns", [1, 3, 5])
 def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused, turns):
     path = jsonl("rows.jsonl", GOOD, {"conversations": ["text"] * turns})
-    with refused(f"{path}, row 2: ", f"{turns} turns", "even number", "drop the last user turn"):
+    with refused(f"{path}, line 2: ", f"{turns} turns", "even number", "drop the last user turn"):
         read_rows(path, Sample)
+
+
+def test_a_conversation_without_turns_or_with_an_empty_question_is_refused(jsonl, refused):
+    with refused("line 2: conversations: ", "at least 1 item"):
+        read_rows(jsonl("none.jsonl", GOOD, {"conversations": []}), Sample)
+    with refused("line 2: conversations: the first user turn is empty"):
+        read_rows(jsonl("blank.jsonl", GOOD, {"conversations": [" \n", "Because."]}), Sample)
+
+
+def test_line_numbers_count_blank_lines(jsonl, refused):
+    with refused("line 4: conversations has 3 turns"):
+        read_rows(jsonl("rows.jsonl", GOOD, "", "", {"conversations": ["q", "a", "q"]}), Sample)
 
 
 def test_ids_must_be_unique(jsonl, refused):
     path = jsonl("rows.jsonl", GOOD, GOOD | {"id": "b"}, GOOD)
-    with refused(f"{path}, row 3: ", "'a' occurs twice"):
+    with refused(f"{path}, line 3: ", "'a' occurs twice"):
         read_rows(path, Sample)
 
 
@@ -154,7 +166,7 @@ def test_training_samples_from_a_file(jsonl, refused):
     assert [sample.id for sample in training_samples(pick(train=str(path)))] == ["a", "b"]
     with refused("nosuch.jsonl", "no such file"):
         training_samples(pick(train=str(path.parent / "nosuch.jsonl")))
-    with refused("odd.jsonl", "row 1", "3 turns"):
+    with refused("odd.jsonl", "line 1", "3 turns"):
         training_samples(pick(train=str(jsonl("odd.jsonl", {"conversations": ["q", "a", "q"]}))))
 
 
@@ -191,10 +203,10 @@ def test_a_mirror_may_be_in_the_home_folder(mirror, monkeypatch):
     assert len(hub_rows("GAIR/lima", "plain_text", "train", f"~/{mirror.name}")) == 3
 
 
-@pytest.mark.parametrize("row", [{"text": "plain"}, {"conversations": None}])
-def test_a_mirror_row_without_conversations_is_named(jsonl, refused, row):
+@pytest.mark.parametrize(("row", "fault"), [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")])
+def test_a_mirror_row_without_conversations_is_named(jsonl, refused, row, fault):
     path = jsonl("hub/my/set/plain_text/train.jsonl", row)
-    with refused("my/set, row 1: conversations"):
+    with refused(f"my/set, row 1: {fault}"):
         training_samples(pick(train="my/set", mirror=str(path.parents[3])))
 
 

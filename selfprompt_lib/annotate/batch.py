@@ -28,7 +28,11 @@ class Ledger:
 
     def __init__(self, path: Path):
         self.path = path
-        self.entries: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+        try:
+            self.entries: list[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else []
+            require(all({"tag", "id", "rows", "status"} <= set(entry) for entry in self.entries), "")
+        except (ValueError, TypeError):
+            raise UserError(f"{path}: no list of batches; move it away, and what is missing is submitted anew") from None
 
     def open(self) -> list[dict[str, Any]]:
         return [entry for entry in self.entries if entry["status"] != "collected"]
@@ -63,9 +67,12 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
             await _recover(job, ledger)
             for left in reversed(range(settings.tries + settings.retries + 1)):
                 for entry in ledger.open():
-                    await _wait(job, entry, settings.poll_seconds, say)
+                    fault = await _wait(job, entry, settings.poll_seconds, say)
                     if job.stopped:
                         return
+                    if fault:
+                        ledger.drop(entry)  # nothing was done of it
+                        raise UserError(f"annotate.mode: the server refused batch {entry['id']}: {fault}")
                     refused |= await _collect(job, entry, by_key)
                     ledger.put(entry, status="collected")
                 missing = [key for key in by_key if key not in refused and not job.replies.done(key, settings.tries)]
@@ -118,8 +125,8 @@ async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: 
         say(f"batch {batch.id}: {len(part)} rows handed in")
 
 
-async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> None:
-    """Poll a batch until it has ended, with a progress bar."""
+async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> str:
+    """Poll a batch until it has ended, with a progress bar. Returns why it was refused, if so."""
     with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit="role") as bar:
         while True:
             batch = await job.endpoint.client.batches.retrieve(entry["id"])
@@ -133,12 +140,11 @@ async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[
                 await asyncio.sleep(min(0.1, seconds))
                 if job.stopped:
                     say(f"batch {entry['id']} goes on at the server")
-                    return
+                    return ""
     if batch.status != "completed":
         say(f"batch {batch.id} ended as {batch.status}; what is missing is submitted again")
     faults = [fault.message for fault in (batch.errors.data if batch.errors and batch.errors.data else []) if fault.message]
-    require(batch.status != "failed", f"annotate.mode: the server refused batch {batch.id}: "
-                                      f"{job.endpoint.clean('; '.join(faults) or 'no reason given')}")
+    return job.endpoint.clean("; ".join(faults) or "no reason given") if batch.status == "failed" else ""
 
 
 async def _collect(job: Job, entry: dict[str, Any], by_key: dict[str, Conversation]) -> set[str]:

@@ -91,6 +91,7 @@ async def _ask(profile: profiles.Profile, data: Path, out: Path, log: Path, tota
                 await ask_all(job, samples(), total, plan["done"])
         finally:
             endpoint.stop()
+            await endpoint.client.close()
         return _write(job, samples, out, say)
 
 

@@ -14,6 +14,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import openai
 
 from ..errors import UserError, require
@@ -47,8 +48,9 @@ class Endpoint:
     async def nearest(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
         try:
-            ids = [model.id async for model in self.client.models.list()]
-        except openai.OpenAIError:
+            answer = await self.client.get("/models", cast_to=httpx2.Response)
+            ids = [str(model["id"]) for model in answer.json()["data"]]
+        except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return ""
         near = difflib.get_close_matches(self.model, ids, n=3, cutoff=0.3) or ids[:3]
         return f"; it lists {', '.join(near)}" if near else ""
@@ -56,6 +58,7 @@ class Endpoint:
     def clean(self, text: str) -> str:
         """Server text without our key, on one line: for messages and artefacts."""
         key = self.client.api_key
+        text = text.encode(errors="replace").decode()  # half a character would stop the writing of a file
         text = text.replace(key, "***") if len(key) > 5 else text
         return " ".join(re.sub(r"\b(sk|key)-[\w*.-]+", "***", text).split())[:300]
 
@@ -68,7 +71,7 @@ async def connect(profile: Profile) -> Endpoint:
     """
     endpoint = _serve(profile) if profile.annotate.base_url is None else hosted(profile.annotate, profile.model)
     try:
-        await endpoint.client.with_options(timeout=20, max_retries=1).models.list()
+        await endpoint.client.with_options(timeout=20, max_retries=1).get("/models", cast_to=httpx2.Response)
     except (openai.AuthenticationError, openai.PermissionDeniedError):
         raise UserError(f"annotate.base_url: {endpoint.base_url} refused the key in ${profile.annotate.api_key_env}") from None
     except openai.APIStatusError:
@@ -86,7 +89,9 @@ def hosted(settings: Annotate, model: str) -> Endpoint:
     Raises:
         UserError: no key in the environment for a server that is not on this machine.
     """
-    key = os.environ.get(settings.api_key_env, "")
+    key = os.environ.get(settings.api_key_env, "").strip()
+    require(key.isascii() and key.isprintable(), f"annotate: the key in ${settings.api_key_env} has a character that no key has; "
+                                                 "copy it again")
     local = re.match(r"https?://(127\.|localhost\b|\[::1\])", settings.base_url)
     require(key or local, f"annotate: no key in the environment variable {settings.api_key_env}; "
                           "export it, or set annotate.base_url to null for a local model")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import openai
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError, require
 from ..profiles import Annotate
-from ..rows import Role, first_fault, read_json_lines
+from ..rows import Role, first_fault, read_rows
 
 FOLDER = Path(__file__).parent.parent / "data" / "annotation"
 Outcome = Literal["role", "malformed", "truncated", "empty", "refusal", "content filter", "error", "not asked"]
@@ -48,7 +48,11 @@ class Form:
         """
         path = Path(settings.guideline) if settings.guideline else FOLDER / "guideline.md"
         require(path.is_file(), f"annotate.guideline: {path} is missing; give an existing text file, or null")
-        guideline = path.read_text(encoding="utf-8").strip()
+        try:
+            guideline = path.read_text(encoding="utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"annotate.guideline: {path}, line {line}: not UTF-8; save the file as UTF-8") from None
         require(guideline, f"annotate.guideline: {path} is empty; write what makes a good role")
         return cls(settings, guideline, _examples(Path(settings.examples) if settings.examples else FOLDER / "examples.jsonl"))
 
@@ -137,7 +141,7 @@ def read_role(reply: str) -> Role:
     Raises:
         ValueError: which names the line that is missing, empty or too long.
     """
-    lines = dict(re.findall(r"^\W*(Expert|Brings|Request)[ \t*_]*:[ \t*_]*(\S.*?)\s*$", reply, flags=re.MULTILINE))
+    lines = dict(re.findall(r"^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)\s*$", reply, flags=re.MULTILINE))
     return _role({name.lower(): text for name, text in lines.items()})
 
 
@@ -147,6 +151,8 @@ def read_json_role(reply: str) -> Role:
         fields = json.loads(reply)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError("no JSON: nested too deeply") from None
     return _role(fields)
 
 
@@ -185,16 +191,16 @@ def _role(fields: Any) -> Role:
         raise ValueError(first_fault(error)) from None
 
 
+class Example(BaseModel):
+    """A line of the examples file."""
+
+    id: str
+    question: str = Field(min_length=1)
+    role: RoleReply
+
+
 def _examples(path: Path) -> tuple[tuple[str, Role], ...]:
-    pairs = []
-    for number, row in enumerate(read_json_lines(path), 1):
-        try:
-            role = RoleReply.model_validate(row.get("role"))
-            pairs.append((str(row["question"]), Role(**role.model_dump())))
-        except (KeyError, ValidationError) as error:
-            fault = "question: Field required" if isinstance(error, KeyError) else f"role.{first_fault(error)}"
-            raise UserError(f"{path}, row {number}: {fault}; an example has a question and a role") from None
-    return tuple(pairs)
+    return tuple((row.question, Role(**row.role.model_dump())) for row in read_rows(path, Example))
 
 
 def _user(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import openai
 from aiolimiter import AsyncLimiter
-from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, ValidationError
 from tqdm.auto import tqdm
 
 from ..errors import UserError
@@ -40,10 +40,48 @@ class Job:
     stopped: str = ""  # why nothing more is asked
     errors: dict[str, str] = field(default_factory=dict)  # key → reason, for rows that got no reply
     tally: Counter = field(default_factory=Counter)
+    requests: AsyncLimiter | None = None
+    tokens: AsyncLimiter | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who takes from the two limits
 
     @classmethod
     def of(cls, endpoint: Endpoint, profile: Profile, replies: Replies) -> "Job":
-        return cls(endpoint, Form.of(profile.annotate), Price.of(profile.annotate, endpoint), replies)
+        settings = profile.annotate
+        job = cls(endpoint, Form.of(settings), Price.of(settings, endpoint), replies,
+                  requests=limiter(settings.requests_per_minute), tokens=limiter(settings.tokens_per_minute))
+        job.price.spent = replies.dollars
+        if job.requests or job.tokens:
+            client = openai.DefaultAsyncHttpxClient(event_hooks={"request": [job.before_retry]})
+            endpoint.client = endpoint.client.with_options(http_client=client)
+        return job
+
+    async def admitted(self, body: dict[str, Any]) -> bool:
+        """Wait until the limits let a request through; False where the run was stopped meanwhile."""
+        async with self.turn:
+            for bucket, amount in ((self.requests, 1), (self.tokens, size(body))):
+                while bucket and amount > 0 and not self.stopped:
+                    part = min(amount, bucket.max_rate)  # more than the bucket holds goes in parts
+                    if bucket.has_capacity(part):
+                        await bucket.acquire(part)
+                        amount -= part
+                    else:
+                        await asyncio.sleep(0.05)
+        return not self.stopped
+
+    async def before_retry(self, request: httpx2.Request) -> None:
+        """What the client sends once more counts for the limits too."""
+        if request.headers.get("x-stainless-retry-count", "0") != "0" and request.url.path.endswith("/chat/completions"):
+            await self.admitted(json.loads(request.content))
+
+    async def affordable(self, key: str, body: dict[str, Any]) -> bool:
+        """Set the price of a request aside, once those in flight leave room for it; False where the budget is spent."""
+        while not self.price.reserve(key, body):
+            if not self.price.reserved:
+                self.stopped = self.stopped or f"the budget of ${self.price.budget:g} would be passed (annotate.budget)"
+            if self.stopped:
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
     def key(self, sample: Conversation) -> str:
         return self.form.key(sample.question, self.endpoint.address, self.endpoint.name)
@@ -54,12 +92,12 @@ class Job:
         last = self.replies.last(key)
         return ask_again(body, last["reply"], last["reason"]) if last else body
 
-    def record(self, key: str, sample: Conversation, completion: Any, **more: Any) -> dict[str, Any]:
+    def record(self, key: str, sample: Conversation, completion: "Completion", **more: Any) -> dict[str, Any]:
         """Write one reply down, with its provenance, and count its price."""
-        choice, used = completion.choices[0], getattr(completion, "usage", None)
+        choice, used = completion.choice, completion.usage
         last = self.replies.last(key)
         sent, written = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
-        cached = getattr(getattr(used, "prompt_tokens_details", None), "cached_tokens", 0) or 0
+        cached = (used.prompt_tokens_details.cached_tokens or 0) if used and used.prompt_tokens_details else 0
         # Without a count of tokens the worst case is taken, so that the budget holds.
         dollars = self.price.dollars(sent, written, cached) if used else self.price.reserved.get(key)
         row = {
@@ -100,8 +138,7 @@ async def ask(job: Job, key: str, sample: Conversation) -> dict[str, Any] | None
     """One call. Returns the reply's row, or None where there was no reply (see `job.errors`)."""
     began = time.perf_counter()
     body = job.body(sample, key)
-    if not job.price.reserve(key, body):
-        job.stopped = f"the budget of ${job.price.budget:g} would be passed (annotate.budget)"
+    if not await job.admitted(body) or not await job.affordable(key, body):
         return None
     try:
         # The client's post() takes any parameter, and spares checking the long prompt key by key in Python.
@@ -118,7 +155,7 @@ def _without_reply(job: Job, key: str, sample: Conversation, error: openai.OpenA
     reason = job.endpoint.clean(server_says(error))
     if getattr(error, "code", None) in ("content_filter", "content_policy_violation"):
         job.price.reserved[key] = 0.0
-        return job.record(key, sample, _completion(job.endpoint.model, "", "content_filter"))
+        return job.record(key, sample, Completion(job.endpoint.model, Choice(finish_reason="content_filter")))
     job.price.settle(key, 0.0)
     job.errors[key] = reason
     if isinstance(error, FATAL) or getattr(error, "code", None) == "insufficient_quota":
@@ -126,19 +163,56 @@ def _without_reply(job: Job, key: str, sample: Conversation, error: openai.OpenA
     return None
 
 
-def completion_of(text: str, model: str) -> ChatCompletion:
+class Message(BaseModel):
+    """What is read of the model's turn."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """What is read of a completion's first choice."""
+
+    message: Message = Message()
+    finish_reason: str | None = None
+
+
+class Cached(BaseModel):
+    """How many of the tokens sent were read from a cache."""
+
+    cached_tokens: int | None = None
+
+
+class Used(BaseModel):
+    """The tokens that are paid for."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: Cached | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What is read of a chat completion; servers differ in the rest."""
+
+    model: str
+    choice: Choice
+    id: str = "none"
+    usage: Used | None = None
+
+
+def completion_of(text: str, model: str) -> Completion:
     """The server's answer as a completion. One that was paid for and cannot be read counts as an attempt."""
     try:
-        completion = ChatCompletion.construct(**json.loads(text))  # lenient, as the client itself reads it
-        completion.choices[0].message.content  # noqa: B018
-        return completion
-    except (ValueError, TypeError, AttributeError, IndexError):
-        return _completion(model, "", "unreadable")
-
-
-def _completion(model: str, content: str, finish_reason: str) -> ChatCompletion:
-    choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content}}
-    return ChatCompletion.construct(id="none", object="chat.completion", created=0, model=model, choices=[choice])
+        answer = json.loads(text)
+        choice = Choice.model_validate(answer["choices"][0])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return Completion(model, Choice(finish_reason="unreadable"))
+    try:
+        used = Used.model_validate(answer.get("usage"))
+    except ValidationError:
+        used = None
+    return Completion(str(answer.get("model") or model), choice, str(answer.get("id") or "none"), used)
 
 
 async def first_call(job: Job, samples: Iterable[Conversation]) -> dict[str, Any] | None:
@@ -152,11 +226,12 @@ async def first_call(job: Job, samples: Iterable[Conversation]) -> dict[str, Any
         if job.replies.done(key, job.form.settings.tries):
             continue
         row = await ask(job, key, sample)
+        if row is None and key not in job.errors:
+            return None  # the budget is spent: nothing was asked
         if row is None:
-            near = await job.endpoint.nearest() if "NotFound" in job.errors.get(key, "") else ""
-            why = job.errors.get(key) or job.stopped
-            raise UserError(f"annotate: the first call to {job.endpoint.name} at {job.endpoint.base_url} failed: {why}{near}; "
-                            "check annotate.model, annotate.parameters and the key, then run again")
+            near = await job.endpoint.nearest() if "NotFound" in job.errors[key] else ""
+            raise UserError(f"annotate: the first call to {job.endpoint.name} at {job.endpoint.base_url} failed: "
+                            f"{job.errors[key]}{near}; check annotate.model, annotate.parameters and the key, then run again")
         sent = sum(len(turn["content"]) for turn in job.form.messages(sample.question))
         return row | {"tokens_a_character": row["prompt_tokens"] / sent}
     return None
@@ -177,7 +252,8 @@ def estimate(job: Job, samples: Iterable[Conversation], first: dict[str, Any] | 
             characters += sum(len(turn["content"]) for turn in job.form.messages(sample.question))
         cut += len(sample.question) > job.form.settings.longest_question
     left = rows - done
-    first = first or {"tokens_a_character": 0.25, "tokens": 90}  # English, and a role of the usual length
+    if not first or not first["prompt_tokens"]:  # English, and a role of the usual length
+        first = {"tokens_a_character": 0.25, "tokens": 90}
     sent, written = round(characters * first["tokens_a_character"]), left * first["tokens"]
     return {"rows": rows, "done": done, "requests": left, "input_tokens": sent, "output_tokens": written,
             "dollars": job.price.dollars(sent, written), "cut": cut}
@@ -189,7 +265,7 @@ def statement(job: Job, plan: dict[str, Any]) -> str:
     if job.endpoint.process:
         money = "no money: the model is local"
     if job.price.budget is not None:
-        money += f", budget ${job.price.budget:g}"
+        money += f", budget ${job.price.budget:g}" + (f" of which ${job.price.spent:.2f} is spent" if job.price.spent else "")
     cut = f"; {plan['cut']} questions are longer than annotate.longest_question: their middle is cut" if plan["cut"] else ""
     return (f"{job.endpoint.name}: {plan['rows']} samples, {plan['done']} done before, {plan['requests']} requests; about "
             f"{plan['input_tokens']:,} tokens in and {plan['output_tokens']:,} out; {money}{cut}")
@@ -202,7 +278,6 @@ async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: i
     the key lets the requests in flight end and asks nothing more (`job.stopped` says why).
     """
     settings, source, busy = job.form.settings, iter(samples), set()
-    requests, tokens = limiter(settings.requests_per_minute), limiter(settings.tokens_per_minute)
     with interruptible(job), tqdm(total=total, initial=done, desc="annotating", unit="role", mininterval=1) as bar:
 
         async def worker() -> None:
@@ -220,9 +295,7 @@ async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: i
 
         async def one_row(key: str, sample: Conversation) -> None:
             while not job.stopped:
-                await take(requests, 1)
-                await take(tokens, size(job.body(sample, key)))
-                row = None if job.stopped else await ask(job, key, sample)
+                row = await ask(job, key, sample)
                 if row is None or job.replies.done(key, settings.tries):
                     job.tally[row["outcome"] if row else "error"] += 1
                     return
@@ -248,14 +321,6 @@ def limiter(per_minute: int | None) -> AsyncLimiter | None:
         return None
     burst = max(1.0, per_minute / 10)
     return AsyncLimiter(burst, 60 * burst / max(per_minute - burst, 0.5 * per_minute))
-
-
-async def take(bucket: AsyncLimiter | None, amount: float) -> None:
-    """Wait until the limit lets `amount` through; more than the bucket holds goes in parts."""
-    while bucket and amount > 0:
-        part = min(amount, bucket.max_rate)
-        await bucket.acquire(part)
-        amount -= part
 
 
 def size(body: dict[str, Any]) -> int:

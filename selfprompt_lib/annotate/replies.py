@@ -7,7 +7,7 @@ from typing import Any
 
 import filelock
 
-from ..errors import UserError
+from ..errors import UserError, require
 from .forms import FINAL
 
 
@@ -30,6 +30,7 @@ class Replies:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise UserError(f"{path}: another run is writing to it; wait for that one, or give another place") from None
+        self.dollars = 0.0  # what all replies in the log did cost
         self._last: dict[bytes, int] = {}
         self._file = path.open("a+b")
         try:
@@ -45,16 +46,20 @@ class Replies:
             if not line.endswith(b"\n"):
                 break
             try:
-                self._last[bytes.fromhex(json.loads(line)["key"])] = end
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f"{self.path}, line {number}: no reply with a key; delete the line") from None
+                row = json.loads(line)
+                self._last[bytes.fromhex(row["key"])] = end
+                require(row["outcome"] and row["attempt"] >= 0, "")
+                self.dollars += row.get("dollars") or 0.0
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise UserError(f"{self.path}, line {number}: no reply with key, outcome and attempt; "
+                                "delete the line") from None
             end += len(line)
         self._file.truncate(end)
         self._end = end
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one reply and flush it."""
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n"
         self._file.write(line)
         self._file.flush()
         self._last[bytes.fromhex(row["key"])] = self._end
@@ -80,8 +85,8 @@ class Replies:
     def close(self) -> None:
         """Close the file and let others write."""
         self._file.close()
+        self.path.with_suffix(".lock").unlink(missing_ok=True)  # before the release: afterwards it may be another run's
         self._lock.release()
-        self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     def __enter__(self) -> "Replies":
         return self

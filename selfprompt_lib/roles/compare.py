@@ -25,22 +25,25 @@ def from_files(paths: Sequence[str], reference: pd.DataFrame) -> dict[str, pd.Da
     """Role files of other annotators (from the annotate command) for the questions of `reference`, by file name.
 
     Raises:
-        UserError: a file that is missing or malformed, or none of whose questions are among the reference's.
+        UserError: a file that is missing or malformed, or none of whose questions are among the
+            reference's; two files of one name.
     """
     known = dict(zip(reference.question, reference.id, strict=True))
     frames = {}
     for path in paths:
+        name = Path(path).stem
+        require(name not in (*frames, "reference", "live"), f"roles.files: {path}: other roles are named {name} too; rename it")
         frame = table([row for row in read_rows(Path(path), Conversation) if row.role])
         frame = frame[frame.question.isin(known)].assign(id=lambda part: part.question.map(known))
         require(len(frame), f"roles.files: {path} has no role for any question of this run; annotate the same data")
-        frames[Path(path).stem] = frame.drop_duplicates("id").reset_index(drop=True)
+        frames[name] = frame.drop_duplicates("id").reset_index(drop=True)
     return frames
 
 
 def same_samples(frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The rows that all (non-empty) frames have, in one order, so that they can be compared."""
     filled = {name: frame for name, frame in frames.items() if len(frame)}
-    common = set.intersection(*(set(frame.id) for frame in filled.values()))
+    common = set.intersection(*(set(frame.id) for frame in filled.values())) if filled else set()
     if not common:
         return {}
     return {name: frame[frame.id.isin(common)].sort_values("id").reset_index(drop=True) for name, frame in filled.items()}
@@ -70,8 +73,6 @@ def agreement(model, one: pd.DataFrame, other: pd.DataFrame, seed: int = 0) -> d
         "experts, shuffled": float((expert_a * expert_b[away]).sum(axis=1).mean()),
         "finds the other's": float((relevance(role_b, role_a) == 0).mean()),
     }
-
-
 
 
 def likeness(model, frames: dict[str, pd.DataFrame], seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -71,7 +71,7 @@ def found_among(ranks: np.ndarray, others: int = OTHERS) -> np.ndarray:
     `others`, all of them are taken.
     """
     rest = len(ranks) - 1
-    return hypergeom.pmf(0, rest, ranks, min(others, rest))
+    return hypergeom.pmf(0, rest, ranks, min(others, rest)) if rest else np.ones(1)
 
 
 def near_duplicates(roles: np.ndarray, threshold: float = 0.9) -> list[tuple[int, int, float]]:
@@ -134,7 +134,7 @@ def fit_table(frame: pd.DataFrame, questions: np.ndarray, roles: np.ndarray) -> 
     """
     fit, ranks = (questions * roles).sum(axis=1), relevance(questions, roles)
     order = pd.Series(fit).rank() + pd.Series(-ranks).rank()
-    return frame.assign(fit=fit.round(2), rank=ranks).iloc[np.argsort(order.to_numpy(), kind="stable")]
+    return frame.assign(fit=fit.astype(float).round(2), rank=ranks).iloc[np.argsort(order.to_numpy(), kind="stable")]
 
 
 def least_fitting(frame: pd.DataFrame, questions: np.ndarray, roles: np.ndarray, count: int = 10) -> pd.DataFrame:
@@ -149,13 +149,16 @@ def clusters(frame: pd.DataFrame, roles: np.ndarray, count: int = 8, seed: int =
 
     found = KMeans(min(count, len(frame)), n_init=4, random_state=seed).fit(roles)
     texts = frame.role.groupby(found.labels_).agg(" ".join)
-    weights = TfidfVectorizer(stop_words="english", sublinear_tf=True, max_df=0.5 if len(texts) > 3 else 1.0).fit(texts)
+    weights = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit(texts)
     words, matrix = weights.get_feature_names_out(), weights.transform(texts).toarray()
+    if len(texts) > 3:
+        matrix[:, (matrix > 0).mean(axis=0) > 0.5] = 0  # words of most groups set none apart
     rows = []
     for label, vector in zip(texts.index, matrix, strict=True):
         members = np.flatnonzero(found.labels_ == label)
         typical = members[np.argsort(-(roles[members] @ found.cluster_centers_[label]))][:3]
-        rows.append({"roles": len(members), "about": ", ".join(words[np.argsort(-vector)[:4]]),
+        about = [words[place] for place in np.argsort(-vector, kind="stable")[:4] if vector[place]]
+        rows.append({"roles": len(members), "about": ", ".join(about),
                      "most typical": "; ".join(frame.expert.iloc[typical])})
     return pd.DataFrame(rows).sort_values("roles", ascending=False, ignore_index=True)
 

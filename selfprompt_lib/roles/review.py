@@ -1,6 +1,8 @@
 """A sheet for people to read roles with, and what they found."""
 
+import csv
 import html
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .. import stats
-from ..errors import require
+from ..errors import UserError, require
 
 CRITERIA = {
     "relevant": "the expert whom one would want; the request restates what is asked, with its limits",
@@ -26,33 +28,46 @@ def review_sheet(frame: pd.DataFrame, path: Path, rows: int, seed: int = 0) -> p
     sample = frame.sample(min(rows, len(frame)), random_state=seed)[SHOWN].reset_index(drop=True)
     sheet = sample.assign(**dict.fromkeys(CRITERIA, ""), notes="")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.to_csv(path.with_suffix(".csv"), index=False)
+    sheet.to_csv(path.with_suffix(".csv"), index=False, encoding="utf-8-sig")  # spreadsheets want the mark
     path.with_suffix(".html").write_text(_page(sample), encoding="utf-8")
     return sheet
 
 
 def read_sheet(path: Path) -> pd.DataFrame:
-    """A filled-in sheet: `id`, a True or False a criterion, and notes.
+    """A filled-in sheet: `id`, a True or False a criterion, and notes. Commas, semicolons or tabs part its columns.
 
     Raises:
         UserError: a missing column, a row without a verdict or with another word than y or n.
     """
     path = Path(path)
-    require(path.is_file(), f"{path}: no such review sheet; give the filled-in CSV file")
-    try:
-        sheet = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=None, engine="python")
-    except (ValueError, pd.errors.ParserError) as error:
-        require(False, f"{path}: cannot be read as a table ({' '.join(str(error).split())[:120]}); save it as CSV")
-    lacking = [name for name in ("id", *CRITERIA) if name not in sheet]
-    require(not lacking, f"{path}: no column {', '.join(lacking)}; keep the sheet's first line")
+    lines, sheet = _cells(path)
+    lacking = [name for name in ("id", *CRITERIA) if list(sheet).count(name) != 1]
+    require(not lacking, f"{path}: no column {', '.join(lacking)}, or more than one; keep the sheet's first line")
     require(len(sheet), f"{path}: the sheet has no rows")
     require(sheet.id.is_unique, f"{path}: a row occurs twice: {', '.join(sheet.id[sheet.id.duplicated()].head(3))}")
     for name in CRITERIA:
         said = sheet[name].str.strip().str.lower()
-        for line, word in enumerate(said, 2):
-            require(word in YES | NO, f"{path}, line {line}, column {name}: {word!r} is no verdict; write y or n")
+        for line, row, word in zip(lines, sheet.id, said, strict=True):
+            require(word in YES | NO, f"{path}, line {line} ({row}), column {name}: {word!r} is no verdict; write y or n")
         sheet[name] = said.isin(YES)
     return sheet[["id", *CRITERIA]].assign(notes=sheet.get("notes", ""), passes=sheet[list(CRITERIA)].all(axis=1))
+
+
+def _cells(path: Path) -> tuple[list[int], pd.DataFrame]:
+    """The rows of a CSV file as text, without empty ones, and the line on which each ends."""
+    require(path.is_file(), f"{path}: no such review sheet; give the filled-in CSV file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True)
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error}); save it as CSV in UTF-8") from None
+    (_, names), *rows = rows or [(1, [])]
+    for line, row in rows:
+        require(len(row) <= len(names), f"{path}, line {line}: has {len(row)} columns, the first line has {len(names)}; "
+                                        "put notes that hold the separator into double quotes")
+    full = [row + [""] * (len(names) - len(row)) for _, row in rows]
+    return [line for line, _ in rows], pd.DataFrame(full, columns=names, dtype=str)
 
 
 def verdicts(sheet: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +91,7 @@ def between_readers(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     for name in [*CRITERIA, "passes"]:
         a, b = both[f"{name}_one"].to_numpy(), both[f"{name}_other"].to_numpy()
         counts = np.array([[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]])
-        varied = a.any() and b.any() and not (a.all() and b.all())
+        varied = (a.any() or b.any()) and not (a.all() and b.all())
         kappa = float(cohens_kappa(counts, return_results=False)) if varied else None
         rows.append({"criterion": name, "same verdict": float((a == b).mean()), "kappa": kappa, "n": len(both)})
     return pd.DataFrame(rows)
@@ -91,7 +106,8 @@ def _page(sample: pd.DataFrame) -> str:
         "<input class=notes aria-label=notes placeholder=notes></article>"
         for number, row in enumerate(sample.itertuples())
     )
-    return PAGE.replace("CARDS", cards).replace("NAMES", json.dumps([*CRITERIA])).replace("COUNT", str(len(sample)))
+    page = PAGE.replace("NAMES", json.dumps([*CRITERIA])).replace("COUNT", str(len(sample)))
+    return page.replace("CARDS", cards)  # last: a question may hold these words
 
 
 def _buttons(number: int) -> str:
