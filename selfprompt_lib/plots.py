@@ -37,7 +37,8 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
         axes.axvline(0, color="black", linewidth=1)
     axes.set(yticks=range(len(labels)), yticklabels=labels, title=title, xlabel=axis)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.locator_params(axis="x", nbins=6)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if group:
         figure.legend(loc="outside lower center", ncols=min(3, len(groups)), frameon=False)
     return axes
@@ -113,9 +114,11 @@ def fits(sets: dict[str, tuple], title: str = "") -> Axes:
     """Likeness of role and question for several sets of roles, each with its own questions and with shuffled ones (chapter 2)."""
     rows = [{"roles": name, "with": kind, "likeness": value} for name, pair in sets.items()
             for kind, values in zip(("their own question", "a shuffled one"), pair, strict=True) for value in values]
+    frame = pd.DataFrame(rows, columns=["roles", "with", "likeness"])
     figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 1.1 * len(sets)))
-    sns.boxplot(pd.DataFrame(rows), x="likeness", y="roles", hue="with", palette=["#0173B2", "#DE8F05"], fliersize=2, ax=axes)
+    sns.boxplot(frame, x="likeness", y="roles", hue="with", palette=["#0173B2", "#DE8F05"], fliersize=2, ax=axes)
     axes.set(xlabel="cosine of role and question", ylabel="", title=title)
-    axes.get_legend().remove()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    if sets:
+        axes.get_legend().remove()
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return axes

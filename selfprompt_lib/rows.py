@@ -104,23 +104,31 @@ def turns(row: dict) -> object:
         ValueError: no known columns, or messages that do not alternate between user and assistant.
     """
     if isinstance(row.get("messages"), list):
-        return _alternating(row["messages"])
+        return _alternating(row["messages"], "messages")
     for asked, answered in (("prompt", "completion"), ("instruction", "output"), ("question", "answer")):
         if row.get(asked) is not None:
             if isinstance(row[asked], list):
                 more = row.get(answered) or []
-                return _alternating(row[asked] + (more if isinstance(more, list) else [more]))
-            question = f"{row[asked]}\n\n{row['input']}" if asked == "instruction" and row.get("input") else row[asked]
-            return [question] if row.get(answered) is None else [question, row[answered]]
+                return _alternating(row[asked] + (more if isinstance(more, list) else [more]), f"{asked} and {answered}")
+            question = _text(row, asked)
+            if asked == "instruction" and row.get("input"):
+                question += f"\n\n{_text(row, 'input')}"
+            return [question] if row.get(answered) is None else [question, _text(row, answered)]
     raise ValueError("no conversations, messages, prompt, instruction or question; name the column so")
 
 
-def _alternating(messages: list) -> list:
+def _text(row: dict, name: str) -> str:
+    if not isinstance(row[name], str):
+        raise ValueError(f"{name}: Input should be a valid string")
+    return row[name]
+
+
+def _alternating(messages: list, columns: str) -> list:
     expected = ["user", "assistant"] * len(messages)
     for number, (message, who) in enumerate(zip(messages, expected, strict=False), 1):
         if not isinstance(message, dict) or message.get("role") != who:
             found = message.get("role") if isinstance(message, dict) else type(message).__name__
-            raise ValueError(f"messages: turn {number} is {found!r}, expected {who!r} (take system turns out)")
+            raise ValueError(f"{columns}: turn {number} is {found!r}, expected {who!r} (take system turns out)")
     return [message.get("content") for message in messages]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -109,6 +110,28 @@ def annotation(served, data, out, **settings):
 def lines(path):
     """The objects of a JSONL file; none where there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium. Not longer than a module: as long as it runs, so does an event loop."""
+    if CHROMIUM is None:
+        pytest.skip("no browser found: install chromium to check the pages")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        chrome = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chrome
+        chrome.close()
 
 
 @pytest.fixture(scope="session")

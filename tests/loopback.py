@@ -37,8 +37,8 @@ class Behaviour:
     expire: int = 0  # the first so many batches expire half done
     failed_rows: float = 0.0  # share of batch rows that end in the error file
     batch_seconds: float = 0.3
-    after_upload: float = 0.0  # seconds between taking a file and saying so
-    after_hand_in: float = 0.0  # and a batch
+    after_upload: float = 0.0  # seconds between taking the first file and saying so
+    after_hand_in: float = 0.0  # and the first batch
 
 
 @dataclass
@@ -165,7 +165,7 @@ def create(behaviour: Behaviour) -> web.Application:
         form = await request.post()
         name = f"file-{len(state.files)}"
         state.files[name] = form["file"].file.read()
-        await asyncio.sleep(behaviour.after_upload)
+        await asyncio.sleep(behaviour.after_upload if len(state.files) == 1 else 0)
         return web.json_response({"id": name, "object": "file", "bytes": len(state.files[name]), "created_at": 0,
                                   "filename": form["file"].filename, "purpose": "batch", "status": "processed"})
 
@@ -182,7 +182,7 @@ def create(behaviour: Behaviour) -> web.Application:
                       "created_at": 0, "metadata": asked.get("metadata"), "input_file_id": asked["input_file_id"],
                       "status": "in_progress", "request_counts": {"total": len(lines), "completed": 0, "failed": 0}},
         }  # fmt: skip
-        await asyncio.sleep(behaviour.after_hand_in)
+        await asyncio.sleep(behaviour.after_hand_in if len(state.batches) == 1 else 0)
         return web.json_response(shown(state.batches[name]))
 
     def shown(batch: dict) -> dict:
@@ -225,8 +225,9 @@ def create(behaviour: Behaviour) -> web.Application:
     app.add_routes([web.post("/v1/chat/completions", chat), web.get("/v1/models", models),
                     web.get("/counts", counts), web.get("/bodies", bodies), web.post("/start", start)])
     if behaviour.batches:
-        app.add_routes([web.post("/v1/files", upload), web.get("/v1/files/{id}/content", content), web.post("/v1/batches", hand_in),
-                        web.get("/v1/batches", list_batches), web.get("/v1/batches/{id}", look)])
+        app.add_routes([web.post("/v1/files", upload), web.get("/v1/files/{id}/content", content),
+                        web.post("/v1/batches", hand_in), web.get("/v1/batches", list_batches),
+                        web.get("/v1/batches/{id}", look)])
     return app
 
 

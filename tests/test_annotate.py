@@ -214,7 +214,7 @@ def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path):
 
 # Outcomes
 
-UNREADABLE = ("<html>", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": {"message": "busy"}}',
+UNREADABLE = ("<html>", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": "busy"}',
               '{"choices": [{"message": null}]}', '{"choices": [{"message": {"content": [1]}}]}')  # fmt: skip
 CUT = {"finish_reason": "length"}
 OUTCOMES = {
@@ -245,15 +245,16 @@ def test_outcomes_have_names_and_reasons(loopback, tmp_path, name):
         assert annotate.well_formed(rows).value == 0
 
 
-@pytest.mark.parametrize("odd", [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "created": "now"}])
+@pytest.mark.parametrize("odd", [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "usage": []}])
 def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path, odd):
     raw = {"choices": [{"message": {"content": GOOD}}]} | odd
     [row] = ask(loopback(raw=json.dumps(raw)), tmp_path, SAMPLES[:1], price=[1, 1], budget=1)
-    assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0  # the worst case
+    assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0
 
 
 @pytest.mark.parametrize("reply, turns", [
-    ("I like bread.", [("assistant", "I like bread."), ("user", "expert: Field required")]), ("", [("user", "nothing was written")]),
+    ("I like bread.", [("assistant", "I like bread."), ("user", "expert: Field required")]),
+    ("", [("user", "nothing was written")]),
 ])  # fmt: skip
 def test_a_failed_reply_is_asked_again_with_the_reason(loopback, tmp_path, reply, turns):
     served = loopback(replies=[{"content": reply}, None])
@@ -261,7 +262,8 @@ def test_a_failed_reply_is_asked_again_with_the_reason(loopback, tmp_path, reply
     assert (row["outcome"], row["attempt"]) == ("role", 2) and [r["attempt"] for r in lines(tmp_path / "replies.jsonl")] == [1, 2]
     first, again = (body["messages"] for body in served.bodies())
     told = again[-len(turns) :]
-    assert [(turn["role"], words in turn["content"]) for turn, (_, words) in zip(told, turns, strict=True)] == [(w, True) for w, _ in turns]
+    assert [turn["role"] for turn in told] == [who for who, _ in turns]
+    assert all(words in turn["content"] for turn, (_, words) in zip(told, turns, strict=True))
     assert again[: -len(turns)] == first[: len(again) - len(turns)]
     assert [turn["role"] for turn in again[1:]] == ["user", "assistant"] * (len(again) // 2 - 1) + ["user"]
 

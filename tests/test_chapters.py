@@ -1,45 +1,14 @@
-"""Small checks of chapters 2, 3, 4 and 6 that need no trained model."""
+"""Small checks of chapters 3 to 6 and of the figures that need no trained model (chapter 2: test_roles.py)."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from selfprompt_lib import ablate, evaluate, infer, plots, profiles, roles, sft
+from selfprompt_lib import ablate, evaluate, infer, plots, profiles, sft
 from selfprompt_lib.designs import DESIGNS, get_design
 from selfprompt_lib.rows import STARTER, Sample, read_rows
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
-
-
-def test_relevance_is_perfect_for_matching_vectors_and_chance_when_shuffled():
-    vectors = np.eye(50)
-    assert (roles.relevance(vectors, vectors) == 0).all()
-    assert (roles.relevance(vectors, vectors, shuffled=True) > 0).all(), "shuffled, nobody keeps their own question"
-
-
-def test_near_duplicates_are_found_most_alike_first():
-    vectors = np.array([[1, 0], [0.96, 0.28], [0, 1], [1, 0]])
-    assert [(i, j) for i, j, _ in roles.near_duplicates(vectors)] == [(0, 3), (0, 1), (1, 3)]
-
-
-def test_the_embedder_puts_roles_near_their_questions():
-    frame = roles.table(SAMPLES[::20])
-    model = roles.embedder("starter")
-    questions, texts = roles.embed(model, frame.question), roles.embed(model, frame.role)
-    assert (roles.relevance(questions, texts) == 0).mean() >= 0.9
-    assert roles.summary(frame, questions, texts)["distinct experts"] == 10
-
-
-def test_an_unknown_embedder_is_told(refused):
-    with refused("roles.embedder: cannot load /nowhere/model", "use starter"):
-        roles.embedder("/nowhere/model")
-
-
-def test_a_review_sheet_can_be_filled_in_and_printed(tmp_path):
-    roles.review_sheet(roles.table(SAMPLES), tmp_path / "review", 7)
-    sheet = pd.read_csv(tmp_path / "review.csv")
-    assert len(sheet) == 7 and all(f"{c} (y/n)" in sheet for c in roles.CRITERIA)
-    assert "<table" in (tmp_path / "review.html").read_text()
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -108,3 +77,31 @@ def test_figures_draw_intervals_and_percent():
     frame = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.2], "low": [0.4, 0.1], "high": [0.6, 0.4], "arm": ["x", "y"]})
     axes = plots.intervals(frame, "accuracy", "task", group="arm", axis="accuracy")
     assert len(axes.containers) == 2 and axes.get_xlabel() == "accuracy"
+
+
+def test_an_interval_that_rounding_turned_around_is_drawn():
+    frame = pd.DataFrame({"task": ["a"], "accuracy": [1.0], "low": [0.5], "high": [1.0 - 1e-12]})
+    _, caps, (bar,) = plots.intervals(frame, "accuracy", "task").containers[0]
+    assert bar.get_segments()[0][:, 0].tolist() == [0.5, 1] and len(caps) == 2
+
+
+def test_the_map_shows_each_role_in_its_groups_colour():
+    places = np.array([[0, 0], [1, 1], [2, 2]])
+    axes = plots.role_map(places, pd.Series(["x", "y", "x"], index=[7, 8, 9]))
+    points = axes.collections[0]
+    assert points.get_offsets().tolist() == places.tolist()
+    first, second, third = points.get_facecolors().tolist()
+    assert first == third != second
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["x", "y"]
+
+
+def test_likeness_is_drawn_for_each_set_with_own_and_shuffled_questions():
+    axes = plots.fits({"one": ([0.6, 0.7, 0.8], [0.1, 0.2, 0.3]), "other": ([0.5] * 3, [0.0] * 3)})
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["their own question", "a shuffled one"]
+    medians = sorted(round(float(line.get_xdata()[0]), 3) for line in axes.lines if len(set(line.get_xdata())) == 1)
+    assert {0.7, 0.2, 0.5, 0.0} <= set(medians)
+
+
+def test_no_set_in_common_draws_an_empty_figure():
+    assert len(plots.fits({}).lines) == 0

@@ -3,16 +3,18 @@
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import openai
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..errors import UserError, require
 from ..provenance import write_json
 from ..rows import Conversation
+from .forms import server_says
 from .live import Job, completion_of, interruptible
 
 ENDED = ("completed", "expired", "failed", "cancelled")
@@ -53,7 +55,7 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
     """Submit what has no role yet, wait, collect, and submit again what is missing.
 
     A row is submitted at most `annotate.tries` times for a reply that cannot be used, and in at
-    most `annotate.retries` more batches where it got none (expired, server error).
+    most `annotate.retries` more batches of this run where it got none (expired, server error).
 
     Raises:
         UserError: a server without a Batch API, or one that refuses the file of requests.
@@ -62,10 +64,11 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
     settings, ledger = job.form.settings, Ledger(path)
     by_key = {job.key(sample): sample for sample in samples}
     refused: set[str] = set()
+    handed_in: Counter[str] = Counter()
     with interruptible(job):
         try:
             await _recover(job, ledger)
-            for left in reversed(range(settings.tries + settings.retries + 1)):
+            while True:
                 for entry in ledger.open():
                     fault = await _wait(job, entry, settings.poll_seconds, say)
                     if job.stopped:
@@ -75,10 +78,11 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
                         raise UserError(f"annotate.mode: the server refused batch {entry['id']}: {fault}")
                     refused |= await _collect(job, entry, by_key)
                     ledger.put(entry, status="collected")
-                missing = [key for key in by_key if key not in refused and not job.replies.done(key, settings.tries)]
-                if not missing or not left:
+                missing = [key for key in by_key if key not in refused and handed_in[key] < settings.tries + settings.retries
+                           and not job.replies.done(key, settings.tries)]
+                if not missing:
                     return
-                await _submit(job, ledger, missing, by_key, say)
+                handed_in.update(await _submit(job, ledger, missing, by_key, say))
                 if job.stopped:
                     return
         except openai.OpenAIError as error:
@@ -100,8 +104,8 @@ async def _recover(job: Job, ledger: Ledger) -> None:
         ledger.drop(entry)
 
 
-async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: Callable[[str], None]) -> None:
-    """Hand in the rows, as many as the budget allows, in batches of at most `ROWS_A_BATCH`."""
+async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: Callable[[str], None]) -> list[str]:
+    """Hand in the rows, as many as the budget allows, in batches of at most `ROWS_A_BATCH`; returns their keys."""
     bodies = {}
     for key in keys:
         body = job.body(by_key[key], key)
@@ -119,10 +123,18 @@ async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: 
         entry = {"tag": tag, "id": None, "rows": len(part), "status": "submitting"}
         ledger.put(entry)
         file = await job.endpoint.client.files.create(file=(f"{tag}.jsonl", content), purpose="batch")
-        batch = await job.endpoint.client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions",
-                                                         completion_window="24h", metadata={"selfprompt": tag})
+        once = job.endpoint.client.with_options(max_retries=0)  # a batch that was taken unheard must not be taken twice
+        try:
+            batch = await once.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions",
+                                              completion_window="24h", metadata={"selfprompt": tag})
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
+            job.errors |= dict.fromkeys(part, job.endpoint.clean(server_says(error)))
+            await asyncio.sleep(job.form.settings.poll_seconds)
+            await _recover(job, ledger)
+            continue
         ledger.put(entry, id=batch.id, status="submitted")
         say(f"batch {batch.id}: {len(part)} rows handed in")
+    return chosen
 
 
 async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> str:

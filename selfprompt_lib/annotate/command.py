@@ -104,7 +104,7 @@ def _write(job: Job, samples: Callable[[], Iterator[Conversation]], out: Path, s
     for row in failed[:5]:
         say(f"  {row['id']}: {row['outcome']}: {row['reason']}")
     listed = f" ({out.with_suffix('.failed.jsonl')})" if failed else ""
-    say(f"{out}: roles written; spent now: {spent(job)}; without a role: {len(failed)}{listed}")
+    say(f"{out}: roles written; spent in all: {spent(job)}; without a role: {len(failed)}{listed}")
     if job.stopped:
         print(f"stopped: {job.stopped}; run the same command to go on", file=sys.stderr)
     return 130 if job.stopped == "Ctrl-C" else 1 if failed else 0

@@ -21,7 +21,7 @@ from ..errors import UserError, require
 from ..profiles import Annotate, Profile
 
 # Continuous batching in small blocks: about twice as fast on two cores as one request after another.
-SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "600", "--cb-max-batch-tokens", "512")
+SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800", "--cb-max-batch-tokens", "512")
 
 
 @dataclass

@@ -16,7 +16,7 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 from pydantic import BaseModel, ValidationError
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..errors import UserError
 from ..profiles import Profile
@@ -58,7 +58,7 @@ class Job:
     async def admitted(self, body: dict[str, Any]) -> bool:
         """Wait until the limits let a request through; False where the run was stopped meanwhile."""
         async with self.turn:
-            for bucket, amount in ((self.requests, 1), (self.tokens, size(body))):
+            for bucket, amount in ((self.requests, 1), (self.tokens, size(body) if self.tokens else 0)):
                 while bucket and amount > 0 and not self.stopped:
                     part = min(amount, bucket.max_rate)  # more than the bucket holds goes in parts
                     if bucket.has_capacity(part):
@@ -247,8 +247,9 @@ def estimate(job: Job, samples: Iterable[Conversation], first: dict[str, Any] | 
     for sample in samples:
         rows += 1
         key = job.key(sample)
-        done += job.replies.done(key, tries) is not None
-        if not job.replies.last(key):
+        finished = job.replies.done(key, tries) is not None
+        done += finished
+        if not finished:
             characters += sum(len(turn["content"]) for turn in job.form.messages(sample.question))
         cut += len(sample.question) > job.form.settings.longest_question
     left = rows - done

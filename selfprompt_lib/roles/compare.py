@@ -33,7 +33,7 @@ def from_files(paths: Sequence[str], reference: pd.DataFrame) -> dict[str, pd.Da
     for path in paths:
         name = Path(path).stem
         require(name not in (*frames, "reference", "live"), f"roles.files: {path}: other roles are named {name} too; rename it")
-        frame = table([row for row in read_rows(Path(path), Conversation) if row.role])
+        frame = table(read_rows(Path(path), Conversation))
         frame = frame[frame.question.isin(known)].assign(id=lambda part: part.question.map(known))
         require(len(frame), f"roles.files: {path} has no role for any question of this run; annotate the same data")
         frames[name] = frame.drop_duplicates("id").reset_index(drop=True)

@@ -167,5 +167,7 @@ def map_of(roles: np.ndarray, seed: int = 0) -> np.ndarray:
     """Two coordinates a role (t-SNE on cosine distance): neighbours on the map are alike, far distances mean little."""
     from sklearn.manifold import TSNE
 
+    if len(roles) < 2:
+        return np.zeros((len(roles), 2))
     perplexity = min(30, max(1, (len(roles) - 1) // 3))
     return TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=seed).fit_transform(roles)

@@ -94,7 +94,7 @@ def between_readers(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         varied = (a.any() or b.any()) and not (a.all() and b.all())
         kappa = float(cohens_kappa(counts, return_results=False)) if varied else None
         rows.append({"criterion": name, "same verdict": float((a == b).mean()), "kappa": kappa, "n": len(both)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(kappa=pd.Series([row["kappa"] for row in rows], dtype=object))  # None stays None
 
 
 def _page(sample: pd.DataFrame) -> str:
