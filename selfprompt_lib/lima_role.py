@@ -29,7 +29,7 @@ class Entry(Role):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str  # the line's place in the file, which `read_rows` puts in
-    index: int = Field(ge=0)
+    index: int = Field(ge=0, strict=True)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -65,9 +65,9 @@ def entries(path: Path = FOLDER / "roles.jsonl") -> list[Entry]:
     found = read_rows(path, Entry)
     for field in ("index", "sha256"):
         seen: set[object] = set()
-        for entry in found:
+        for line, entry in enumerate(found, 1):
             value = getattr(entry, field)
-            require(value not in seen, f"{path}: {field} {value} occurs twice; keep one of the two lines")
+            require(value not in seen, f"{path}, line {line}: {field} {value} occurs twice; keep one of the two lines")
             seen.add(value)
     return found
 

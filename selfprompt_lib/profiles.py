@@ -70,6 +70,17 @@ class Annotate(_Section):
     )
     price_model: str = Field("gpt-5-mini", description="hosted model whose price is stated")
 
+    @field_validator("parameters")
+    @classmethod
+    def _only_more(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        ours = {"messages", "model", "n", "stream", "response_format"} & set(parameters)
+        if ours:
+            raise ValueError(f"{', '.join(sorted(ours))} cannot be set here")
+        for name in ("max_tokens", "max_completion_tokens"):
+            if not isinstance(parameters.get(name, 1), int) or parameters.get(name, 1) < 1:
+                raise ValueError(f"{name} must be a number of tokens, so that the cost is limited")
+        return parameters
+
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
@@ -182,7 +193,8 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
         return Profile.model_validate(fields)
     except ValidationError as error:
         fault = first_fault(error)
-        raise UserError(f"profile {name}: {fault}; got {error.errors()[0]['input']!r}") from None
+        given = "" if "base_url" in fault else f"; got {error.errors()[0]['input']!r}"  # an address may hold a password
+        raise UserError(f"profile {name}: {fault}{given}") from None
 
 
 def _put(fields: dict, key: str, value: Any) -> None:

@@ -71,8 +71,9 @@ class Conversation(_Row):
     @field_validator("conversations")
     @classmethod
     def _asked(cls, conversation: tuple[str, ...]) -> tuple[str, ...]:
-        if not conversation[0].strip():
-            raise ValueError("the first user turn is empty")
+        for number, turn in enumerate(conversation, 1):
+            if not turn.strip():
+                raise ValueError(f"turn {number} is empty; write it, or take the row out")
         return conversation
 
     @property

@@ -112,7 +112,7 @@ def test_a_missing_or_ill_typed_field_is_named(tmp_path_factory, name, data):
 def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
     faults = {
         ("samples", '{"conversations": ["Why?", "So.", "And?"]}'): "conversations has 3 turns",
-        ("samples", '{"conversations": [" ", "So."]}'): "conversations: the first user turn is empty",
+        ("samples", '{"conversations": [" ", "So."]}'): "conversations: turn 1 is empty",
         ("conversations", '{"id": "r0", "conversations": ["Why?"]}'): "id 'r0' occurs twice",
         ("conversations", '{"conversations": ["Why?"], "role": {"expert": "x", "brings": "y"}}'): "role.request: Field required",
         ("conversations", '{"conversations": ["Why?"], "role": ["x"]}'): "role: ",

@@ -101,7 +101,7 @@ def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused, turns):
 def test_a_conversation_without_turns_or_with_an_empty_question_is_refused(jsonl, refused):
     with refused("line 2: conversations: ", "at least 1 item"):
         read_rows(jsonl("none.jsonl", GOOD, {"conversations": []}), Sample)
-    with refused("line 2: conversations: the first user turn is empty"):
+    with refused("line 2: conversations: the turn 1 is empty"):
         read_rows(jsonl("blank.jsonl", GOOD, {"conversations": [" \n", "Because."]}), Sample)
 
 
@@ -203,7 +203,7 @@ def test_a_mirror_may_be_in_the_home_folder(mirror, monkeypatch):
     assert len(hub_rows("GAIR/lima", "plain_text", "train", f"~/{mirror.name}")) == 3
 
 
-@pytest.mark.parametrize(("row", "fault"), [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")])
+@pytest.mark.parametrize("row, fault", [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")])
 def test_a_mirror_row_without_conversations_is_named(jsonl, refused, row, fault):
     path = jsonl("hub/my/set/plain_text/train.jsonl", row)
     with refused(f"my/set, row 1: {fault}"):

@@ -1,8 +1,8 @@
 """Chapter 1: have a model write a role for every sample, through any OpenAI-compatible server.
 
-`endpoint` finds or starts the server, `forms` writes the request and reads the reply, `replies`
-keeps what was paid for, `price` counts it, `live` asks many at once, `batch` uses the Batch API,
-and `command` is `python -m selfprompt_lib annotate`.
+`endpoint` finds or starts the server, `forms` writes the request and reads the reply out of a
+`completion`, `replies` keeps what was paid for and `price` counts it; a `job` joins them. `live`
+asks many at once, `batch` uses the Batch API, `command` is `python -m selfprompt_lib annotate`.
 """
 
 from .batch import ask_in_batches

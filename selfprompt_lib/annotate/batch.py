@@ -14,8 +14,10 @@ from tqdm import tqdm
 from ..errors import UserError, require
 from ..provenance import write_json
 from ..rows import Conversation
+from .completion import completion_of
 from .forms import server_says
-from .live import Job, completion_of, interruptible
+from .job import Job
+from .live import interruptible
 
 ENDED = ("completed", "expired", "failed", "cancelled")
 ROWS_A_BATCH = 10_000  # OpenAI takes 50,000 and 200 MB

@@ -13,7 +13,8 @@ from ..rows import Conversation, stream_rows, write_rows
 from .batch import ask_in_batches
 from .choose import failures
 from .endpoint import connect
-from .live import Job, ask_all, estimate, first_call, spent, statement
+from .job import Job, spent
+from .live import ask_all, estimate, first_call, statement
 from .replies import Replies
 
 ABOUT = """\
@@ -70,7 +71,10 @@ def run(given: argparse.Namespace, say: Callable[[str], None] = print) -> int:
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
     require(out.resolve() != given.data.resolve(), f"--out {out}: this is the data file; give another name")
     require(not out.exists() or log.exists(), f"--out {out}: exists and was not written by this command; give another name")
-    rows = sum(1 for _ in stream_rows(given.data, Conversation))  # a bad row stops here, before the first request
+    turns = [len(row.conversations) for row in stream_rows(given.data, Conversation)]  # a bad row stops here, before it costs
+    rows, open_ended = len(turns), sum(count % 2 and count > 1 for count in turns)
+    if open_ended:
+        say(f"{open_ended} conversations end on a user turn without an answer: {out.name} leaves that turn out")
     return asyncio.run(_ask(profile, given.data, out, log, rows, say))
 
 
