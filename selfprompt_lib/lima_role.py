@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from .errors import UserError, require
 from .hub import hub_rows
 from .provenance import machine, write_json
-from .rows import Conversation, Role, Sample, parse_rows, read_rows
+from .rows import Conversation, Role, Sample, json_lines, parse_rows, read_rows
 
 FOLDER = Path(__file__).parent / "data" / "lima-role"
 NAME = "lima-role"  # as a profile's data.train
@@ -65,7 +65,7 @@ def entries(path: Path = FOLDER / "roles.jsonl") -> list[Entry]:
     found = read_rows(path, Entry)
     for field in ("index", "sha256"):
         seen: set[object] = set()
-        for line, entry in enumerate(found, 1):
+        for (line, _), entry in zip(json_lines(path), found, strict=True):
             value = getattr(entry, field)
             require(value not in seen, f"{path}, line {line}: {field} {value} occurs twice; keep one of the two lines")
             seen.add(value)

@@ -80,7 +80,7 @@ def missing(profile: Profile) -> list[str]:
     if profile.annotate.base_url and not os.environ.get(profile.annotate.api_key_env):
         lacks.append(f"a key: export {profile.annotate.api_key_env} for {profile.annotate.base_url}")
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    gated = profile.data.train.startswith(("GAIR/", lima_role.NAME)) and not profile.data.mirror
+    gated = (profile.data.train == lima_role.NAME or profile.data.train.startswith("GAIR/")) and not profile.data.mirror
     gated = gated or profile.model.startswith(("meta-llama/", "mistralai/"))
     if gated and not (os.environ.get("HF_TOKEN") or (home / "token").is_file()):
         lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and export HF_TOKEN")

@@ -149,17 +149,17 @@ def line(number, **fields):
 
 
 @pytest.mark.parametrize(("second", "parts"), [
-    (line(1, index=0), (": index 0 occurs twice", "keep one")),
-    (line(1, sha256=digest("q0")), (f": sha256 {digest('q0')} occurs twice",)),
-    (line(1, sha256="abc"), (", line 2: sha256: ",)),
-    (line(1, sha256=digest("q1").upper()), (", line 2: sha256: ",)),
-    (line(1, index=-1), (", line 2: index: ", "greater than or equal to 0")),
-    (line(1, expert=" "), (", line 2: expert: ",)),
-    (line(1, answer="x"), (", line 2: answer: ", "not permitted")),
-    ({"index": 1}, (", line 2: expert: Field required",)),
+    (line(1, index=0), (", line 3: index 0 occurs twice", "keep one")),
+    (line(1, sha256=digest("q0")), (f", line 3: sha256 {digest('q0')} occurs twice",)),
+    (line(1, sha256="abc"), (", line 3: sha256: ",)),
+    (line(1, sha256=digest("q1").upper()), (", line 3: sha256: ",)),
+    (line(1, index=-1), (", line 3: index: ", "greater than or equal to 0")),
+    (line(1, expert=" "), (", line 3: expert: ",)),
+    (line(1, answer="x"), (", line 3: answer: ", "not permitted")),
+    ({"index": 1}, (", line 3: expert: Field required",)),
 ])  # fmt: skip
 def test_a_malformed_role_file_is_named_with_line_and_field(jsonl, refused, second, parts):
-    path = jsonl("roles.jsonl", line(0), second)
+    path = jsonl("roles.jsonl", line(0), "", second)
     with refused(str(path) + parts[0], *parts[1:]):
         entries(path)
 

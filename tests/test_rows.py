@@ -101,7 +101,7 @@ def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused, turns):
 def test_a_conversation_without_turns_or_with_an_empty_question_is_refused(jsonl, refused):
     with refused("line 2: conversations: ", "at least 1 item"):
         read_rows(jsonl("none.jsonl", GOOD, {"conversations": []}), Sample)
-    with refused("line 2: conversations: the turn 1 is empty"):
+    with refused("line 2: conversations: turn 1 is empty"):
         read_rows(jsonl("blank.jsonl", GOOD, {"conversations": [" \n", "Because."]}), Sample)
 
 
