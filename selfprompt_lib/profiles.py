@@ -109,7 +109,9 @@ class Sft(_Section):
     micro_batch_size: int = Field(8, ge=1, description="samples a forward pass")
     max_length: int = Field(2048, ge=32, description="tokens; longer samples are cut")
     weight_decay: float = Field(0.1, ge=0)
+    residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer; LIMA: 0.3, smaller models 0.2")
     gradient_checkpointing: bool = False
+    checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept, to resume and to choose from; 0: none")
 
     @field_validator("micro_batch_size")
     @classmethod

@@ -1,5 +1,7 @@
-"""Chapter 3: fine-tune with TRL's SFTTrainer, with roles and without."""
+"""The recipe in TRL's terms, and a run of it."""
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,56 +11,17 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
-from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
-from . import models
-from .designs import Design
-from .errors import UserError, require
-from .models import TEMPLATES
-from .profiles import Profile
-from .rows import Sample
-
-
-def conversation(sample: Sample, design: Design) -> list[dict[str, str]]:
-    """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3)."""
-    turns = list(sample.conversations)
-    if design.writes_role:
-        require(sample.role, f"sample {sample.id} has no role, and design {design.name} writes one; "
-                             "annotate it (chapter 1) or train with design none")
-        turns[1] = design.write(sample.role, turns[1])
-    return [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(turns)]
-
-
-def training_template(tokenizer) -> str:
-    """The tokenizer's chat template with generation markers, which loss masking needs.
-
-    Raises:
-        UserError: for a template that neither TRL nor this package has a marked version of.
-    """
-    if has_generation_markers(tokenizer.chat_template):
-        return tokenizer.chat_template
-    ours = (TEMPLATES / "smollm2_training.jinja").read_text(encoding="utf-8")
-    probe = [{"role": role, "content": f"{role} text"} for role in ("user", "assistant", "user", "assistant")]
-    if _render(tokenizer, probe, ours) == _render(tokenizer, probe, None):
-        return ours
-    try:
-        return get_training_chat_template(tokenizer) or tokenizer.chat_template
-    except ValueError:
-        raise UserError("model: its chat template has no {% generation %} markers and none are known for it; "
-                        "add them to the template (see the TRL documentation on assistant_only_loss)") from None
-
-
-def _render(tokenizer, turns: list[dict[str, str]], template: str | None) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template)
-
-
-def tokens_in_loss(tokenizer, turns: list[dict[str, str]]) -> list[tuple[str, bool]]:
-    """Each token of a conversation as text, and whether the loss counts it (chapter 3)."""
-    encoded = tokenizer.apply_chat_template(turns, chat_template=training_template(tokenizer), return_dict=True,
-                                            return_assistant_tokens_mask=True)
-    pairs = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-    return [(tokenizer.decode([token]), bool(mask)) for token, mask in pairs]
+from .. import models
+from ..designs import Design
+from ..profiles import Profile
+from ..rows import Sample
+from .audit import preflight
+from .dropout import residual_dropout
+from .moved import Moved
+from .text import conversation, training_template
 
 
 def sft_config(profile: Profile, folder: Path) -> SFTConfig:
@@ -91,7 +54,8 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
         use_cpu=cpu,
         seed=profile.seed,
         data_seed=profile.seed,
-        save_strategy="no",
+        save_strategy="epoch" if sft.checkpoints else "no",
+        save_total_limit=sft.checkpoints or None,
         report_to="none",
         logging_steps=1,
         disable_tqdm=True,
@@ -102,22 +66,31 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
 def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """Fine-tune the profile's model on samples written in a design (chapters 3 and 6).
 
-    Weights are loaded in float32 whatever the compute precision: at these learning rates most
-    updates are too small for bfloat16 weights.
+    Weights are kept in float32 whatever the compute precision: at these learning rates most
+    updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an epoch is
+    kept, and a run that was killed goes on from the last; its folder is named by all that shapes
+    the run, so that another run's checkpoint is never taken up.
 
     Returns:
         The model in evaluation mode, its tokenizer, and a record with `losses` (one a step, in
-        nats a token), `seconds`, `tokens` and `samples`.
+        nats a token), `moved` (share of weights changed, one a step), `seconds`, `tokens` and `samples`.
+
+    Raises:
+        UserError: what `preflight` finds, before the first step.
     """
     set_seed(profile.seed)
     model, tokenizer = models.load(profile.model, "float32", to_train=True)
+    preflight(profile, samples, design, model, tokenizer)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
+    folder, moved = folder / identity(profile, samples, design), Moved()
     rows = Dataset.from_list([{"messages": conversation(sample, design)} for sample in samples])
     trainer = SFTTrainer(model=model, args=sft_config(profile, folder), train_dataset=rows,
-                         processing_class=tokenizer, callbacks=[_Progress(f"training, design {design.name}")])
+                         processing_class=tokenizer, callbacks=[_Progress(f"training, design {design.name}"), moved])
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
-    trainer.train()
+    assert all(weight.dtype.itemsize == 4 for weight in model.parameters()), "master weights must be float32"
+    with residual_dropout(model, profile.sft.residual_dropout):
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
     tokenizer.chat_template = own_template
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     record = {
@@ -127,8 +100,16 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
         "tokens": int(sum(map(len, trainer.train_dataset["input_ids"])) * profile.sft.epochs),
         "seconds": round(time.perf_counter() - began, 1),
         "losses": [float(loss) for loss in losses],
+        "moved": moved.shares,
     }
     return model.to(models.dtype_for(profile.dtype)).eval(), tokenizer, record
+
+
+def identity(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
+    """A short name for all that shapes a run: model, seed, recipe, design and samples."""
+    recipe = [profile.model, profile.dtype, profile.seed, profile.sft.model_dump(), design.name, design.template]
+    digest = hashlib.sha256(json.dumps([recipe, [s.model_dump(mode="json") for s in samples]]).encode())
+    return f"{design.name}-{digest.hexdigest()[:12]}"
 
 
 def save(model, tokenizer, folder: Path) -> None:

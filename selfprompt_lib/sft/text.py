@@ -1,0 +1,49 @@
+"""What a sample looks like to the model: its turns, its tokens, and which of them are in the loss."""
+
+from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+
+from ..designs import Design
+from ..errors import UserError, require
+from ..models import TEMPLATES
+from ..rows import Sample
+
+
+def conversation(sample: Sample, design: Design) -> list[dict[str, str]]:
+    """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3)."""
+    turns = list(sample.conversations)
+    if design.writes_role:
+        require(sample.role, f"sample {sample.id} has no role, and design {design.name} writes one; "
+                             "annotate it (chapter 1) or train with design none")
+        turns[1] = design.write(sample.role, turns[1])
+    return [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(turns)]
+
+
+def training_template(tokenizer) -> str:
+    """The tokenizer's chat template with generation markers, which loss masking needs.
+
+    Raises:
+        UserError: for a template that neither TRL nor this package has a marked version of.
+    """
+    if has_generation_markers(tokenizer.chat_template):
+        return tokenizer.chat_template
+    ours = (TEMPLATES / "smollm2_training.jinja").read_text(encoding="utf-8")
+    probe = [{"role": role, "content": f"{role} text"} for role in ("user", "assistant", "user", "assistant")]
+    if _render(tokenizer, probe, ours) == _render(tokenizer, probe, None):
+        return ours
+    try:
+        return get_training_chat_template(tokenizer) or tokenizer.chat_template
+    except ValueError:
+        raise UserError("model: its chat template has no {% generation %} markers and none are known for it; "
+                        "add them to the template (see the TRL documentation on assistant_only_loss)") from None
+
+
+def _render(tokenizer, turns: list[dict[str, str]], template: str | None) -> str:
+    return tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template)
+
+
+def tokens_in_loss(tokenizer, turns: list[dict[str, str]]) -> list[tuple[str, bool]]:
+    """Each token of a conversation as text, and whether the loss counts it (chapter 3)."""
+    encoded = tokenizer.apply_chat_template(turns, chat_template=training_template(tokenizer), return_dict=True,
+                                            return_assistant_tokens_mask=True)
+    pairs = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
+    return [(tokenizer.decode([token]), bool(mask)) for token, mask in pairs]
