@@ -122,3 +122,26 @@ def fits(sets: dict[str, tuple], title: str = "") -> Axes:
         axes.get_legend().remove()
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return axes
+
+
+def sample_lengths(lengths: pd.DataFrame, limit: int) -> Axes:
+    """Tokens of each training sample, longest first: the answer, which the loss counts, and the question (chapter 3)."""
+    ordered = lengths.sort_values("tokens", ascending=False, ignore_index=True)
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
+    axes.bar(ordered.index, ordered.answer, width=1.0, color="#0173B2", label="in the loss")
+    axes.bar(ordered.index, ordered.tokens - ordered.answer, width=1.0, bottom=ordered.answer, color="#c4c4c4", label="context")
+    if ordered.tokens.max() > 0.8 * limit:
+        axes.axhline(limit, color="black", linestyle="--", linewidth=1, label="longest sample that is kept whole")
+    axes.set(xlabel="samples, longest first", ylabel="tokens", title="Length of the samples")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return axes
+
+
+def moved(lesson: pd.DataFrame) -> Axes:
+    """The share of weights that one step changes, by learning rate and number format (chapter 3)."""
+    axes = sns.lineplot(lesson, x="learning rate", y="share", hue="weights in", style="weights in", markers=True)
+    axes.set(xscale="log", xlabel="learning rate (size of one step)", ylabel="share of weights changed", ylim=(-0.03, 1.05))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.legend(title="weights in")
+    axes.set_title("What one step changes")
+    return axes

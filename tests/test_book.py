@@ -107,3 +107,9 @@ def test_toc_names_every_chapter():
     toc = (PROJECT / "_toc.yml").read_text()
     assert all(f"nbs/{path.stem}" in toc for path in NOTEBOOKS)
     assert json.dumps(yaml.safe_load(toc)).count('"file"') == 12
+
+
+def test_every_test_that_the_recipe_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", (PROJECT / "book" / "recipe.md").read_text()))
+    there = {name for path in (PROJECT / "tests").glob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    assert len(named) >= 12 and named <= there

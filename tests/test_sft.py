@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, MistralConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, MistralConfig, get_scheduler
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
@@ -231,6 +231,19 @@ def test_killed_and_started_again_the_weights_are_those_of_a_run_that_was_not(tm
     assert json.loads((kept / "trainer_state.json").read_text())["global_step"] < 5
     subprocess.run([sys.executable, "-c", RUN, str(folder), str(result)], check=True, capture_output=True)
     assert torch.equal(torch.load(whole), torch.load(result))
+
+
+def test_the_learning_rate_falls_linearly_to_its_end(tmp_path):
+    config = sft.sft_config(profiles.load("mistral-7b", {"dtype": "float32"}), tmp_path)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
+    schedule = get_scheduler(config.lr_scheduler_type, optimizer, config.warmup_steps, 10,
+                             scheduler_specific_kwargs=config.lr_scheduler_kwargs)
+    rates = []
+    for _ in range(11):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1e-5 - 0.9e-6 * step for step in range(11)])
 
 
 def test_a_checkpoint_of_another_run_is_not_taken_up():
