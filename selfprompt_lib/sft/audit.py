@@ -47,7 +47,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
          f"set sft.max_length to {context} at most"),
         ("samples an optimizer step", sft.batch_size, True, ""),
         ("optimizer steps", math.ceil(steps), True, ""),
-        ("learning rate at the end", sft.final_learning_rate, sft.final_learning_rate <= sft.learning_rate,
+        ("learning rate at the end", f"{sft.final_learning_rate:g}", sft.final_learning_rate <= sft.learning_rate,
          "set sft.final_learning_rate to at most sft.learning_rate"),
         ("weights kept in", "float32", True, ""),
         ("computing in", str(dtype_for(profile.dtype)).removeprefix("torch."), True, ""),
