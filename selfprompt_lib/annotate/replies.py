@@ -1,7 +1,6 @@
 """The log of replies: what was paid for is written down at once, and never asked again."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,6 @@ class Replies:
         """The last reply for this key where there is nothing more to ask: it is final, or the tries are used up."""
         row = self.last(key)
         return row if row and (row["outcome"] in FINAL or row["attempt"] >= tries) else None
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        with self.path.open("rb") as lines:
-            yield from map(json.loads, lines)
 
     def close(self) -> None:
         """Close the file and let others write."""

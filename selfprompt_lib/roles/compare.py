@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import require
 from ..rows import Conversation, read_rows
-from .measure import embed, relevance, summary, table
+from .measure import derangement, embed, relevance, summary, table
 
 
 def live_table(rows: Sequence[dict[str, Any]], reference: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def agreement(model, one: pd.DataFrame, other: pd.DataFrame, seed: int = 0) -> d
     require(len(pair) == 2 and len(pair["one"]) > 1, "agreement needs two sets of roles with at least two samples in common")
     role_a, role_b = embed(model, pair["one"].role), embed(model, pair["other"].role)
     expert_a, expert_b = embed(model, pair["one"].expert), embed(model, pair["other"].expert)
-    away = _others(len(role_a), seed)
+    away = derangement(len(role_a), seed)
     return {
         "samples": len(role_a),
         "roles": float((role_a * role_b).sum(axis=1).mean()),
@@ -80,14 +80,6 @@ def likeness(model, frames: dict[str, pd.DataFrame], seed: int = 0) -> dict[str,
     found = {}
     for name, frame in same_samples(frames).items():
         questions, roles = embed(model, frame.question), embed(model, frame.role)
-        shuffled = questions[_others(len(frame), seed)]
+        shuffled = questions[derangement(len(frame), seed)]
         found[name] = (questions * roles).sum(axis=1), (shuffled * roles).sum(axis=1)
     return found
-
-
-def _others(count: int, seed: int) -> np.ndarray:
-    """For each place another place: one random cycle, so that nobody keeps their own."""
-    order = np.random.default_rng(seed).permutation(count)
-    other = np.empty(count, dtype=int)
-    other[order] = np.roll(order, 1)
-    return other

@@ -55,13 +55,18 @@ def relevance(questions: np.ndarray, roles: np.ndarray, shuffled: bool = False, 
 
     With `shuffled`, every role is judged as if it belonged to another question: what chance gives.
     """
-    own = np.arange(len(roles))
-    if shuffled:
-        order = np.random.default_rng(seed).permutation(len(roles))
-        own[order] = np.roll(order, 1)  # one cycle through all: nobody keeps their own
+    own = derangement(len(roles), seed) if shuffled else np.arange(len(roles))
     similarity = roles @ questions.T
     mine = similarity[np.arange(len(roles)), own]
     return (similarity > mine[:, None]).sum(axis=1)
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """For each place another place: one random cycle through all, so that nobody keeps their own."""
+    order = np.random.default_rng(seed).permutation(count)
+    other = np.empty(count, dtype=int)
+    other[order] = np.roll(order, 1)
+    return other
 
 
 def found_among(ranks: np.ndarray, others: int = OTHERS) -> np.ndarray:
