@@ -43,7 +43,8 @@ def located(name: str) -> str:
     """A checkpoint folder that exists, or what can only be a hub id; `UserError` otherwise."""
     folder = Path(name).expanduser()
     if folder.is_dir():
-        require((folder / "config.json").is_file(), f"model: {folder} holds no config.json; give a checkpoint folder")
+        holds = [(folder / name).is_file() for name in ("config.json", "adapter_config.json")]
+        require(any(holds), f"model: {folder} holds no config.json; give a checkpoint folder")
         return str(folder)
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     require(not looks_like_path, f"model: no folder {folder}; give a checkpoint folder, a hub id or {STARTER}")
@@ -69,10 +70,14 @@ def dtype_for(setting: str):
     return torch.bfloat16 if fast else torch.float32
 
 
-def load(name: str, dtype: str = "auto", to_train: bool = False):
+def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa", new_token: bool = True):
     """The model, in evaluation mode and on the best device, and its tokenizer (chapter 1).
 
-    A base model without a chat template gets ours, so that every model is asked in one way.
+    A base model without a chat template gets ours, so that every model is asked in one way; to be trained, it
+    also gets a new token for the end of a turn, unless `new_token` is False.
+
+    Raises:
+        UserError: a model that cannot be loaded, an attention kernel that is not here.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -80,7 +85,10 @@ def load(name: str, dtype: str = "auto", to_train: bool = False):
     source = resolve(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype))
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype), attn_implementation=attention)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"sft.attention: {attention} cannot be used here: {str(error).splitlines()[0]}; "
+                        "install it, or set sdpa") from None
     except OSError as error:
         raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; "
                         f"check the name and the network, or use {STARTER}") from None
@@ -88,7 +96,7 @@ def load(name: str, dtype: str = "auto", to_train: bool = False):
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     if tokenizer.chat_template is None:
         tokenizer.chat_template = (TEMPLATES / "base.jinja").read_text(encoding="utf-8")
-        if to_train:
+        if to_train and new_token:
             _add_end_of_turn(model, tokenizer)
     if torch.cuda.is_available():
         return model.eval().to("cuda"), tokenizer

@@ -44,14 +44,29 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
     return axes
 
 
-def losses(records: dict[str, dict]) -> Axes:
-    """Training loss by optimizer step, one line a model (chapter 3)."""
-    rows = [{"step": step, "loss": loss, "model": name} for name, record in records.items()
+def losses(runs: dict[str, list[dict]]) -> Axes:
+    """Training loss by optimizer step, one line a model, with the range of its seeds where there are several (chapter 3)."""
+    rows = [{"step": step, "loss": loss, "model": name} for name, records in runs.items() for record in records
             for step, loss in enumerate(record["losses"], 1)]
-    axes = sns.lineplot(pd.DataFrame(rows), x="step", y="loss", hue="model", style="model", markers=True, palette=COLOURS)
-    axes.set(xlabel="optimizer step", ylabel="loss (nats a token)", title="Training loss")
+    axes = sns.lineplot(pd.DataFrame(rows), x="step", y="loss", hue="model", style="model", markers=True, palette=COLOURS,
+                        errorbar=("pi", 100))
+    seeds = max(map(len, runs.values()))
+    title = f"Training loss: mean of {seeds} seeds and their range" if seeds > 1 else "Training loss"
+    axes.set(xlabel="optimizer step", ylabel="loss (nats a token)", title=title)
     axes.legend(title=None)
     return axes
+
+
+def choices(frame: pd.DataFrame) -> Axes:
+    """What each kept epoch can do: loss on samples not trained on, and the rate of roles with its interval (chapter 3)."""
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(WIDTH, 5.4))
+    sns.lineplot(frame, x="epoch", y="loss", marker="o", color=COLOURS["self-prompt"], ax=above)
+    above.set(ylabel="loss (nats a token)", title="Samples not trained on")
+    spread = [(frame.rate - frame.low).clip(lower=0), (frame.high - frame.rate).clip(lower=0)]
+    below.errorbar(frame.epoch, frame.rate, yerr=spread, fmt="o-", capsize=4, color=COLOURS["self-prompt"])
+    below.set(xlabel="epoch", ylabel="roles written", ylim=(-0.02, 1.02), xticks=frame.epoch)
+    below.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return below
 
 
 def bars(counts: pd.Series, axis: str, title: str = "") -> Axes:

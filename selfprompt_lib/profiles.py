@@ -112,6 +112,10 @@ class Sft(_Section):
     residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer; LIMA: 0.3, smaller models 0.2")
     gradient_checkpointing: bool = False
     checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept, to resume and to choose from; 0: none")
+    seeds: int = Field(1, ge=1, description="models trained of each kind: with seed, seed + 1, …")
+    lora_rank: int = Field(0, ge=0, description="rank of LoRA adapters; 0: full fine-tuning")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field("adamw", description="adamw_8bit keeps its state in 8 bits")
+    attention: str = Field("sdpa", description="attention kernel in transformers' words: sdpa, eager, flash_attention_2, …")
 
     @field_validator("micro_batch_size")
     @classmethod

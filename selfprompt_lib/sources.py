@@ -29,6 +29,14 @@ def training_samples(profile: Profile) -> list[Sample]:
     return parse_rows(map(_closed, rows), Sample, source)
 
 
+def held_out(profile: Profile, trained: Sequence[Sample], count: int = 32) -> list[Sample]:
+    """Starter samples that are not trained on, to take a loss on; none where no epochs are kept (chapter 3)."""
+    if not profile.sft.checkpoints:
+        return []
+    ids = {sample.id for sample in trained}
+    return evenly([sample for sample in read_rows(STARTER / "train.jsonl", Sample) if sample.id not in ids], count)
+
+
 def check(profile: Profile) -> None:
     """Read everything that lies on this machine, so that bad input stops a run before it begins.
 

@@ -12,20 +12,21 @@ from tqdm import tqdm
 from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from .. import models
 from ..designs import Design
 from ..profiles import Profile
 from ..rows import Sample
 from .audit import preflight
+from .batches import BalancedTrainer, UnmaskedCollator
 from .dropout import residual_dropout
 from .moved import Moved
 from .text import conversation, training_template
 
 
-def sft_config(profile: Profile, folder: Path) -> SFTConfig:
-    """The profile's settings in TRL's names; the one place where those names stand.
+def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTConfig:
+    """The profile's settings in TRL's names; the one place where those names stand (chapter 3).
 
     LIMA's recipe (arXiv 2305.11206, section 3): AdamW with betas (0.9, 0.95), no warm-up, and a
     learning rate that falls linearly to `final_learning_rate`.
@@ -42,12 +43,13 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
         lr_scheduler_type="polynomial",
         lr_scheduler_kwargs={"lr_end": sft.final_learning_rate, "power": 1.0},
         warmup_steps=0,
-        optim="adamw_torch_fused",
+        optim={"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit"}[sft.optimizer],
         adam_beta1=0.9,
         adam_beta2=0.95,
         weight_decay=sft.weight_decay,
         max_length=sft.max_length,
         packing=False,
+        train_sampling_strategy="batch_rebalance",
         assistant_only_loss=True,
         activation_checkpointing=sft.gradient_checkpointing,
         bf16=models.dtype_for(profile.dtype) == torch.bfloat16,
@@ -56,6 +58,8 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
         data_seed=profile.seed,
         save_strategy="epoch" if sft.checkpoints else "no",
         save_total_limit=sft.checkpoints or None,
+        eval_strategy="epoch" if held_out else "no",
+        per_device_eval_batch_size=sft.micro_batch_size,
         report_to="none",
         logging_steps=1,
         disable_tqdm=True,
@@ -63,51 +67,99 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
     )
 
 
-def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path,
+          held_out: Sequence[Sample] = ()) -> tuple[Any, Any, dict[str, Any]]:
     """Fine-tune the profile's model on samples written in a design (chapters 3 and 6).
 
-    Weights are kept in float32 whatever the compute precision: at these learning rates most
-    updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an epoch is
-    kept, and a run that was killed goes on from the last; its folder is named by all that shapes
-    the run, so that another run's checkpoint is never taken up.
+    Weights that are trained are kept in float32 whatever the compute precision: at these learning
+    rates most updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an
+    epoch is kept, and a run that was killed goes on from the last; its folder is named by all that
+    shapes the run, so that another run's checkpoint is never taken up.
+
+    Args:
+        held_out: samples whose loss is taken after each epoch; they are not trained on.
 
     Returns:
         The model in evaluation mode, its tokenizer, and a record with `losses` (one a step, in
-        nats a token), `moved` (share of weights changed, one a step), `seconds`, `tokens` and `samples`.
+        nats a token), `held_out` (one an epoch), `moved` (share of weights changed, one a step),
+        `checkpoints` (name of the folder that holds them), `seconds`, `tokens` and `samples`.
 
     Raises:
         UserError: what `preflight` finds, before the first step.
     """
     set_seed(profile.seed)
-    model, tokenizer = models.load(profile.model, "float32", to_train=True)
+    model, tokenizer = model_to_train(profile)
     preflight(profile, samples, design, model, tokenizer)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
     folder, moved = folder / identity(profile, samples, design), Moved()
-    rows = Dataset.from_list([{"messages": conversation(sample, design)} for sample in samples])
-    trainer = SFTTrainer(model=model, args=sft_config(profile, folder), train_dataset=rows,
-                         processing_class=tokenizer, callbacks=[_Progress(f"training, design {design.name}"), moved])
+    trainer = BalancedTrainer(
+        model=model, args=sft_config(profile, folder, bool(held_out)), processing_class=tokenizer,
+        train_dataset=_rows(samples, design), eval_dataset=_rows(held_out, design) if held_out else None,
+        peft_config=adapters(profile), callbacks=[_Progress(f"training, design {design.name}"), moved])
+    trainer.data_collator = UnmaskedCollator(tokenizer.pad_token_id)
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
-    assert all(weight.dtype.itemsize == 4 for weight in model.parameters()), "master weights must be float32"
+    assert all(weight.dtype.itemsize == 4 for weight in model.parameters() if weight.requires_grad), "must be float32"
     with residual_dropout(model, profile.sft.residual_dropout):
         trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
     tokenizer.chat_template = own_template
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    logged = {key: [float(entry[key]) for entry in trainer.state.log_history if key in entry] for key in ("loss", "eval_loss")}
     record = {
         "design": design.name,
         "samples": len(samples),
         "steps": trainer.state.global_step,
         "tokens": int(sum(map(len, trainer.train_dataset["input_ids"])) * profile.sft.epochs),
         "seconds": round(time.perf_counter() - began, 1),
-        "losses": [float(loss) for loss in losses],
+        "losses": logged["loss"],
+        "held_out": logged["eval_loss"],
         "moved": moved.shares,
+        "checkpoints": folder.name,
     }
+    model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
     return model.to(models.dtype_for(profile.dtype)).eval(), tokenizer, record
+
+
+def model_to_train(profile: Profile) -> tuple[Any, Any]:
+    """The profile's model and tokenizer as training needs them.
+
+    LoRA's frozen weights stay in the compute precision, and cannot learn a new token: there a base model's turns
+    end with its own end of sequence.
+    """
+    lora = bool(profile.sft.lora_rank)
+    return models.load(profile.model, profile.dtype if lora else "float32", to_train=True,
+                       attention=profile.sft.attention, new_token=not lora)
+
+
+def adapters(profile: Profile):
+    """LoRA on all linear layers but the head, scaled by 2; None for full fine-tuning."""
+    if not profile.sft.lora_rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(r=profile.sft.lora_rank, lora_alpha=2 * profile.sft.lora_rank, target_modules="all-linear",
+                      task_type="CAUSAL_LM")
+
+
+def train_again(profile: Profile, samples: Sequence[Sample], designs: dict[str, Design], folder: Path) -> dict[str, list[dict]]:
+    """Train and save each design with the seeds after the first, as `<name>-seed<n>`; their records (chapter 3)."""
+    records: dict[str, list[dict]] = {name: [] for name in designs}
+    for extra in range(1, profile.sft.seeds):
+        other = profile.model_copy(update={"seed": profile.seed + extra})
+        for name, design in designs.items():
+            model, tokenizer, record = train(other, samples, design, folder / "trainer")
+            save(model, tokenizer, folder / f"{name}-seed{other.seed}")
+            records[name].append(record)
+    return records
+
+
+def _rows(samples: Sequence[Sample], design: Design) -> Dataset:
+    return Dataset.from_list([{"messages": conversation(sample, design)} for sample in samples])
 
 
 def identity(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
     """A short name for all that shapes a run: model, seed, recipe, design and samples."""
-    recipe = [profile.model, profile.dtype, profile.seed, profile.sft.model_dump(), design.name, design.template]
+    settings = profile.sft.model_dump(exclude={"seeds", "checkpoints"})
+    recipe = [models.identity(profile.model), profile.dtype, profile.seed, settings, design.name, design.template]
     digest = hashlib.sha256(json.dumps([recipe, [s.model_dump(mode="json") for s in samples]]).encode())
     return f"{design.name}-{digest.hexdigest()[:12]}"
 

@@ -1,0 +1,144 @@
+"""Speed of fine-tuning on this machine, beside TRL's own command and the machine's limit (chapter 3).
+
+`python tests/bench/sft.py` trains SmolLM2-135M on 48 starter samples, and with `--mirror FOLDER` also on 48 rows of
+LIMA, in processes of their own, and prints a table: real tokens a second (padding not counted), the ratio to
+`trl sft` with its defaults, and the share of the limit, which is the machine's rate of matrix products, measured
+before and after each run, divided by 6 x parameters.
+
+Where the processor has no bfloat16 multiplication, TRL's default of bf16 is very slow, so `trl sft --bf16 false`
+stands beside it. Both peers are timed on their first steps only (`--peer-steps`); our stage trains all rows.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from selfprompt_lib import models, profiles, sft, sources
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.run import KERNEL_ENVIRONMENT
+from selfprompt_lib.sft.audit import parameters
+
+ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
+
+
+def profile_of(data: str, mirror: str | None, dtype: str = "auto") -> profiles.Profile:
+    """TRL's default recipe in a profile, so that both train the same; only what makes it fast differs."""
+    return profiles.load("cpu", {
+        "data.train": data, "data.mirror": mirror, "dtype": dtype, "sft.batch_size": BATCH, "sft.micro_batch_size": 1,
+        "sft.learning_rate": 2e-5, "sft.final_learning_rate": 0.0, "sft.weight_decay": 0.0, "sft.max_length": LENGTH})
+
+
+def training_rows(profile: profiles.Profile):
+    """48 rows and the design they are written in: with the role where the data has roles."""
+    samples = sources.evenly(sources.training_samples(profile), ROWS)
+    return samples, get_design("from-now-on" if samples[0].role else "none")
+
+
+def product_rate() -> float:
+    """The best rate of matrix products in floating-point operations a second, over one second in each format."""
+    best = 0.0
+    for kind in (torch.float32, torch.bfloat16):
+        square = torch.randn(2048, 2048).to(kind)
+        square @ square
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < 1:
+            square @ square
+            count += 1
+        best = max(best, 2 * 2048**3 * count / (time.perf_counter() - began))
+    return best
+
+
+def ours(data: str, mirror: str | None, dtype: str, folder: str) -> None:
+    """In a process of its own: train all rows once and print what the table needs."""
+    profile = profile_of(data, mirror, dtype)
+    _, _, record = sft.train(profile, *training_rows(profile), Path(folder))
+    print(json.dumps({"tokens": record["tokens"], "seconds": record["seconds"], "loss": record["losses"][-1]}))
+
+
+def peer(rows: Path, steps: int, folder: str, *more: str) -> dict[str, float]:
+    """`trl sft` with its defaults for so many steps; what it logged itself."""
+    command = [Path(sys.executable).with_name("trl"), "sft", "--model_name_or_path", models.resolve(models.STARTER),
+               "--dataset_name", rows, "--use_cpu", "true", "--output_dir", folder, "--max_steps", steps, "--logging_steps", 1,
+               "--report_to", "none", "--save_strategy", "no", *more]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    logged = dict(re.findall(r"'(num_tokens|train_runtime)': '?([\d.e+]+)", done.stdout + done.stderr))
+    return {"tokens": float(logged["num_tokens"]), "seconds": float(logged["train_runtime"])}
+
+
+def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) -> dict[str, float]:
+    """One run between two measurements of the limit."""
+    before = product_rate()
+    with tempfile.TemporaryDirectory() as folder:
+        if name.startswith("trl"):
+            found = peer(rows, steps, folder, *name.split()[2:])
+        else:
+            dtype = "float32" if "float32" in name else "auto"
+            command = [sys.executable, __file__, "ours", data, mirror or "", dtype, folder]
+            done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, text=True, env=os.environ | KERNEL_ENVIRONMENT)
+            found = json.loads(done.stdout.splitlines()[-1])
+    speed, limit = found["tokens"] / found["seconds"], (before + product_rate()) / 2 / (6 * weights())
+    return found | {"speed": speed, "limit": limit, "share": speed / limit}
+
+
+def weights() -> int:
+    """Parameters of the starter model."""
+    from transformers import AutoConfig
+
+    return parameters(AutoConfig.from_pretrained(models.resolve(models.STARTER)))
+
+
+def table(data: str, mirror: str | None, options: argparse.Namespace) -> None:
+    """Run every method `--repeat` times in turn and print medians with their ranges."""
+    profile = profile_of(data, mirror)
+    samples, design = training_rows(profile)
+    fast = models.dtype_for("auto") == torch.bfloat16
+    methods = ["trl sft", *([] if fast else ["trl sft --bf16 false"]), "our stage", *(["our stage, float32"] if fast else [])]
+    with tempfile.TemporaryDirectory() as rows:
+        lines = [json.dumps({"messages": sft.conversation(sample, design)}) + "\n" for sample in samples]
+        Path(rows, "train.jsonl").write_text("".join(lines), encoding="utf-8")
+        runs = {name: [measure(name, data, mirror, Path(rows), options.peer_steps)
+                       for _ in range(options.slow_repeat if name == "trl sft" and not fast else options.repeat)]
+                for name in methods}
+    base = statistics.median(run["speed"] for run in runs["trl sft"])
+    print(f"\n{len(samples)} rows of {data}, {int(runs['our stage'][0]['tokens'])} tokens, {torch.get_num_threads()} threads")
+    print(f"{'':<24}{'tokens/s':>22}{'ratio':>8}{'limit':>8}{'share of limit':>22}   last loss")
+    for name, found in runs.items():
+        speed = statistics.median(run["speed"] for run in found)
+        loss = f"{found[-1]['loss']:.4f}" if "loss" in found[-1] else "(other loss)"
+        print(f"{name:<24}{spread(found, 'speed', '.0f'):>22}{speed / base:>8.1f}"
+              f"{statistics.median(run['limit'] for run in found):>8.0f}{spread(found, 'share', '.0%'):>22}   {loss}")
+
+
+def spread(runs: list[dict[str, float]], key: str, form: str) -> str:
+    """Median, and the range where there are several runs."""
+    values = [run[key] for run in runs]
+    middle = format(statistics.median(values), form)
+    return f"{middle} ({format(min(values), form)} to {format(max(values), form)})" if len(values) > 1 else middle
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--mirror", help="a folder in the hub's layout that holds LIMA")
+    options.add_argument("--repeat", type=int, default=3, help="runs of each method (default: 3)")
+    options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft in emulated bf16 (default: 1)")
+    options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
+    options = options.parse_args()
+    for data, mirror in [("starter", None), *([("GAIR/lima", options.mirror)] if options.mirror else [])]:
+        table(data, mirror, options)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["ours"]:
+        ours(sys.argv[2], sys.argv[3] or None, *sys.argv[4:])
+    else:
+        main()
