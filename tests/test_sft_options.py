@@ -1,0 +1,143 @@
+"""The options of fine-tuning: micro-batches, LoRA, 8-bit AdamW, attention kernels, seeds and kept epochs."""
+
+import copy
+
+import pytest
+import torch
+from datasets import Dataset
+from test_sft import DESIGN, SAMPLES, base_model, smoke  # noqa: F401 (base_model is a fixture)
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.trainer_pt_utils import BatchRebalanceSampler
+from trl import SFTTrainer
+
+from selfprompt_lib import models, sft, sources
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.sft.audit import encoded
+from selfprompt_lib.sft.train import identity
+
+FEW = SAMPLES[:4]
+STEPS = {"sft__batch_size": 4, "sft__epochs": 2, "sft__max_length": 256}
+
+
+def trained(folder, samples=FEW, **fields):
+    return sft.train(smoke(**fields), samples, DESIGN, folder)
+
+
+def losses(folder, **fields):
+    return trained(folder, **fields)[2]["losses"]
+
+
+def plain_losses(folder):
+    """TRL's own trainer with the same settings: random micro-batches, padded, with an attention mask."""
+    profile = smoke(**STEPS, sft__micro_batch_size=2)
+    torch.manual_seed(profile.seed)
+    model, tokenizer = models.load("smoke", "float32", to_train=True)
+    config = sft.sft_config(profile, folder)
+    config.train_sampling_strategy, config.save_strategy = "random", "no"
+    rows = Dataset.from_list([{"messages": sft.conversation(sample, DESIGN)} for sample in FEW])
+    tokenizer.chat_template = sft.training_template(tokenizer)
+    trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_any_micro_batch_learns_what_trl_s_own_trainer_learns(tmp_path):
+    expected = plain_losses(tmp_path / "plain")
+    assert len(set(expected)) == 2
+    for micro in (1, 2, 4):
+        assert losses(tmp_path / str(micro), **STEPS, sft__micro_batch_size=micro) == pytest.approx(expected, abs=1e-4)
+
+
+def test_long_samples_stand_in_smaller_micro_batches():
+    sizes = [len(batch) for batch in BatchRebalanceSampler([1000] + [50] * 15, effective_batch_size=16, dp_size=1, grad_accum=4)]
+    assert sum(sizes) == 16 and sizes[0] == 1 and max(sizes) > 4
+
+
+def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path):
+    profile = smoke(**STEPS, sft__lora_rank=4, sft__learning_rate=1e-2)
+    model, tokenizer, record = sft.train(profile, FEW, DESIGN, tmp_path / "trainer")
+    before, _ = models.load("smoke", "float32")
+    assert torch.equal(model.get_input_embeddings().weight, before.get_input_embeddings().weight)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(model.state_dict()[name], before.state_dict()[name])
+    assert record["losses"][-1] < record["losses"][0] and max(record["moved"]) > 0
+    sft.save(model, tokenizer, tmp_path / "saved")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert again.state_dict().keys() == before.state_dict().keys()
+    assert torch.equal(again.state_dict()[name], model.state_dict()[name])
+
+
+def test_with_lora_a_base_model_ends_its_turns_with_its_own_end_of_sequence(base_model, tmp_path):  # noqa: F811
+    own = AutoTokenizer.from_pretrained(base_model).eos_token
+    _, tokenizer, _ = sft.train(smoke(model=base_model, sft__lora_rank=2), FEW, DESIGN, tmp_path)
+    counted = [text for text, inside in sft.tokens_in_loss(tokenizer, sft.conversation(SAMPLES[0], DESIGN)) if inside]
+    assert tokenizer.eos_token == own == counted[-1] != models.END_OF_TURN
+
+
+def test_adamw_in_8_bits_learns_nearly_the_same_and_keeps_bytes(tmp_path):
+    steps = {"sft__batch_size": 2, "sft__micro_batch_size": 2, "sft__epochs": 2, "sft__max_length": 96}
+    full, _, record = trained(tmp_path / "full", **steps)
+    small, _, other = trained(tmp_path / "small", **steps, sft__optimizer="adamw_8bit")
+    assert other["losses"] == pytest.approx(record["losses"], rel=0.01)
+    assert not torch.equal(full.get_input_embeddings().weight, small.get_input_embeddings().weight)
+    state = torch.load(next((tmp_path / "small").glob("*/checkpoint-*/optimizer.pt")), weights_only=False)["state"]
+    kept = [entry["__bnb_optimizer_quant_state__"]["state1"].dtype for entry in state.values()]
+    assert torch.uint8 in kept  # small weights stay in float32
+
+
+def test_attention_kernels_agree_and_a_missing_one_is_refused(tmp_path, refused):
+    assert losses(tmp_path / "a", **STEPS, sft__attention="eager") == pytest.approx(losses(tmp_path / "b", **STEPS), abs=1e-4)
+    for kernel in ("flash_attention_2", "no-such-kernel"):
+        with refused(f"sft.attention: {kernel} cannot be used here", "set sdpa"):
+            losses(tmp_path / "c", sft__attention=kernel)
+
+
+def test_several_seeds_are_one_setting(tmp_path):
+    profile = smoke(sft__seeds=3, sft__batch_size=2, sft__micro_batch_size=2, sft__max_length=96)
+    records = sft.train_again(profile, FEW, {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path)
+    assert [len(found) for found in records.values()] == [2, 2]
+    first, second = (found["losses"] for found in records["self-prompt"])
+    assert first != second
+    saved = {path.name for path in tmp_path.iterdir()} - {"trainer"}
+    assert saved == {"self-prompt-seed1", "self-prompt-seed2", "baseline-seed1", "baseline-seed2"}
+    assert sft.train_again(smoke(), FEW, {"self-prompt": DESIGN}, tmp_path / "one") == {"self-prompt": []}
+
+
+def test_settings_that_do_not_shape_a_run_leave_its_name():
+    names = [identity(smoke(**fields), SAMPLES, DESIGN)
+             for fields in ({}, {"sft__seeds": 2}, {"sft__checkpoints": 5}, {"sft__lora_rank": 4}, {"sft__attention": "eager"})]
+    assert names[0] == names[1] == names[2] and len(set(names)) == 3
+
+
+def loss_by_hand(model, tokenizer, samples):
+    """Mean negative log-likelihood of the tokens in the loss, sample by sample."""
+    total, count = 0.0, 0
+    for sample in samples:
+        row = encoded(tokenizer, sample, DESIGN)
+        ids, counted = torch.tensor([row["input_ids"][:128]]), torch.tensor(row["assistant_masks"][1:128]).bool()
+        with torch.no_grad():
+            chances = model(ids).logits[0, :-1].log_softmax(-1)
+        found = -chances.gather(1, ids[0, 1:, None])[counted]
+        total, count = total + float(found.sum()), count + int(counted.sum())
+    return total / count
+
+
+def test_kept_epochs_are_shown_with_held_out_loss_and_role_rate(tmp_path):
+    profile = smoke(sft__epochs=3, sft__checkpoints=2, sft__max_length=128)
+    aside = sources.held_out(profile, SAMPLES, 6)
+    assert len(aside) == 6 and not {s.id for s in aside} & {s.id for s in SAMPLES}
+    _, _, record = sft.train(profile, FEW, DESIGN, tmp_path, aside)
+    assert len(record["held_out"]) == 3
+    found = sft.choices(profile, tmp_path / record["checkpoints"], DESIGN, sources.questions(profile))
+    assert found.epoch.tolist() == [2, 3] and found.loss.tolist() == pytest.approx(record["held_out"][1:])
+    assert (found.low <= found.rate).all() and (found.rate <= found.high).all() and (found.n == 4).all()
+    model, tokenizer = models.load(str(sft.kept(tmp_path / record["checkpoints"])[-1]), "float32")
+    tokenizer = copy.copy(tokenizer)
+    assert loss_by_hand(model, tokenizer, aside) == pytest.approx(record["held_out"][-1], abs=2e-3)
+
+
+def test_no_epochs_are_kept_and_nothing_is_held_out_by_default(tmp_path):
+    profile = smoke(sft__checkpoints=0)
+    assert sources.held_out(profile, SAMPLES) == []
+    _, _, record = sft.train(profile, FEW, DESIGN, tmp_path)
+    assert record["held_out"] == [] and sft.choices(profile, tmp_path / record["checkpoints"], DESIGN, []).empty
