@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from ..rows import Sample
 COLUMNS = ["id", "domain", "source", "question", "answer", "expert", "brings", "request", "role"]
 OTHERS = 100  # the questions that a role's own question is hidden among
 RUN = 6  # words in a row that count as giving the answer away
+_READ: WeakKeyDictionary[Any, dict[str, np.ndarray]] = WeakKeyDictionary()  # vectors by model and text
 
 
 def embedder(name: str):
@@ -33,8 +35,15 @@ def embedder(name: str):
 
 
 def embed(model, texts: Sequence[str]) -> np.ndarray:
-    """Unit vectors, one row a text, so that a dot product is the cosine similarity."""
-    return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    """Unit vectors, shape (texts, width), so that a dot product is the cosine similarity (chapter 2).
+
+    A text that this model has read before is not read again.
+    """
+    known = _READ.setdefault(model, {})
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    if new:
+        known.update(zip(new, model.encode(new, normalize_embeddings=True, show_progress_bar=False), strict=True))
+    return np.stack([known[text] for text in texts])
 
 
 def table(samples: Sequence[Sample]) -> pd.DataFrame:
