@@ -30,9 +30,11 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
     Raises:
         UserError: a question that does not fit the model's context together with its reply.
     """
+    if not questions:
+        return []
     starts = list(starts or [""] * len(questions))
     texts = [prompt_text(tokenizer, question) + start for question, start in zip(questions, starts, strict=True)]
-    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
     _check_lengths(model, prompts, questions, max_new_tokens)
     forbidden = sorted({tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first})
     new = reply_ids(model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, forbidden=forbidden, label=label,
