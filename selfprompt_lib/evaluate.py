@@ -9,10 +9,13 @@ from typing import Any
 import pandas as pd
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.tasks import TaskManager
 
 from . import stats
 from .designs import get_design
+from .errors import require
+from .generate import reply_ids
 from .profiles import Profile
 from .rows import STARTER
 
@@ -22,10 +25,11 @@ TRIGGERED_TOKENS = 8
 
 
 class StartedLM(HFLM):
-    """lm-eval's Hugging Face model, whose replies can be made to begin and to end in a given way.
+    """lm-eval's Hugging Face model, asked as in chapter 4; replies can be made to begin and to end in a given way.
 
-    `starts` maps (task, doc id) to the text a reply begins with. With `second_pass` the model goes
-    on after an answer trigger (role-play prompting, arXiv 2308.07702). Both are part of the reply.
+    Replies are those of `HFLM` in greedy decoding, written faster. `starts` maps (task, doc id) to the
+    text a reply begins with. With `second_pass` the model goes on after an answer trigger (role-play
+    prompting, arXiv 2308.07702). Both are part of the reply.
     """
 
     def __init__(self, *, starts: dict[tuple[str, int], str] | None = None, second_pass: bool = False, **arguments: Any):
@@ -43,7 +47,32 @@ class StartedLM(HFLM):
     def _go_on(self, requests, begun: list[str], limits: dict[str, int], quiet: bool) -> list[str]:
         asked = [replace(request, arguments=(request.args[0] + text, request.args[1] | limits))
                  for request, text in zip(requests, begun, strict=True)]
-        return [text + more for text, more in zip(begun, super().generate_until(asked, quiet), strict=True)]
+        return [text + more for text, more in zip(begun, self._greedy_until(asked, quiet), strict=True)]
+
+    def _greedy_until(self, requests, quiet: bool) -> list[str]:
+        """HFLM's replies: requests with the same settings at a time, cut at the task's stop texts."""
+        groups: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            groups.setdefault(repr(request.args[1]), []).append(place)
+        replies = [""] * len(requests)
+        for places in groups.values():
+            texts = self._written([requests[place].args[0] for place in places], requests[places[0]].args[1], quiet)
+            for place, text in zip(places, texts, strict=True):
+                replies[place] = text
+        return replies
+
+    def _written(self, contexts: list[str], settings: dict[str, Any], quiet: bool) -> list[str]:
+        settings = normalize_gen_kwargs(settings, self.max_gen_toks)
+        require(not settings["do_sample"], "do_sample: replies are written greedily; set it to false in the task")
+        stops, new = [stop for stop in settings["until"] if stop], settings["max_gen_toks"]
+        require(new < self.max_length, f"evaluate.max_new_tokens: {new:,} leave no room for a question in the model's context "
+                                       f"of {self.max_length:,}; set it lower")
+        prompts = [self.tok_encode(context, left_truncate_len=self.max_length - new) for context in contexts]
+        written = reply_ids(
+            self.model, prompts, max_new_tokens=new, batch_size=int(self.batch_size), label=None if quiet else "evaluating",
+            stopped=(lambda ids: any(stop in self.tok_decode(ids) for stop in stops)) if stops else None,
+        )
+        return [postprocess_generated_text(self.tok_decode(ids), stops, None) for ids in written]
 
 
 def trigger(doc: dict[str, Any]) -> str:

@@ -1,9 +1,11 @@
-"""Greedy generation in batches, sorted by length: one way of asking for chapters 4 to 6."""
+"""One way of asking for chapters 4 to 6: one greedy reply to each question, as fast as the machine allows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tqdm import tqdm
+from transformers import ContinuousBatchingConfig, GenerationConfig, NoRepeatNGramLogitsProcessor
 
+from .decode import greedy
+from .errors import UserError, require
 from .rows import messages
 
 
@@ -12,32 +14,74 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
         label: str = "asking") -> list[str]:
     """One greedy reply a question, in the order of the questions (chapter 4).
 
+    On a card transformers' continuous batching writes the replies, unless `no_repeat` or
+    `forbid_first` is set: it has neither, so these are asked in batches there too.
+
     Args:
         max_new_tokens: length limit in tokens, not counting `starts`.
+        batch_size: replies that are written at the same time.
         no_repeat: no run of this many tokens is written twice; 0 switches it off.
         starts: text that each reply must begin with (a forced role); it is part of the reply.
         forbid_first: texts whose first token the reply must not begin with.
 
     Returns:
         Replies without special tokens, each beginning with its `start`.
+
+    Raises:
+        UserError: a question that does not fit the model's context together with its reply.
     """
+    if not questions:
+        return []
     starts = list(starts or [""] * len(questions))
-    prompts = [prompt_text(tokenizer, question) + start for question, start in zip(questions, starts, strict=True)]
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    suppress = sorted({tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first})
-    replies = [""] * len(prompts)
-    for first in tqdm(range(0, len(order), batch_size), desc=label, unit="batch", mininterval=1):
-        batch = order[first : first + batch_size]
-        encoded = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True,
-                            padding_side="left", add_special_tokens=False).to(model.device)
-        encoded.pop("token_type_ids", None)
-        produced = model.generate(**encoded, max_new_tokens=max_new_tokens, do_sample=False,
-                                  no_repeat_ngram_size=no_repeat, pad_token_id=tokenizer.pad_token_id,
-                                  begin_suppress_tokens=suppress or None)
-        new = produced[:, encoded["input_ids"].shape[1] :]
-        for i, text in zip(batch, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
-            replies[i] = starts[i] + text
-    return replies
+    texts = [prompt_text(tokenizer, question) + start for question, start in zip(questions, starts, strict=True)]
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    _check_lengths(model, prompts, questions, max_new_tokens)
+    forbidden = sorted({tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first})
+    new = reply_ids(model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, forbidden=forbidden, label=label,
+                    processors=[NoRepeatNGramLogitsProcessor(no_repeat)] if no_repeat else [])
+    return [start + text for start, text in zip(starts, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True)]
+
+
+def reply_ids(model, prompts: Sequence[list[int]], *, max_new_tokens: int, batch_size: int, processors: Sequence = (),
+              forbidden: Sequence[int] = (), stopped: Callable[[list[int]], bool] | None = None,
+              label: str | None = None) -> list[list[int]]:
+    """Greedy replies as token ids: by continuous batching on a card where it can do what is asked, else in batches.
+
+    The arguments are those of `decode.greedy`. Continuous batching does not look for stop texts: its
+    replies go on to the end of the turn, and the caller cuts them.
+    """
+    if model.device.type == "cuda" and not processors and not forbidden:
+        return continuous(model, prompts, max_new_tokens, label)
+    return greedy(model, prompts, max_new_tokens=max_new_tokens, rows=batch_size, processors=processors,
+                  forbidden=forbidden, stopped=stopped, label=label)
+
+
+def continuous(model, prompts: Sequence[list[int]], max_new_tokens: int, label: str | None = None, **settings) -> list[list[int]]:
+    """Greedy replies by transformers' continuous batching, which is made for cards (chapter 4).
+
+    Args:
+        settings: of transformers' `ContinuousBatchingConfig`; on a card it finds its own.
+
+    Raises:
+        UserError: a reply that the library could not write, with its reason.
+    """
+    ends = GenerationConfig(eos_token_id=model.generation_config.eos_token_id, pad_token_id=model.generation_config.pad_token_id,
+                            max_new_tokens=max_new_tokens, do_sample=False)
+    done = list(model.generate_batch([list(prompt) for prompt in prompts], ends, ContinuousBatchingConfig(**settings),
+                                     progress_bar=label is not None).values())
+    reason = next((one.error for one in done if one.error), "it stopped early")
+    require(len(done) == len(prompts) and not any(one.error for one in done),
+            f"continuous batching: not all replies were written ({reason}); free memory on the card, or use a smaller model")
+    return [one.generated_tokens for one in done]
+
+
+def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str], max_new_tokens: int) -> None:
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for number, (prompt, question) in enumerate(zip(prompts, questions, strict=True), 1):
+        if context and len(prompt) + max_new_tokens > context:
+            raise UserError(f"question {number} ({question[:40]!r}…): {len(prompt):,} tokens and {max_new_tokens:,} new ones do "
+                            f"not fit the model's context of {context:,}; shorten the question, or set "
+                            "infer.max_new_tokens lower")
 
 
 def prompt_text(tokenizer, question: str) -> str:

@@ -1,0 +1,145 @@
+"""Asking: the same replies as one question at a time, whatever the batch (chapters 4 to 6)."""
+
+import contextlib
+import io
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from single import resolution, single, tie
+
+from selfprompt_lib import evaluate, generate, models, profiles, sources
+
+QUESTIONS = [row.question for row in sources.questions(profiles.load("cpu", {"data.question_rows": 8}))]
+QUESTIONS.append("Say yes. " * 60)
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    """The smoke model with larger weights and a head of its own; as it is, it repeats its last token for ever."""
+    model, tokenizer = models.load("smoke")
+    torch.manual_seed(0)
+    for weight in (*model.model.layers.parameters(), model.lm_head.weight):
+        if weight.dim() > 1:
+            weight.data = torch.randn_like(weight) * 0.3
+    model.model.embed_tokens.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    return model, tokenizer
+
+
+def one_by_one(model, tokenizer, questions=QUESTIONS, starts=None, **settings):
+    starts = starts or [""] * len(questions)
+    prompts = [generate.prompt_text(tokenizer, question) + start for question, start in zip(questions, starts, strict=True)]
+    new = [single(model, tokenizer, prompt, **settings) for prompt in prompts]
+    return [start + tokenizer.decode(ids, skip_special_tokens=True) for start, ids in zip(starts, new, strict=True)]
+
+
+def test_the_real_models_replies_differ_from_single_decoding_in_ties_only():
+    model, tokenizer = models.load(models.STARTER)
+    prompts = [generate.prompt_text(tokenizer, question) for question in ["What is 2 + 2? Say the number only.", *QUESTIONS[:7]]]
+    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    together = generate.reply_ids(model, ids, max_new_tokens=24, batch_size=5)
+    differ = 0
+    for prompt, ours in zip(prompts, together, strict=True):
+        alone = single(model, tokenizer, prompt, max_new_tokens=24)
+        differ += ours != alone
+        assert ours == alone or tie(model, tokenizer, prompt, alone, ours) < resolution(model), (prompt, ours, alone)
+    assert differ <= 2
+    assert len({len(reply) for reply in together}) > 1, "some reply ended early"
+
+
+def test_replies_are_those_of_single_decoding_in_any_batch(smoke):
+    alone = one_by_one(*smoke, max_new_tokens=16)
+    for batch_size in (1, 3, 64):
+        assert generate.ask(*smoke, QUESTIONS, max_new_tokens=16, batch_size=batch_size) == alone
+
+
+def test_no_run_is_written_twice():
+    parrot, few = models.load("smoke"), QUESTIONS[:5]
+    ours = generate.ask(*parrot, few, max_new_tokens=16, batch_size=4, no_repeat=3)
+    assert ours == one_by_one(*parrot, few, max_new_tokens=16, no_repeat_ngram_size=3)
+    assert ours != generate.ask(*parrot, few, max_new_tokens=16)
+
+
+def test_replies_that_end_early_leave_and_the_order_stays(smoke, monkeypatch):
+    model, tokenizer = smoke
+    ids = [single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20) for question in QUESTIONS]
+    ends = [reply[2 * i + 1] for i, reply in enumerate(ids)]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
+    alone = [single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20) for question in QUESTIONS]
+    assert len({len(reply) for reply in alone}) > 2
+    prompts = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS])["input_ids"]
+    for rows in (4, 64):
+        assert generate.reply_ids(model, prompts, max_new_tokens=20, batch_size=rows) == alone
+
+
+def test_prompts_that_begin_differently_share_nothing(smoke):
+    model, tokenizer = smoke
+    prompts = ["One", "Another beginning, and a longer one", "Three words here"]
+    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    alone = [single(model, tokenizer, prompt, max_new_tokens=12) for prompt in prompts]
+    assert generate.reply_ids(model, ids, max_new_tokens=12, batch_size=8) == alone
+
+
+def test_a_reply_begins_with_its_start(smoke):
+    starts = [f"From now on, you are number {'one ' * i}" for i in range(len(QUESTIONS))]
+    ours = generate.ask(*smoke, QUESTIONS, max_new_tokens=8, starts=starts)
+    assert ours == one_by_one(*smoke, starts=starts, max_new_tokens=8)
+    assert all(reply.startswith(start) for reply, start in zip(ours, starts, strict=True))
+
+
+def test_no_reply_begins_with_what_is_forbidden(smoke):
+    model, tokenizer = smoke
+    free = generate.ask(model, tokenizer, QUESTIONS, max_new_tokens=6)
+    first = tokenizer.encode(free[0], add_special_tokens=False)[0]
+    kept = generate.ask(model, tokenizer, QUESTIONS, max_new_tokens=6, forbid_first=[tokenizer.decode([first])])
+    assert kept == one_by_one(model, tokenizer, max_new_tokens=6, begin_suppress_tokens=[first])
+    assert kept[0] != free[0]
+
+
+def test_none_and_one_question(smoke):
+    assert generate.ask(*smoke, [], max_new_tokens=4) == []
+    assert generate.ask(*smoke, QUESTIONS[:1], max_new_tokens=9) == one_by_one(*smoke, QUESTIONS[:1], max_new_tokens=9)
+
+
+def test_a_question_longer_than_the_context_is_named(smoke, refused):
+    with refused("question 2 ('a lot", "do not fit the model's context of 8,192", "infer.max_new_tokens"):
+        generate.ask(*smoke, ["short", "a lot of words " * 3000], max_new_tokens=8)
+
+
+def test_the_progress_bar_counts_questions_and_tokens(smoke):
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):
+        generate.ask(*smoke, QUESTIONS, max_new_tokens=8, label="asking of it")
+    assert "asking of it" in shown.getvalue() and "9/9" in shown.getvalue() and "tokens/s" in shown.getvalue()
+
+
+def requests(**settings):
+    """Two tasks' items as lm-eval hands them over, with settings of their own."""
+    return [
+        Instance("generate_until", {"question": text}, (f"{text}\nAnswer:", {"do_sample": False} | settings | more), 0,
+                 (task, i, 1))
+        for task, more in (("short", {"max_gen_toks": 6}), ("long", {"max_gen_toks": 20})) for i, text in enumerate(QUESTIONS[:5])
+    ]  # fmt: skip
+
+
+def test_lm_evals_replies_are_those_of_its_own_model(smoke):
+    model, tokenizer = smoke
+    arguments = {"pretrained": model, "tokenizer": tokenizer, "batch_size": 1}
+    plain = HFLM(**arguments).generate_until(requests(until=[]), disable_tqdm=True)
+    stops = sorted({reply[len(reply) // 2 :][:4] for reply in plain if len(reply) > 40})[:3]
+    assert stops
+    for until in ([], stops):
+        expected = HFLM(**arguments).generate_until(requests(until=until), disable_tqdm=True)
+        ours = evaluate.StartedLM(**arguments | {"batch_size": 6}).generate_until(requests(until=until), disable_tqdm=True)
+        assert ours == expected
+    assert expected != plain
+
+
+def test_continuous_batching_writes_the_same(smoke):
+    model, tokenizer = smoke
+    ids = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS[:5]])["input_ids"]
+    ours = generate.continuous(model, ids, 10, num_blocks=16, max_batch_tokens=256)
+    assert ours == generate.reply_ids(model, ids, max_new_tokens=10, batch_size=8)
+    assert torch.equal(torch.tensor(ours[0]), torch.tensor(single(model, tokenizer, generate.prompt_text(tokenizer, QUESTIONS[0]),
+                                                                  max_new_tokens=10)))  # fmt: skip
