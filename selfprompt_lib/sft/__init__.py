@@ -1,16 +1,18 @@
 """Chapter 3: fine-tune with TRL's SFTTrainer, with roles and without.
 
 `train` has the recipe and the run, `text` what a sample looks like to the model, `audit` what is
-checked before, `dropout` LIMA's residual dropout, and `moved` how much of the model moved.
+checked before, `dropout` LIMA's residual dropout, `moved` how much of the model moved, `processes`
+what several processes do together, and `finished` keeps a run that is done.
 """
 
 from .audit import audit, fits, memory_plan, preflight
 from .dropout import dropout_rates, residual_dropout
+from .finished import copy, finished
 from .moved import moved_by_one_step
 from .text import conversation, tokens_in_loss, training_template
 from .train import save, sft_config, train
 
 __all__ = [
-    "audit", "conversation", "dropout_rates", "fits", "memory_plan", "moved_by_one_step", "preflight", "residual_dropout", "save",
-    "sft_config", "tokens_in_loss", "train", "training_template",
+    "audit", "conversation", "copy", "dropout_rates", "finished", "fits", "memory_plan", "moved_by_one_step", "preflight",
+    "residual_dropout", "save", "sft_config", "tokens_in_loss", "train", "training_template",
 ]

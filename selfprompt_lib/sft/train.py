@@ -12,14 +12,16 @@ from tqdm import tqdm
 from transformers import TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from .. import models
 from ..designs import Design
 from ..profiles import Profile
 from ..rows import Sample
+from . import processes
 from .audit import preflight
 from .dropout import residual_dropout
+from .finished import code_digest, keep, take_up
 from .moved import Moved
 from .text import conversation, training_template
 
@@ -33,11 +35,11 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
     import torch
 
     sft, cpu = profile.sft, not torch.cuda.is_available()
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=str(folder),
         num_train_epochs=sft.epochs,
         per_device_train_batch_size=sft.micro_batch_size,
-        gradient_accumulation_steps=sft.batch_size // sft.micro_batch_size,
+        gradient_accumulation_steps=processes.accumulation(sft),
         learning_rate=sft.learning_rate,
         lr_scheduler_type="polynomial",
         lr_scheduler_kwargs={"lr_end": sft.final_learning_rate, "power": 1.0},
@@ -60,7 +62,10 @@ def sft_config(profile: Profile, folder: Path) -> SFTConfig:
         logging_steps=1,
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
+        ddp_find_unused_parameters=False,
     )
+    config._n_gpu = min(config.n_gpu, 1)  # one process, one card: the trainer would copy the model to all and multiply the batch
+    return config
 
 
 def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
@@ -69,7 +74,8 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     Weights are kept in float32 whatever the compute precision: at these learning rates most
     updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an epoch is
     kept, and a run that was killed goes on from the last; its folder is named by all that shapes
-    the run, so that another run's checkpoint is never taken up.
+    the run, so that another run's checkpoint is never taken up. A finished run is taken up whole.
+    Several processes, started by `accelerate launch`, train one model together; they share `folder`.
 
     Returns:
         The model in evaluation mode, its tokenizer, and a record with `losses` (one a step, in
@@ -78,36 +84,45 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     Raises:
         UserError: what `preflight` finds, before the first step.
     """
+    folder = folder / identity(profile, samples, design)
+    if (done := take_up(folder, profile)) is not None:
+        return done
     set_seed(profile.seed)
     model, tokenizer = models.load(profile.model, "float32", to_train=True)
     preflight(profile, samples, design, model, tokenizer)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
-    folder, moved = folder / identity(profile, samples, design), Moved()
+    moved, checkpoints = Moved(), folder / "shards" if processes.shards() > 1 else folder
     rows = Dataset.from_list([{"messages": conversation(sample, design)} for sample in samples])
-    trainer = SFTTrainer(model=model, args=sft_config(profile, folder), train_dataset=rows,
-                         processing_class=tokenizer, callbacks=[_Progress(f"training, design {design.name}"), moved])
+    trainer = processes.Trainer(model=model, args=sft_config(profile, checkpoints), train_dataset=rows,
+                                processing_class=tokenizer, callbacks=[_Progress(f"training, design {design.name}"), moved])
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
     assert all(weight.dtype.itemsize == 4 for weight in model.parameters()), "master weights must be float32"
+    if processes.count() > 1:
+        set_seed(profile.seed + trainer.args.process_index)  # so that not all draw the same dropout
     with residual_dropout(model, profile.sft.residual_dropout):
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
     tokenizer.chat_template = own_template
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     record = {
         "design": design.name,
         "samples": len(samples),
         "steps": trainer.state.global_step,
-        "tokens": int(sum(map(len, trainer.train_dataset["input_ids"])) * profile.sft.epochs),
+        "tokens": int(sum(map(len, trainer.train_dataset["input_ids"][: len(samples)])) * profile.sft.epochs),
         "seconds": round(time.perf_counter() - began, 1),
         "losses": [float(loss) for loss in losses],
         "moved": moved.shares,
+        "processes": processes.count(),
+        "shards": processes.parts(model),
     }
-    return model.to(models.dtype_for(profile.dtype)).eval(), tokenizer, record
+    model = model.to(models.dtype_for(profile.dtype)).eval()
+    keep(trainer.accelerator, model, tokenizer, record, folder, profile)
+    return model, tokenizer, record
 
 
 def identity(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
-    """A short name for all that shapes a run: model, seed, recipe, design and samples."""
-    recipe = [profile.model, profile.dtype, profile.seed, profile.sft.model_dump(), design.name, design.template]
+    """A short name for all that shapes a run: model, seed, recipe, design, samples and code; not the number of processes."""
+    recipe = [profile.model, profile.dtype, profile.seed, profile.sft.model_dump(), design.name, design.template, code_digest()]
     digest = hashlib.sha256(json.dumps([recipe, [s.model_dump(mode="json") for s in samples]]).encode())
     return f"{design.name}-{digest.hexdigest()[:12]}"
 
@@ -125,7 +140,7 @@ class _Progress(TrainerCallback):
         self.label = label
 
     def on_train_begin(self, args, state, control, **_) -> None:
-        self.bar = tqdm(total=state.max_steps, desc=self.label, unit="step", mininterval=1)
+        self.bar = tqdm(total=state.max_steps, desc=self.label, unit="step", mininterval=1, disable=not processes.is_main())
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         if "loss" in (logs or {}):
