@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import datasets
@@ -43,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(given)
     except UserError as error:
-        if processes.is_main():
+        if not processes.is_main():
+            time.sleep(10)  # the launcher ends all processes as soon as one ends: the main one speaks first
+        else:
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -93,16 +96,16 @@ def _state(profile: Profile, samples: list[Sample], design: Design, folder: Path
     found = sft.preflight(profile, samples, design, model, tokenizer)
     if processes.is_main():
         done = sft.finished(folder / identity(profile, samples, design))
-        print(f"design {design.name}, {processes.count()} processes, weights in {processes.shards()} parts"
-              + (", already trained" if done else ""))
+        print(f"design {design.name}" + (": already trained" if done else ""))
         print(found[["check", "value"]].to_string(index=False, header=False), flush=True)
 
 
 def _train(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
-    """One training; the main process also puts the model where chapter 3 does."""
-    _, _, record = sft.train(profile, samples, design, folder / "trainer")
+    """One training, unless it is finished; the main process also puts the model where chapter 3 does."""
+    home = folder / "trainer" / identity(profile, samples, design)
+    record = sft.finished(home) or sft.train(profile, samples, design, folder / "trainer")[2]
     if processes.is_main():
-        sft.copy(folder / "trainer" / identity(profile, samples, design), folder / place(design, profile))
+        sft.copy(home, folder / place(design, profile))
     return record
 
 

@@ -20,7 +20,7 @@ def take_up(folder: Path, profile: Profile) -> tuple[Any, Any, dict[str, Any]] |
     if record is None:
         return None
     if processes.is_main():
-        print(f"taken up: this training is finished ({record['steps']} steps, {record['processes']} processes), {folder.name}")
+        print(f"taken up: this training is finished ({record['steps']} steps), {folder.name}")
     return *models.load(str(folder / NAME), profile.dtype), record
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, reduce
+from accelerate.utils import AutocastKwargs, DistributedType, FullyShardedDataParallelPlugin, reduce
 from datasets import Dataset, concatenate_datasets
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
@@ -106,6 +106,12 @@ class Trainer(SFTTrainer):
         if isinstance(order, RandomSampler):  # what accelerate makes of it in one process
             order = SeedableRandomSampler(range(self.rows), generator=order.generator, data_seed=self.args.data_seed)
         return Rounds(order, self.rows, self.args.train_batch_size * count())
+
+    def _build_accelerator_args(self, **options) -> dict:
+        given = super()._build_accelerator_args(**options)
+        if self.args.activation_checkpointing:  # or autocast keeps a copy of all weights, to use each once
+            given["kwargs_handlers"].append(AutocastKwargs(cache_enabled=False))
+        return given
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
