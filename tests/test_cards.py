@@ -151,3 +151,11 @@ def test_the_plan_of_memory_for_each_option():
     assert split.optimizer == pytest.approx(whole.optimizer / 4, abs=0.01) and split["80 GB card"] and not whole["80 GB card"]
     plain = sft.memory_plan(mistral, profiles.load("mistral-7b", {"sft.gradient_checkpointing": False}))
     assert plain["copies"] == pytest.approx(2 * 7.2417, abs=0.01) and whole.copies == 0
+
+
+def test_the_page_shows_the_plan():
+    page = (PACKAGE.parent / "book" / "cards.md").read_text()
+    table = sft.plan_table(AutoConfig.for_model("mistral"), profiles.load("mistral-7b"))
+    for option, row in zip(table.index, table.astype(object).to_numpy().tolist(), strict=True):
+        cells = [("fits" if value else "–") if isinstance(value, bool) else f"{value:.1f}" for value in row]
+        assert f"| {option} | {' | '.join(cells)} |" in page
