@@ -2,12 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -21,7 +21,7 @@ from selfprompt_lib.sft.__main__ import main, parser
 
 SHORT = sorted(read_rows(STARTER / "train.jsonl", Sample), key=lambda sample: sum(map(len, sample.conversations)))
 SAMPLES = SHORT[:11]  # no multiple of 2 × 2: the last round has to be filled up
-SETTINGS = {"sft.residual_dropout": 0, "sft.micro_batch_size": 2, "sft.epochs": 2, "sft.checkpoints": 1, "sft.max_length": 160}
+SETTINGS = {"sft.residual_dropout": 0, "sft.micro_batch_size": 2, "sft.epochs": 3, "sft.checkpoints": 1, "sft.max_length": 96}
 CONFIGURATIONS = PACKAGE / "data" / "accelerate"
 
 
@@ -34,7 +34,7 @@ def launch(kind, out, rows):
     """Two processes of `accelerate launch`."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGURATIONS / f"{kind}.yaml",
                "--num_processes=2", "--main_process_port=0", "-m", "selfprompt_lib.sft", *arguments(out, rows)]
-    return subprocess.Popen(command, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
 
 
@@ -48,7 +48,9 @@ def kill_after_an_epoch(process, out):
     while process.poll() is None and not list(out.glob("**/checkpoint-3/trainer_state.json")):
         time.sleep(0.05)
     assert process.poll() is None, "the run ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
+    for one in psutil.Process(process.pid).children(recursive=True):  # each worker is its own group
+        one.kill()
+    process.kill()
     process.communicate()
     assert not list(out.glob("**/finished"))
 
@@ -77,7 +79,7 @@ def record(folder):
 def test_two_processes_train_what_one_trains_killed_or_not(runs, kind, parts):
     one, two = record(runs["one"]), record(runs[kind])
     assert (two["processes"], two["shards"]) == (2, parts)
-    assert two["losses"] == pytest.approx(one["losses"], abs=1e-4) and len(one["losses"]) == 6
+    assert two["losses"] == pytest.approx(one["losses"], abs=1e-4) and len(one["losses"]) == 9
     assert two["moved"] == pytest.approx(one["moved"][-len(two["moved"]) :], abs=1e-3)
     assert (two["tokens"], two["steps"]) == (one["tokens"], one["steps"])
     plain, weights = (load_file(runs[name] / "self-prompt" / "model.safetensors") for name in ("one", kind))
@@ -89,7 +91,7 @@ def test_two_processes_train_what_one_trains_killed_or_not(runs, kind, parts):
 def test_the_saved_checkpoint_is_an_ordinary_one(runs, kind):
     model = AutoModelForCausalLM.from_pretrained(runs[kind] / "self-prompt")
     assert type(model).__name__ == "LlamaForCausalLM" and sum(p.numel() for p in model.parameters()) > 3e6
-    kept = list(runs[kind].glob("trainer/**/checkpoint-6/model.safetensors"))
+    kept = list(runs[kind].glob("trainer/**/checkpoint-9/model.safetensors"))
     assert len(kept) == 1 and AutoModelForCausalLM.from_pretrained(kept[0].parent).dtype == model.dtype
 
 
@@ -101,7 +103,7 @@ def test_chapter_3_takes_the_finished_run_up_and_no_other(runs, kind, capsys):
     sft.save(model, tokenizer, runs[kind] / "again")
     plain, weights = (load_file(runs[kind] / name / "model.safetensors") for name in ("self-prompt", "again"))
     assert all(bool((weights[name] == plain[name]).all()) for name in plain)
-    for other in (SETTINGS | {"sft.epochs": 3}, SETTINGS | {"seed": 5}):
+    for other in (SETTINGS | {"sft.epochs": 2}, SETTINGS | {"seed": 5}):
         home = runs[kind] / "trainer" / sft.identity(profiles.load("smoke", other), SAMPLES, design)
         assert sft.finished(home) is None
 
