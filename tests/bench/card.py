@@ -26,6 +26,7 @@ from selfprompt_lib import infer, models, profiles, sft, stats
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.provenance import describe, write_json
 from selfprompt_lib.rows import Question, Sample, read_rows
+from selfprompt_lib.sft import processes
 
 CUDA = torch.cuda.is_available()
 TINY = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -60,6 +61,7 @@ def settings(name: str, folder: str, length: int, steps: int) -> SFTConfig:
     profile = profiles.load("mistral-7b", {"sft.max_length": length, "sft.batch_size": 8, "dtype": "bfloat16"})
     ours = sft.sft_config(profile, Path(folder))
     ours.max_steps, ours.save_strategy = steps, "no"
+    ours.assistant_only_loss = False  # random tokens have no turns: all are in the loss
     if name == "ours":
         return ours
     return SFTConfig(output_dir=folder, max_steps=steps, max_length=length, use_cpu=not CUDA, report_to="none",
@@ -75,14 +77,14 @@ def training(name: str, shape: str, steps: int) -> dict:
     try:
         with tempfile.TemporaryDirectory() as folder:
             args = settings(name, folder, length, steps)
-            row |= measured(args, shape, length, steps)
+            row |= measured(processes.Trainer if name == "ours" else SFTTrainer, args, shape, length, steps)
     except torch.OutOfMemoryError as error:
         row["out of memory"] = str(error).splitlines()[0]
     gc.collect()
     return row | ({"peak GB": round(torch.cuda.max_memory_allocated() / 1e9, 2)} if CUDA else {})
 
 
-def measured(args: SFTConfig, shape: str, length: int, steps: int) -> dict:
+def measured(kind: type, args: SFTConfig, shape: str, length: int, steps: int) -> dict:
     """Parameters, and tokens a second of the steps after the first."""
     torch.manual_seed(0)
     config = AutoConfig.for_model("mistral", **(TINY if shape == "tiny" else {}))
@@ -92,9 +94,9 @@ def measured(args: SFTConfig, shape: str, length: int, steps: int) -> dict:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>")
     together = args.per_device_train_batch_size * args.gradient_accumulation_steps
     tokens = torch.randint(3, config.vocab_size - 1, (together * steps, length)).tolist()
-    rows = Dataset.from_list([{"input_ids": ids, "assistant_masks": [1] * length} for ids in tokens])
-    trainer = SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=[clock := Clock()])
-    with sft.residual_dropout(model, 0.2 if args.assistant_only_loss else 0.0):
+    rows = Dataset.from_list([{"input_ids": ids} for ids in tokens])
+    trainer = kind(model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=[clock := Clock()])
+    with sft.residual_dropout(model, 0.2 if kind is processes.Trainer else 0.0):
         trainer.train()
     rate = together * length * (steps - 1) / (clock.ends[-1] - clock.ends[0])
     return {"parameters": model.num_parameters(), "samples a step": together,

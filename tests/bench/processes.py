@@ -41,11 +41,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--profile", default="cpu", choices=("cpu", "smoke"))
     parser.add_argument("--rows", type=int, default=9)
+    parser.add_argument("--kinds", nargs="+", default=("ddp", "fsdp2"), choices=("ddp", "fsdp2"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         short = sorted(read_rows(STARTER / "train.jsonl", Sample), key=lambda s: sum(map(len, s.conversations)))[: given.rows]
         rows = write_rows(Path(work) / "rows.jsonl", short)
-        for kind in ("one process", "ddp", "fsdp2"):
+        for kind in ("one process", *given.kinds):
             record, weights, seconds = train(kind, given.profile, rows, Path(work) / kind)
             if kind == "one process":
                 one, plain = record, weights
