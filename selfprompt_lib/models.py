@@ -7,7 +7,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from platformdirs import user_cache_path
 
@@ -83,24 +86,48 @@ def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = resolve(name)
-    try:
+    with _loading(name, attention):
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype), attn_implementation=attention)
+    if _complete(tokenizer) and to_train and new_token:
+        _add_end_of_turn(model, tokenizer)
+    if torch.cuda.is_available() and not to_train:  # the trainer places the model itself, whole or in shards
+        return model.eval().to("cuda"), tokenizer
+    return (model if to_train else _column_major(model.eval())), tokenizer
+
+
+def shape(name: str):
+    """What `load` gives, without the weights: an object with the model's `config`, and the tokenizer (chapter 3)."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = resolve(name)
+    with _loading(name):
+        config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source, padding_side="left")
+    if _complete(tokenizer):
+        tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
+    return SimpleNamespace(config=config), tokenizer
+
+
+@contextmanager
+def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
+    try:
+        yield
     except (ImportError, ValueError) as error:
         raise UserError(f"sft.attention: {attention} cannot be used here: {str(error).splitlines()[0]}; "
                         "install it, or set sdpa") from None
     except OSError as error:
         raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; "
                         f"check the name and the network, or use {STARTER}") from None
+
+
+def _complete(tokenizer) -> bool:
+    """Give the tokenizer what it lacks: padding, and our chat template; whether it lacked the template."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = (TEMPLATES / "base.jinja").read_text(encoding="utf-8")
-        if to_train and new_token:
-            _add_end_of_turn(model, tokenizer)
-    if torch.cuda.is_available():
-        return model.eval().to("cuda"), tokenizer
-    return (model if to_train else _column_major(model.eval())), tokenizer
+    if tokenizer.chat_template is not None:
+        return False
+    tokenizer.chat_template = (TEMPLATES / "base.jinja").read_text(encoding="utf-8")
+    return True
 
 
 def _add_end_of_turn(model, tokenizer) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Co
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.rows import STARTER, Sample, read_rows
-from selfprompt_lib.sft.audit import parameters
+from selfprompt_lib.sft.memory import parameters
 from selfprompt_lib.sft.train import identity
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)[:8]

@@ -7,7 +7,6 @@ import torch
 from datasets import Dataset
 from test_sft import DESIGN, SAMPLES, base_model, smoke  # noqa: F401 (base_model is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.trainer_pt_utils import BatchRebalanceSampler
 from trl import SFTTrainer
 
 from selfprompt_lib import models, sft, sources
@@ -33,7 +32,7 @@ def plain_losses(folder):
     torch.manual_seed(profile.seed)
     model, tokenizer = models.load("smoke", "float32", to_train=True)
     config = sft.sft_config(profile, folder)
-    config.train_sampling_strategy, config.save_strategy = "random", "no"
+    config.save_strategy = "no"
     rows = Dataset.from_list([{"messages": sft.conversation(sample, DESIGN)} for sample in FEW])
     tokenizer.chat_template = sft.training_template(tokenizer)
     trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
@@ -46,11 +45,6 @@ def test_any_micro_batch_learns_what_trl_s_own_trainer_learns(tmp_path):
     assert len(set(expected)) == 2
     for micro in (1, 2, 4):
         assert losses(tmp_path / str(micro), **STEPS, sft__micro_batch_size=micro) == pytest.approx(expected, abs=1e-4)
-
-
-def test_long_samples_stand_in_smaller_micro_batches():
-    sizes = [len(batch) for batch in BatchRebalanceSampler([1000] + [50] * 15, effective_batch_size=16, dp_size=1, grad_accum=4)]
-    assert sum(sizes) == 16 and sizes[0] == 1 and max(sizes) > 4
 
 
 def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path):

@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -12,9 +11,9 @@ from ..errors import UserError
 from ..models import dtype_for
 from ..profiles import Profile
 from ..rows import Sample
+from . import processes
+from .memory import memory_plan
 from .text import conversation, training_template
-
-CARDS = (24, 80, 141)  # GB: a gaming card, an A100 or H100, an H200
 
 
 def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, tokenizer) -> pd.DataFrame:
@@ -28,7 +27,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
     context = getattr(model.config, "max_position_embeddings", sft.max_length)
     steps = math.ceil(len(rows) / sft.batch_size) * sft.epochs
     whole = [row for row, length in zip(rows, lengths, strict=True) if length <= sft.max_length]
-    memory, free = memory_plan(model.config, profile), _memory_here()
+    memory, free = memory_plan(model.config, profile, sft.optimizer, sft.lora_rank, processes.shards()), _memory_here()
     checks = [
         ("samples", len(rows), True, ""),
         ("tokens", sum(lengths), True, ""),
@@ -46,6 +45,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
         ("context of the model, tokens", context, sft.max_length <= context or max(lengths) <= context,
          f"set sft.max_length to {context} at most"),
         ("samples an optimizer step", sft.batch_size, True, ""),
+        ("processes, and parts of the weights", f"{processes.count()}, {processes.shards()}", True, ""),
         ("optimizer steps", math.ceil(steps), True, ""),
         ("learning rate at the end", f"{sft.final_learning_rate:g}", sft.final_learning_rate <= sft.learning_rate,
          "set sft.final_learning_rate to at most sft.learning_rate"),
@@ -53,7 +53,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
         ("computing in", str(dtype_for(profile.dtype)).removeprefix("torch."), True, ""),
         ("memory planned, GB", round(sum(memory.values()), 1), free is None or sum(memory.values()) <= free,
          f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, set "
-         "sft.gradient_checkpointing, or take a smaller model"),
+         "sft.gradient_checkpointing, take a smaller model, or split the weights over several cards"),
     ]
     return pd.DataFrame(checks, columns=["check", "value", "good", "mend"])
 
@@ -74,38 +74,6 @@ def encoded(tokenizer, sample: Sample, design: Design) -> dict[str, list[int]]:
     """A sample's tokens and the mask of those that the loss counts, as the trainer will see them, before truncation."""
     return tokenizer.apply_chat_template(conversation(sample, design), chat_template=training_template(tokenizer),
                                          return_dict=True, return_assistant_tokens_mask=True)
-
-
-def memory_plan(config: Any, profile: Profile) -> dict[str, float]:
-    """GB of full fine-tuning in float32 with AdamW on one device: weights, gradients, optimizer, activations.
-
-    Activations are an estimate, good to about a third: 34 values a token and layer for each unit of width
-    (Korthikanti et al. 2022, without the attention matrix, which fused kernels do not keep), or two with
-    checkpointing, and three copies of the logits in float32.
-    """
-    sft, config = profile.sft, config.get_text_config()
-    weights = parameters(config)
-    tokens = sft.micro_batch_size * sft.max_length
-    width, bytes_each = config.hidden_size, 2 if str(dtype_for(profile.dtype)).endswith("bfloat16") else 4
-    stored = (2 if sft.gradient_checkpointing else 17) * config.num_hidden_layers * width * bytes_each
-    numbers = {"weights": 4 * weights, "gradients": 4 * weights, "optimizer": 8 * weights,
-               "activations": tokens * (stored + 3 * 4 * config.vocab_size)}
-    return {name: round(value / 1e9, 2) for name, value in numbers.items()}
-
-
-def parameters(config: Any) -> int:
-    """Weights of a Llama- or Mistral-type model, from its shape."""
-    width, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
-    head = getattr(config, "head_dim", None) or width // heads
-    attention = 2 * width * head * (heads + (config.num_key_value_heads or heads))
-    layer = attention + 3 * width * inner + 2 * width
-    embeddings = config.vocab_size * width * (1 if config.tie_word_embeddings else 2)
-    return config.num_hidden_layers * layer + embeddings + width
-
-
-def fits(plan: dict[str, float]) -> dict[str, bool]:
-    """Whether a memory plan fits on usual cards, with a tenth left for buffers."""
-    return {f"{card} GB card": sum(plan.values()) <= 0.9 * card for card in CARDS}
 
 
 def _good(faults: int) -> tuple[int, bool]:
@@ -132,12 +100,12 @@ def _melts(tokenizer, sample: Sample, design: Design) -> bool:
 
 
 def _memory_here() -> float | None:
-    """GB on the device that would train; None where it cannot be told."""
+    """GB for one process on the device that would train; None where it cannot be told."""
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[1] / 1e9
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9 / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     except (ValueError, AttributeError, OSError):
         return None

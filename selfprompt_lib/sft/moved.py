@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from transformers import TrainerCallback
 
+from .processes import DTensor, share
+
 WATCHED = 1_000_000  # weights looked at, evenly spread: enough for a share to a tenth of a percent
 
 
@@ -14,19 +16,21 @@ class Moved(TrainerCallback):
         self.shares: list[float] = []
 
     def on_train_begin(self, args, state, control, model=None, **_) -> None:
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        assert all(weight.dtype.itemsize == 4 for weight in trained), "weights that are trained must be float32"
         self.last = watched(model)
 
     def on_step_end(self, args, state, control, model=None, **_) -> None:
         now = watched(model)
-        self.shares.append(float((now != self.last).float().mean()))
+        self.shares.append(share(now != self.last))
         self.last = now
 
 
 def watched(model):
-    """About a million of the trainable weights, evenly spread over all of them, as one vector."""
+    """About a million of the trainable weights that this process holds, evenly spread, as one vector."""
     import torch
 
-    weights = [p for p in model.parameters() if p.requires_grad]
+    weights = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
     stride = max(1, sum(p.numel() for p in weights) // WATCHED)
     return torch.cat([p.detach().reshape(-1)[::stride].clone() for p in weights])
 

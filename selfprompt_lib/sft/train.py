@@ -18,11 +18,13 @@ from .. import models
 from ..designs import Design
 from ..profiles import Profile
 from ..rows import Sample
+from . import processes
 from .audit import preflight
-from .batches import BalancedTrainer, UnmaskedCollator
 from .dropout import residual_dropout
+from .finished import code_digest, keep, take_up
 from .moved import Moved
 from .text import conversation, training_template
+from .trainer import Trainer
 
 
 def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTConfig:
@@ -34,11 +36,11 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
     import torch
 
     sft, cpu = profile.sft, not torch.cuda.is_available()
-    return SFTConfig(
+    config = SFTConfig(
         output_dir=str(folder),
         num_train_epochs=sft.epochs,
         per_device_train_batch_size=sft.micro_batch_size,
-        gradient_accumulation_steps=sft.batch_size // sft.micro_batch_size,
+        gradient_accumulation_steps=processes.accumulation(sft),
         learning_rate=sft.learning_rate,
         lr_scheduler_type="polynomial",
         lr_scheduler_kwargs={"lr_end": sft.final_learning_rate, "power": 1.0},
@@ -49,7 +51,6 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
         weight_decay=sft.weight_decay,
         max_length=sft.max_length,
         packing=False,
-        train_sampling_strategy="batch_rebalance",
         assistant_only_loss=True,
         activation_checkpointing=sft.gradient_checkpointing,
         bf16=models.dtype_for(profile.dtype) == torch.bfloat16,
@@ -64,20 +65,26 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
         logging_steps=1,
         disable_tqdm=True,
         dataloader_pin_memory=not cpu,
+        ddp_find_unused_parameters=False,
     )
+    config._n_gpu = min(config.n_gpu, 1)  # one process, one card: the trainer would copy the model to all and multiply the batch
+    return config
 
 
 def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path,
-          held_out: Sequence[Sample] = ()) -> tuple[Any, Any, dict[str, Any]]:
+          held_out: Sequence[Sample] = (), leave: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """Fine-tune the profile's model on samples written in a design (chapters 3 and 6).
 
     Weights that are trained are kept in float32 whatever the compute precision: at these learning
     rates most updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an
     epoch is kept, and a run that was killed goes on from the last; its folder is named by all that
-    shapes the run, so that another run's checkpoint is never taken up.
+    shapes the run, so that another run's checkpoint is never taken up. A run that `python -m
+    selfprompt_lib.sft` has finished is taken up whole. Several processes, started by `accelerate
+    launch`, train one model together; they share `folder`.
 
     Args:
         held_out: samples whose loss is taken after each epoch; they are not trained on.
+        leave: keep the finished run in `folder`, to be taken up by chapter 3.
 
     Returns:
         The model in evaluation mode, its tokenizer, and a record with `losses` (one a step, in
@@ -87,36 +94,44 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     Raises:
         UserError: what `preflight` finds, before the first step.
     """
+    folder = folder / identity(profile, samples, design)
+    if (done := take_up(folder, profile)) is not None:
+        return done
     set_seed(profile.seed)
     model, tokenizer = model_to_train(profile)
     preflight(profile, samples, design, model, tokenizer)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
-    folder, moved = folder / identity(profile, samples, design), Moved()
-    trainer = BalancedTrainer(
-        model=model, args=sft_config(profile, folder, bool(held_out)), processing_class=tokenizer,
+    moved, checkpoints = Moved(), folder / "shards" if processes.shards() > 1 else folder
+    trainer = Trainer(
+        model=model, args=sft_config(profile, checkpoints, bool(held_out)), processing_class=tokenizer,
         train_dataset=_rows(samples, design), eval_dataset=_rows(held_out, design) if held_out else None,
         peft_config=adapters(profile), callbacks=[_Progress(f"training, design {design.name}"), moved])
-    trainer.data_collator = UnmaskedCollator(tokenizer.pad_token_id)
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
-    assert all(weight.dtype.itemsize == 4 for weight in model.parameters() if weight.requires_grad), "must be float32"
+    if processes.count() > 1:
+        set_seed(profile.seed + trainer.args.process_index)  # so that not all draw the same dropout
     with residual_dropout(model, profile.sft.residual_dropout):
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.is_dir() else None)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
     tokenizer.chat_template = own_template
     logged = {key: [float(entry[key]) for entry in trainer.state.log_history if key in entry] for key in ("loss", "eval_loss")}
     record = {
         "design": design.name,
         "samples": len(samples),
         "steps": trainer.state.global_step,
-        "tokens": int(sum(map(len, trainer.train_dataset["input_ids"])) * profile.sft.epochs),
+        "tokens": int(sum(map(len, trainer.train_dataset["input_ids"][: len(samples)])) * profile.sft.epochs),
         "seconds": round(time.perf_counter() - began, 1),
         "losses": logged["loss"],
         "held_out": logged["eval_loss"],
         "moved": moved.shares,
         "checkpoints": folder.name,
+        "processes": processes.count(),
+        "shards": processes.parts(model),
     }
     model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
-    return model.to(models.dtype_for(profile.dtype)).eval(), tokenizer, record
+    model = model.to(models.dtype_for(profile.dtype)).eval()
+    if leave:
+        keep(trainer.accelerator, model, tokenizer, record, folder, profile)
+    return model, tokenizer, record
 
 
 def model_to_train(profile: Profile) -> tuple[Any, Any]:
@@ -140,11 +155,15 @@ def adapters(profile: Profile):
                       task_type="CAUSAL_LM")
 
 
+def seeds(profile: Profile) -> list[Profile]:
+    """The profile once for each of its seeds: seed, seed + 1, …"""
+    return [profile.model_copy(update={"seed": profile.seed + more}) for more in range(profile.sft.seeds)]
+
+
 def train_again(profile: Profile, samples: Sequence[Sample], designs: dict[str, Design], folder: Path) -> dict[str, list[dict]]:
     """Train and save each design with the seeds after the first, as `<name>-seed<n>`; their records (chapter 3)."""
     records: dict[str, list[dict]] = {name: [] for name in designs}
-    for extra in range(1, profile.sft.seeds):
-        other = profile.model_copy(update={"seed": profile.seed + extra})
+    for other in seeds(profile)[1:]:
         for name, design in designs.items():
             model, tokenizer, record = train(other, samples, design, folder / "trainer")
             save(model, tokenizer, folder / f"{name}-seed{other.seed}")
@@ -157,9 +176,9 @@ def _rows(samples: Sequence[Sample], design: Design) -> Dataset:
 
 
 def identity(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
-    """A short name for all that shapes a run: model, seed, recipe, design and samples."""
+    """A short name for all that shapes a run: model, seed, recipe, design, samples and code; not the number of processes."""
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints"})
-    recipe = [models.identity(profile.model), profile.dtype, profile.seed, settings, design.name, design.template]
+    recipe = [models.identity(profile.model), profile.dtype, profile.seed, settings, design.name, design.template, code_digest()]
     digest = hashlib.sha256(json.dumps([recipe, [s.model_dump(mode="json") for s in samples]]).encode())
     return f"{design.name}-{digest.hexdigest()[:12]}"
 
@@ -177,7 +196,7 @@ class _Progress(TrainerCallback):
         self.label = label
 
     def on_train_begin(self, args, state, control, **_) -> None:
-        self.bar = tqdm(total=state.max_steps, desc=self.label, unit="step", mininterval=1)
+        self.bar = tqdm(total=state.max_steps, desc=self.label, unit="step", mininterval=1, disable=not processes.is_main())
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         if "loss" in (logs or {}):

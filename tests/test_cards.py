@@ -1,0 +1,174 @@
+"""One card, many cards: real processes train the smoke model with DDP and with FSDP2 on a CPU, and are killed and resumed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from accelerate.data_loader import SeedableRandomSampler
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from selfprompt_lib import models, profiles, sft
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.provenance import PACKAGE
+from selfprompt_lib.rows import STARTER, Sample, read_rows, write_rows
+from selfprompt_lib.sft import processes
+from selfprompt_lib.sft.__main__ import main, parser
+from selfprompt_lib.sft.trainer import Steps
+
+SHORT = sorted(read_rows(STARTER / "train.jsonl", Sample), key=lambda sample: sum(map(len, sample.conversations)))
+SAMPLES = SHORT[:11]  # no multiple of 2 × 2: the last round has to be filled up
+SETTINGS = {"sft.residual_dropout": 0, "sft.micro_batch_size": 2, "sft.epochs": 3, "sft.checkpoints": 1, "sft.max_length": 96}
+CONFIGURATIONS = PACKAGE / "data" / "accelerate"
+
+
+def arguments(out, rows, **more):
+    given = [f"--set={name}={value}" for name, value in (SETTINGS | more).items()]
+    return ["--profile", "smoke", "--data", str(rows), "--design", "from-now-on", "--out", str(out), *given]
+
+
+def launch(kind, out, rows):
+    """Two processes of `accelerate launch`."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGURATIONS / f"{kind}.yaml",
+               "--num_processes=2", "--main_process_port=0", "-m", "selfprompt_lib.sft", *arguments(out, rows)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+
+
+def finish(process):
+    said, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told[-3000:]
+    assert said.count("tokens in the loss") == 1  # the audit is printed by the main process alone
+
+
+def kill_after_an_epoch(process, out):
+    while process.poll() is None and not list(out.glob("**/checkpoint-3/trainer_state.json")):
+        time.sleep(0.05)
+    assert process.poll() is None, "the run ended before it could be killed"
+    for one in psutil.Process(process.pid).children(recursive=True):  # each worker is its own group
+        one.kill()
+    process.kill()
+    process.communicate()
+    assert not list(out.glob("**/finished"))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("rows") / "train.jsonl", [s.model_dump(mode="json") for s in SAMPLES])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, rows):
+    """The folder `sft` of three runs: one process; two with DDP, killed and launched again; two with FSDP2."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("one", "ddp", "fsdp2")}
+    assert main(arguments(folders["one"], rows)) == 0
+    kill_after_an_epoch(launch("ddp", folders["ddp"], rows), folders["ddp"])
+    for kind in ("ddp", "fsdp2"):
+        finish(launch(kind, folders[kind], rows))
+    return {kind: folder / "smoke" / "sft" for kind, folder in folders.items()}
+
+
+def record(folder):
+    return json.loads((folder / "training.json").read_text())["self-prompt"]
+
+
+@pytest.mark.parametrize("kind, parts", [("ddp", 1), ("fsdp2", 2)])
+def test_two_processes_train_what_one_trains_killed_or_not(runs, kind, parts):
+    one, two = record(runs["one"]), record(runs[kind])
+    assert (two["processes"], two["shards"]) == (2, parts)
+    assert two["losses"] == pytest.approx(one["losses"], abs=1e-4) and len(one["losses"]) == 9
+    assert two["moved"] == pytest.approx(one["moved"][-len(two["moved"]) :], abs=1e-3)
+    assert (two["tokens"], two["steps"]) == (one["tokens"], one["steps"])
+    plain, weights = (load_file(runs[name] / "self-prompt" / "model.safetensors") for name in ("one", kind))
+    assert set(weights) == set(plain) == set(load_file(Path(models.resolve("smoke")) / "model.safetensors"))
+    assert max(float((weights[name] - plain[name]).abs().max()) for name in plain) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_the_saved_checkpoint_is_an_ordinary_one(runs, kind):
+    model = AutoModelForCausalLM.from_pretrained(runs[kind] / "self-prompt")
+    assert type(model).__name__ == "LlamaForCausalLM" and sum(p.numel() for p in model.parameters()) > 3e6
+    kept = list(runs[kind].glob("trainer/**/checkpoint-9/model.safetensors"))
+    assert len(kept) == 1 and AutoModelForCausalLM.from_pretrained(kept[0].parent).dtype == model.dtype
+
+
+@pytest.mark.parametrize("kind", ["one", "ddp", "fsdp2"])
+def test_chapter_3_takes_the_finished_run_up_and_no_other(runs, kind, capsys):
+    profile, design = profiles.load("smoke", SETTINGS), get_design("from-now-on")
+    model, tokenizer, found = sft.train(profile, SAMPLES, design, runs[kind] / "trainer")
+    assert "taken up" in capsys.readouterr().out and found == record(runs[kind])
+    sft.save(model, tokenizer, runs[kind] / "again")
+    plain, weights = (load_file(runs[kind] / name / "model.safetensors") for name in ("self-prompt", "again"))
+    assert all(bool((weights[name] == plain[name]).all()) for name in plain)
+    for other in (SETTINGS | {"sft.epochs": 2}, SETTINGS | {"seed": 5}):
+        home = runs[kind] / "trainer" / sft.identity(profiles.load("smoke", other), SAMPLES, design)
+        assert sft.finished(home) is None
+
+
+def test_a_batch_that_does_not_come_out_even_is_refused(rows, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(arguments(tmp_path, rows, **{"sft.batch_size": 6})) == 2
+    assert "error: sft.micro_batch_size: 2 processes of 2 samples each do not divide sft.batch_size 6" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_keep_their_samples_sort_them_and_fill_up_with_the_blank():
+    drawn = list(SeedableRandomSampler(range(11), data_seed=3))
+    lengths = [5, 1, 9, 2, 2, 8, 7, 3, 4, 6, 1]
+    steps = Steps(SeedableRandomSampler(range(11), data_seed=3), lengths, step=4, round_=4, blank=99)
+    dealt = list(steps)
+    assert len(steps) == 12 and dealt[11:] == [99]
+    for first in (0, 4, 8):
+        rows = [row for row in dealt[first : first + 4] if row != 99]
+        assert sorted(rows) == sorted(drawn[first : first + 4])
+        assert [lengths[row] for row in rows] == sorted((lengths[row] for row in rows), reverse=True)
+    steps.set_epoch(1)
+    assert sorted(list(steps)[:11]) == list(range(11)) and list(steps)[:11] != dealt[:11]
+    assert len(Steps(range(8), [1] * 8, step=4)) == 8
+
+
+def test_missing_rows_are_refused_with_the_mend(capsys, tmp_path):
+    assert main(["--profile", "smoke", "--out", str(tmp_path)]) == 2
+    mend = f"run chapter 1 first: python -m selfprompt_lib run --profile smoke --out {tmp_path} --only 1"
+    assert mend in capsys.readouterr().err
+    assert main(["--profile", "smoke", "--data", str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl: missing; give a JSONL file" in capsys.readouterr().err
+
+
+def test_a_dry_run_states_the_cost_and_trains_nothing(capsys, rows, tmp_path):
+    assert main([*arguments(tmp_path, rows), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("tokens in the loss", "optimizer steps", "memory planned, GB"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(option in said for action in parser()._actions for option in action.option_strings)
+
+
+def test_the_plan_of_memory_for_each_option():
+    mistral = AutoConfig.for_model("mistral")  # its defaults are Mistral-7B's shape
+    table = sft.plan_table(mistral, profiles.load("mistral-7b"))
+    whole, eight, lora = table.loc["full, AdamW"], table.loc["full, 8-bit AdamW"], table.loc["LoRA, rank 16"]
+    assert whole.weights + whole.gradients + whole.optimizer == pytest.approx(16 * 7.2417, abs=0.1)
+    assert eight.optimizer < whole.optimizer / 3 and lora.gradients < 0.2 and lora["24 GB card"]
+    split = table.loc["full, AdamW, FSDP2 over 4 cards"]
+    assert split.optimizer == pytest.approx(whole.optimizer / 4, abs=0.01) and split["80 GB card"] and not whole["80 GB card"]
+    plain = sft.memory_plan(mistral, profiles.load("mistral-7b", {"sft.gradient_checkpointing": False}))
+    assert plain["copies"] == pytest.approx(2 * 7.2417, abs=0.01) and whole.copies == 0
+
+
+def test_the_page_shows_the_plan():
+    page = (PACKAGE.parent / "book" / "cards.md").read_text()
+    table = sft.plan_table(AutoConfig.for_model("mistral"), profiles.load("mistral-7b"))
+    for option, row in zip(table.index, table.astype(object).to_numpy().tolist(), strict=True):
+        cells = [("fits" if value else "–") if isinstance(value, bool) else f"{value:.1f}" for value in row]
+        assert f"| {option} | {' | '.join(cells)} |" in page
