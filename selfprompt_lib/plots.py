@@ -160,3 +160,20 @@ def moved(lesson: pd.DataFrame) -> Axes:
     axes.legend(title="weights in")
     axes.set_title("What one step changes")
     return axes
+
+
+def plan(table: pd.DataFrame) -> Axes:
+    """GB on one card for each way to train, by what takes them, and the cards that have as much (chapter 3)."""
+    parts = table[["weights", "copies", "gradients", "optimizer", "activations"]].astype(float)
+    axes = parts.plot.barh(stacked=True, figsize=(WIDTH, 4.6), color=sns.color_palette("colorblind"), width=0.7)
+    cards = [card for card in (24, 80, 141) if card < 1.6 * parts.sum(axis=1).max()]
+    for card in cards:
+        axes.axvline(card, color="black", linestyle="--", linewidth=1)
+    if cards:
+        axes.secondary_xaxis("top").set_xticks(cards, [f"{card} GB card" for card in cards], fontsize="x-small")
+    axes.invert_yaxis()
+    axes.set(xlabel="GB on one card, by plan", ylabel="")
+    figure = axes.get_figure()
+    axes.get_legend().remove()
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return axes

@@ -17,7 +17,6 @@ from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.provenance import PACKAGE
 from selfprompt_lib.rows import STARTER, Sample, read_rows, write_rows
-from selfprompt_lib.sft import processes
 from selfprompt_lib.sft.__main__ import main, parser
 from selfprompt_lib.sft.trainer import Steps
 
@@ -160,9 +159,10 @@ def test_the_plan_of_memory_for_each_option():
     whole, eight, lora = table.loc["full, AdamW"], table.loc["full, 8-bit AdamW"], table.loc["LoRA, rank 16"]
     assert whole.weights + whole.gradients + whole.optimizer == pytest.approx(16 * 7.2417, abs=0.1)
     assert eight.optimizer < whole.optimizer / 3 and lora.gradients < 0.2 and lora["24 GB card"]
-    split = table.loc["full, AdamW, FSDP2 over 4 cards"]
+    split = table.loc["full, 4 cards, FSDP2"]
     assert split.optimizer == pytest.approx(whole.optimizer / 4, abs=0.01) and split["80 GB card"] and not whole["80 GB card"]
     plain = sft.memory_plan(mistral, profiles.load("mistral-7b", {"sft.gradient_checkpointing": False}))
+    assert eight["80 GB card"] and profiles.load("mistral-7b").sft.optimizer == "adamw_8bit"
     assert plain["copies"] == pytest.approx(2 * 7.2417, abs=0.01) and whole.copies == 0
 
 

@@ -11,10 +11,10 @@ CARDS = (24, 80, 141)  # GiB, though sold as GB: a gaming card, an A100 or H100,
 RANK = 16  # of the LoRA row where the profile gives none
 OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2 * (1 + 4 / 256)}  # a weight; 8 bits have a scale for each block of 256
 OPTIONS = {
-    "full, AdamW": {},
+    "full, AdamW": {"optimizer": "adamw"},
     "full, 8-bit AdamW": {"optimizer": "adamw_8bit"},
     f"LoRA, rank {RANK}": {"lora_rank": RANK},
-    **{f"full, AdamW, FSDP2 over {cards} cards": {"cards": cards} for cards in (2, 4, 8)},
+    **{f"full, {cards} cards, FSDP2": {"cards": cards} for cards in (2, 4, 8)},
 }
 
 
@@ -54,7 +54,7 @@ def _copies(config: Any, trained: int, half: int, cards: int, checkpointing: boo
 def plan_table(config: Any, profile: Profile) -> pd.DataFrame:
     """The memory plan of every option on one card: GB by what takes them, their sum, and where it fits (chapter 3)."""
     rows = {name: memory_plan(config, profile, **option) for name, option in OPTIONS.items()}
-    table = pd.DataFrame(rows).T.rename_axis("option")
+    table = pd.DataFrame(rows).T.rename_axis("way")
     return table.assign(total=table.sum(axis=1).round(1), **pd.DataFrame({name: fits(row) for name, row in rows.items()}).T)
 
 
