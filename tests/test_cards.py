@@ -172,3 +172,13 @@ def test_the_page_shows_the_plan():
     for option, row in zip(table.index, table.astype(object).to_numpy().tolist(), strict=True):
         cells = [("fits" if value else "–") if isinstance(value, bool) else f"{value:.1f}" for value in row]
         assert f"| {option} | {' | '.join(cells)} |" in page
+
+
+def test_the_card_script_measures_at_tiny_size(tmp_path):
+    out = tmp_path / "card.json"
+    script = Path(__file__).parent / "bench" / "card.py"
+    subprocess.run([sys.executable, script, "--shape", "tiny", "--steps", "3", "--out", out], check=True, capture_output=True)
+    result = json.loads(out.read_text())
+    assert [row["settings"] for row in result["training"]] == ["ours", "TRL's defaults"]
+    assert all(row["tokens a second"] > 0 and 0 < row["share of the product rate"] < 1 for row in result["training"])
+    assert {row["samples a step"] for row in result["training"]} == {8} and "ours" in out.with_suffix(".md").read_text()

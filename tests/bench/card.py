@@ -1,11 +1,11 @@
 """One card, measured: memory and speed of full fine-tuning at Mistral-7B's shape, and a real run of the recipe.
 
-`python tests/bench/card.py --out card.json` trains random weights (nothing is downloaded) at 2,048 tokens a sample,
+`python tests/bench/card.py` trains random weights (nothing is downloaded) at 2,048 tokens a sample,
 with this project's settings and with TRL's defaults: peak memory, tokens a second, and the share of the card's own
 bfloat16 products that the training reaches (6 × parameters × tokens a second over the measured rate). What does not
 fit becomes a row. `--lima TRAIN.jsonl --questions QUESTIONS.jsonl` trains SmolLM2-135M by the full recipe instead,
-and counts roles on 300 questions. `--shape tiny` tries the script on a CPU. The page "One card, many cards" reads
-the file.
+and counts roles on 300 questions. `--shape tiny` tries the script on a CPU. It writes a JSON file, and beside it the
+table that the page "One card, many cards" includes.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from fragment import write
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
@@ -136,7 +137,7 @@ def recipe(model: str, samples: Path, questions: Path, folder: Path, more: dict)
 def main() -> None:
     """Measure, and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("card.json"))
+    parser.add_argument("--out", type=Path, default=Path("book/measured/card.json"))
     parser.add_argument("--shape", choices=("7b", "tiny"), default="7b")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--lima", type=Path, metavar="TRAIN", help="samples with roles: train by the recipe instead")
@@ -154,6 +155,21 @@ def main() -> None:
     result["device"] = torch.cuda.get_device_name() if CUDA else "CPU"
     result["provenance"] = describe(profiles.load("mistral-7b"))
     print(write_json(given.out, result))
+    write(given.out.with_suffix(".md"), tables(result))
+
+
+def tables(result: dict) -> dict[str, list[dict[str, str]]]:
+    """What was measured as captions and rows of text, for the page."""
+    parts = {}
+    if "training" in result:
+        columns = list(dict.fromkeys(name for row in result["training"] for name in row))
+        caption = f"Training; the device's own rate of products is {result['product rate, TFLOP/s']} TFLOP/s"
+        parts[caption] = [{name: str(row.get(name, "–")) for name in columns} for row in result["training"]]
+    if "recipe" in result:
+        curve, roles = result["recipe"]["losses"], result["recipe"]["roles"]
+        parts["The recipe"] = [{"steps": str(len(curve)), "first loss": f"{curve[0]:.3f}", "last loss": f"{curve[-1]:.3f}",
+                                "roles written": str(roles)}]
+    return parts
 
 
 if __name__ == "__main__":

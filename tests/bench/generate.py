@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from fragment import show, spread, write
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -71,18 +72,24 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="runs; more than one prints the median and the range")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     given = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model, tokenizer = models.load(models.STARTER, given.dtype)
     prompts = [generate.prompt_text(tokenizer, row.question) for row in sources.questions(profiles.load("cpu"))]
-    print(f"{len(prompts)} questions, {given.single} of them for one at a time and lm_eval; {model.dtype}, {model.device}")
-    print("longest  way             tokens  tokens/s           range  ratio  equal  differ  ties")
+    parts = {}
     for limit in given.tokens:
-        compare(model, tokenizer, prompts, limit, given)
+        caption = (f"Replies of at most {limit} tokens to {len(prompts)} questions, {given.single} of them for one at a time "
+                   f"and lm_eval; {str(model.dtype).removeprefix('torch.')}")
+        parts[caption] = compare(model, tokenizer, prompts, limit, given)
+        print(f"\n{caption}")
+        show(parts[caption])
+    if given.out:
+        write(given.out, parts)
 
 
 def compare(model, tokenizer, prompts, limit, given):
-    """Time all ways, in turns, and print a line for each."""
+    """Time all ways, in turns: a row for each."""
     some = sources.evenly(prompts, given.single)
     speeds, replies = {way: [] for way in given.ways}, {}
     for _ in range(given.repeat):
@@ -93,14 +100,19 @@ def compare(model, tokenizer, prompts, limit, given):
             speeds[way].append(sum(map(len, new)) / (time.perf_counter() - began))
             replies[way] = dict(zip(asked, new, strict=True))
     alone = replies.get("one at a time", {})
-    for way, found in speeds.items():
-        differ = [p for p in alone if p in replies[way] and replies[way][p] != alone[p]] if way != "lm_eval" else []
-        ties = sum(tie(model, tokenizer, p, alone[p], replies[way][p]) < resolution(model) for p in differ)
-        middle = statistics.median(found)
-        ratio = f"{middle / statistics.median(speeds['one at a time']):.1f}" if alone else "-"
-        equal = "-" if way == "lm_eval" or not alone else f"{1 - len(differ) / len(alone):.0%}"
-        print(f"{limit:>7}  {way:<14} {sum(map(len, replies[way].values())):>7,} {middle:>9.1f} "
-              f"{min(found):>8.1f}–{max(found):<6.1f} {ratio:>6} {equal:>6} {len(differ):>7} {ties:>5}", flush=True)  # fmt: skip
+    return [row(model, tokenizer, way, found, replies[way], alone, speeds) for way, found in speeds.items()]
+
+
+def row(model, tokenizer, way, found, new, alone, speeds):
+    """A way's line of the table; lm_eval gives texts, whose tokens are not compared."""
+    differ = [p for p in alone if p in new and new[p] != alone[p]] if way != "lm_eval" else []
+    ties = sum(tie(model, tokenizer, p, alone[p], new[p]) < resolution(model) for p in differ)
+    compared = sum(p in new for p in alone) if way not in ("lm_eval", "one at a time") else 0
+    ratio = f"{statistics.median(found) / statistics.median(speeds['one at a time']):.1f}" if alone else "–"
+    counts = [str(len(differ)), str(ties)] if compared else ["–", "–"]
+    return {"": way, "new tokens a second": spread(found), "times one at a time": ratio,
+            "tokens": f"{sum(map(len, new.values())):,}",
+            "replies compared": str(compared or "–"), "other than single": counts[0], "of them ties": counts[1]}
 
 
 if __name__ == "__main__":

@@ -21,11 +21,12 @@ import time
 from pathlib import Path
 
 import torch
+from fragment import show, spread, write
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.run import KERNEL_ENVIRONMENT
-from selfprompt_lib.sft.audit import parameters
+from selfprompt_lib.sft.memory import parameters
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
 
@@ -97,33 +98,33 @@ def weights() -> int:
     return parameters(AutoConfig.from_pretrained(models.resolve(models.STARTER)))
 
 
-def table(data: str, mirror: str | None, options: argparse.Namespace) -> None:
-    """Run every method `--repeat` times in turn and print medians with their ranges."""
-    profile = profile_of(data, mirror)
-    samples, design = training_rows(profile)
+def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[str, list[dict[str, str]]]:
+    """Run every method `--repeat` times in turn: a caption, and a row a method with medians and ranges."""
+    samples, design = training_rows(profile_of(data, mirror))
     fast = models.dtype_for("auto") == torch.bfloat16
-    methods = ["trl sft", *([] if fast else ["trl sft --bf16 false"]), "our stage", *(["our stage, float32"] if fast else [])]
+    runs = {"trl sft": [], **({} if fast else {"trl sft --bf16 false": []}), "our stage": []}
     with tempfile.TemporaryDirectory() as rows:
         lines = [json.dumps({"messages": sft.conversation(sample, design)}) + "\n" for sample in samples]
         Path(rows, "train.jsonl").write_text("".join(lines), encoding="utf-8")
-        runs = {name: [measure(name, data, mirror, Path(rows), options.peer_steps)
-                       for _ in range(options.slow_repeat if name == "trl sft" and not fast else options.repeat)]
-                for name in methods}
+        for turn in range(options.repeat):
+            for name, found in runs.items():
+                if name != "trl sft" or fast or turn < options.slow_repeat:
+                    found.append(measure(name, data, mirror, Path(rows), options.peer_steps))
+                    print(f"{data}: {name}, run {turn + 1}: {found[-1]}", flush=True)
+        reference = measure("our stage, float32", data, mirror, Path(rows), 0) if fast else runs["our stage"][-1]
     base = statistics.median(run["speed"] for run in runs["trl sft"])
-    print(f"\n{len(samples)} rows of {data}, {int(runs['our stage'][0]['tokens'])} tokens, {torch.get_num_threads()} threads")
-    print(f"{'':<24}{'tokens/s':>22}{'ratio':>8}{'limit':>8}{'share of limit':>22}   last loss")
-    for name, found in runs.items():
-        speed = statistics.median(run["speed"] for run in found)
-        loss = f"{found[-1]['loss']:.4f}" if "loss" in found[-1] else "(other loss)"
-        print(f"{name:<24}{spread(found, 'speed', '.0f'):>22}{speed / base:>8.1f}"
-              f"{statistics.median(run['limit'] for run in found):>8.0f}{spread(found, 'share', '.0%'):>22}   {loss}")
+    caption = f"{len(samples)} rows of {data}, {int(runs['our stage'][0]['tokens']):,} tokens"
+    last = runs["our stage"][-1]["loss"]
+    caption += f"; last loss {last:.4f}" + (f", in float32 {reference['loss']:.4f}" if fast else ", computed in float32")
+    return caption, [row(name, found, base) for name, found in runs.items()]
 
 
-def spread(runs: list[dict[str, float]], key: str, form: str) -> str:
-    """Median, and the range where there are several runs."""
-    values = [run[key] for run in runs]
-    middle = format(statistics.median(values), form)
-    return f"{middle} ({format(min(values), form)} to {format(max(values), form)})" if len(values) > 1 else middle
+def row(name: str, found: list[dict[str, float]], base: float) -> dict[str, str]:
+    """A method's line of the table."""
+    speeds = [run["speed"] for run in found]
+    return {"": f"`{name}`" if name.startswith("trl") else name, "real tokens a second": spread(speeds),
+            "times `trl sft`": f"{statistics.median(speeds) / base:.1f}", "limit": spread([run["limit"] for run in found]),
+            "share of the limit": spread([run["share"] for run in found], ".0%"), "runs": str(len(found))}
 
 
 def main() -> None:
@@ -132,9 +133,15 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=3, help="runs of each method (default: 3)")
     options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft in emulated bf16 (default: 1)")
     options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
+    options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
-    for data, mirror in [("starter", None), *([("GAIR/lima", options.mirror)] if options.mirror else [])]:
-        table(data, mirror, options)
+    sets = [("starter", None), *([("GAIR/lima", options.mirror)] if options.mirror else [])]
+    parts = dict(table(data, mirror, options) for data, mirror in sets)
+    for caption, rows in parts.items():
+        print(f"\n{caption}")
+        show(rows)
+    if options.out:
+        write(options.out, parts)
 
 
 if __name__ == "__main__":
