@@ -54,10 +54,18 @@ def facts(profile: Profile) -> dict[str, str]:
                 + (f", read from {profile.data.mirror}" if profile.data.mirror else ""),
         "roles": f"{live} annotated live by {profile.annotate.model or profile.model}; trained on: {profile.annotate.train_on}",
         "cost": cost(profile, starter, live),
-        "memory": f"about {16 * size / 1e9:.1f} GB for float32 weights, gradients and AdamW, plus activations",
+        "memory": f"about {bytes_a_weight(profile) * size / 1e9:.1f} GB for weights, gradients and {profile.sft.optimizer}"
+                  + (" (LoRA: little but the frozen weights)" if profile.sft.lora_rank else "") + ", plus activations",
         "time": f"about {f'{hours:.0f} h' if hours > 2 else f'{60 * hours:.0f} min'} to train the two models of chapter 3, on "
                 + ("one card at 300 TFLOP/s" if card else "two laptop cores"),
     }
+
+
+def bytes_a_weight(profile: Profile) -> int:
+    """Bytes that training keeps for each weight: float32 weight and gradient, and the optimizer's state."""
+    if profile.sft.lora_rank:
+        return 2 if profile.dtype == "bfloat16" else 4
+    return 8 + {"adamw": 8, "adamw_8bit": 2}[profile.sft.optimizer]
 
 
 def cost(profile: Profile, samples: list[Sample], rows: int) -> str:

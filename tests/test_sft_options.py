@@ -1,6 +1,7 @@
 """The options of fine-tuning: micro-batches, LoRA, 8-bit AdamW, attention kernels, seeds and kept epochs."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -84,6 +85,31 @@ def test_attention_kernels_agree_and_a_missing_one_is_refused(tmp_path, refused)
     for kernel in ("flash_attention_2", "no-such-kernel"):
         with refused(f"sft.attention: {kernel} cannot be used here", "set sdpa"):
             losses(tmp_path / "c", sft__attention=kernel)
+
+
+@pytest.mark.parametrize("fields, parts", [
+    ({"sft__lora_rank": 4}, ("sft.lora_rank: 4 needs the package peft", "pip install")),
+    ({"sft__optimizer": "adamw_8bit"}, ("sft.optimizer: adamw_8bit needs the package bitsandbytes", "pip install")),
+])  # fmt: skip
+def test_a_missing_package_stops_it_before_training(fields, parts, monkeypatch, refused, tmp_path):
+    monkeypatch.setattr(sys.modules["selfprompt_lib.sft.audit"], "find_spec", lambda name: None)  # as on a smaller installation
+    with refused(*parts):
+        trained(tmp_path, **fields)
+
+
+def test_adapters_are_not_split_over_cards(monkeypatch, refused, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch sets them
+    with refused("sft.lora_rank", "ddp.yaml"):
+        sft.preflight(smoke(sft__lora_rank=4, sft__micro_batch_size=2), FEW, DESIGN, *models.shape("smoke"))
+
+
+def test_the_audit_names_an_architecture_whose_layers_are_not_known(refused):
+    model, tokenizer = models.shape("smoke")
+    model.config.model_type = "gpt2"
+    with refused("residual dropout at the last layer: 0.2", "gpt2", "sft.residual_dropout to 0"):
+        sft.preflight(smoke(), FEW, DESIGN, model, tokenizer)
+    assert sft.preflight(smoke(sft__residual_dropout=0), FEW, DESIGN, model, tokenizer).good.all()
 
 
 def test_several_seeds_are_one_setting(tmp_path):

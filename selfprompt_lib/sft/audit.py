@@ -3,15 +3,18 @@
 import math
 import os
 from collections.abc import Sequence
+from copy import copy
+from importlib.util import find_spec
 
 import pandas as pd
 
 from ..designs import Design
-from ..errors import UserError
+from ..errors import UserError, require
 from ..models import dtype_for
 from ..profiles import Profile
 from ..rows import Sample
 from . import processes
+from .dropout import KNOWN
 from .memory import memory_plan
 from .text import conversation, training_template
 
@@ -21,6 +24,8 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
 
     `good` is False for a fault that would spoil the training; `mend` says what to do then.
     """
+    tokenizer = copy(tokenizer)
+    tokenizer.chat_template = training_template(tokenizer)  # looked up once
     sft, rows = profile.sft, [encoded(tokenizer, sample, design) for sample in samples]
     lengths = [len(row["input_ids"]) for row in rows]
     kept = [row["assistant_masks"][: sft.max_length] for row in rows]
@@ -49,7 +54,11 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
         ("optimizer steps", math.ceil(steps), True, ""),
         ("learning rate at the end", f"{sft.final_learning_rate:g}", sft.final_learning_rate <= sft.learning_rate,
          "set sft.final_learning_rate to at most sft.learning_rate"),
+        ("weights trained", "adapters, rank " + str(sft.lora_rank) if sft.lora_rank else "all", True, ""),
         ("weights kept in", "float32", True, ""),
+        ("residual dropout at the last layer", sft.residual_dropout, not sft.residual_dropout or model.config.model_type in KNOWN,
+         f"the layers of a {model.config.model_type} model are not known here (known: {', '.join(KNOWN)}); set "
+         "sft.residual_dropout to 0"),
         ("computing in", str(dtype_for(profile.dtype)).removeprefix("torch."), True, ""),
         ("memory planned, GB", round(sum(memory.values()), 1), free is None or sum(memory.values()) <= free,
          f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, set "
@@ -64,10 +73,22 @@ def preflight(profile: Profile, samples: Sequence[Sample], design: Design, model
     Raises:
         UserError: the first fault with its mend.
     """
+    _can_be_done(profile)
     found = audit(profile, samples, design, model, tokenizer)
     for fault in found[~found.good.astype(bool)].itertuples():
         raise UserError(f"before training: {fault.check}: {fault.value}; {fault.mend}")
     return found
+
+
+def _can_be_done(profile: Profile) -> None:
+    """Refuse what a missing package, or two options together, would stop later."""
+    sft = profile.sft
+    needs = [("lora_rank", sft.lora_rank, "peft"), ("optimizer", sft.optimizer == "adamw_8bit", "bitsandbytes")]
+    for field, wanted, package in needs:
+        require(not wanted or find_spec(package), f"sft.{field}: {getattr(sft, field)} needs the package {package}; "
+                                                  f'pip install "selfprompt-lib[card]"')
+    require(not sft.lora_rank or processes.shards() == 1,
+            "sft.lora_rank: adapters are not trained with FSDP2 here; launch with ddp.yaml, or set sft.lora_rank=0")
 
 
 def encoded(tokenizer, sample: Sample, design: Design) -> dict[str, list[int]]:
