@@ -1,7 +1,7 @@
 """Speed of asking, beside the ways one would take otherwise (chapters 4 to 6).
 
-`python tests/bench/generate.py` asks the starter model the 50 starter questions, in one process, one way
-after the other, and prints a table for replies of at most 64 and 192 tokens:
+`python tests/bench/generate.py` asks the starter model 128 questions of the starter data, in one process, one way
+after the other, and prints a table for replies of at most 64 tokens:
 
 - one at a time: plain `generate`;
 - static 32: plain `generate` on padded batches of 32, in the order of the questions;
@@ -62,12 +62,20 @@ def ours(model, tokenizer, prompts, limit):
     return generate.reply_ids(model, ids, max_new_tokens=limit, batch_size=128)
 
 
+def questions():
+    """The 50 held-out questions, and more from the training samples, to fill a batch."""
+    profile = profiles.load("cpu")
+    more = sources.evenly(sources.training_samples(profile), QUESTIONS - profile.data.question_rows)
+    return [row.question for row in sources.questions(profile)] + [sample.conversations[0] for sample in more]
+
+
+QUESTIONS = 128
 WAYS = {"one at a time": one_at_a_time, "static 32": static, "lm_eval": lm_eval, "ours": ours}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[64, 192], help="longest replies")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[64], help="longest replies")
     parser.add_argument("--single", type=int, default=4, help="questions for the two slow ways")
     parser.add_argument("--repeat", type=int, default=1, help="runs; more than one prints the median and the range")
     parser.add_argument("--dtype", default="auto")
@@ -76,7 +84,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model, tokenizer = models.load(models.STARTER, given.dtype)
-    prompts = [generate.prompt_text(tokenizer, row.question) for row in sources.questions(profiles.load("cpu"))]
+    prompts = [generate.prompt_text(tokenizer, question) for question in questions()]
     parts = {}
     for limit in given.tokens:
         caption = (f"Replies of at most {limit} tokens to {len(prompts)} questions, {given.single} of them for one at a time "
