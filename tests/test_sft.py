@@ -15,6 +15,7 @@ from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.rows import STARTER, Sample, read_rows
 from selfprompt_lib.sft.memory import parameters
+from selfprompt_lib.sft.pace import minutes
 from selfprompt_lib.sft.train import identity
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)[:8]
@@ -136,6 +137,12 @@ def test_the_audit_of_good_rows_counts_and_finds_nothing(loaded):
     assert found.value["samples"] == 8 and found.value["optimizer steps"] == 2
     lengths = [len(sft.tokens_in_loss(loaded[1], sft.conversation(s, DESIGN))) for s in SAMPLES]
     assert found.value["tokens"] == sum(lengths) and found.value["longest sample, tokens"] == max(lengths)
+    assert found.value["time expected, minutes"] < 5
+
+
+def test_the_expected_time_grows_with_the_work(loaded):
+    one, many = (minutes(loaded[0].config, smoke(sft__epochs=epochs), 10**6) for epochs in (1, 100))
+    assert 20 < many / one < 500  # the machine's speed wanders while it is measured
 
 
 def test_truncated_samples_are_counted_and_lose_their_end(loaded):

@@ -1,9 +1,9 @@
 """Chapter 3: fine-tune with TRL's SFTTrainer, with roles and without.
 
 `train` has the recipe and the run, `text` what a sample looks like to the model, `audit` what is
-checked before, `memory` what fits where, `trainer` how samples are dealt out, `dropout` LIMA's residual
-dropout, `moved` how much of the model moved, `choice` what each epoch can do, `processes` what several
-processes do together, and `finished` keeps a run that is done.
+checked before, `memory` what fits where, `pace` how long it takes, `trainer` how samples are dealt
+out, `dropout` LIMA's residual dropout, `moved` how much of the model moved, `choice` what each epoch
+can do, `processes` what several processes do together, and `finished` keeps a run that is done.
 """
 
 from .audit import audit, preflight

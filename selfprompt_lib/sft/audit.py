@@ -16,6 +16,7 @@ from ..rows import Sample
 from . import processes
 from .dropout import KNOWN
 from .memory import memory_plan
+from .pace import minutes
 from .text import conversation, training_template
 
 
@@ -60,6 +61,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
          f"the layers of a {model.config.model_type} model are not known here (known: {', '.join(KNOWN)}); set "
          "sft.residual_dropout to 0"),
         ("computing in", str(dtype_for(profile.dtype)).removeprefix("torch."), True, ""),
+        ("time expected, minutes", round(minutes(model.config, profile, sum(map(len, kept))), 1), True, ""),
         ("memory planned, GB", round(sum(memory.values()), 1), free is None or sum(memory.values()) <= free,
          f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, set "
          "sft.gradient_checkpointing, take a smaller model, or split the weights over several cards"),

@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.run import KERNEL_ENVIRONMENT
 from selfprompt_lib.sft.memory import parameters
+from selfprompt_lib.sft.pace import product_rate
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
 
@@ -44,18 +44,9 @@ def training_rows(profile: profiles.Profile):
     return samples, get_design("from-now-on" if samples[0].role else "none")
 
 
-def product_rate() -> float:
-    """The best rate of matrix products in floating-point operations a second, over one second in each format."""
-    best = 0.0
-    for kind in (torch.float32, torch.bfloat16):
-        square = torch.randn(2048, 2048).to(kind)
-        square @ square
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() - began < 1:
-            square @ square
-            count += 1
-        best = max(best, 2 * 2048**3 * count / (time.perf_counter() - began))
-    return best
+def limit() -> float:
+    """Tokens a second if the machine did nothing but the products of training, in the faster of two precisions."""
+    return max(product_rate(kind, 1) for kind in (torch.float32, torch.bfloat16)) / (6 * weights())
 
 
 def ours(data: str, mirror: str | None, dtype: str, folder: str) -> None:
@@ -77,7 +68,7 @@ def peer(rows: Path, steps: int, folder: str, *more: str) -> dict[str, float]:
 
 def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) -> dict[str, float]:
     """One run between two measurements of the limit."""
-    before = product_rate()
+    before = limit()
     with tempfile.TemporaryDirectory() as folder:
         if name.startswith("trl"):
             found = peer(rows, steps, folder, *name.split()[2:])
@@ -87,8 +78,8 @@ def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) ->
             done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, text=True, env=os.environ | KERNEL_ENVIRONMENT)
             found = json.loads(done.stdout.splitlines()[-1])
-    speed, limit = found["tokens"] / found["seconds"], (before + product_rate()) / 2 / (6 * weights())
-    return found | {"speed": speed, "limit": limit, "share": speed / limit}
+    speed, most = found["tokens"] / found["seconds"], (before + limit()) / 2
+    return found | {"speed": speed, "limit": most, "share": speed / most}
 
 
 def weights() -> int:
