@@ -48,8 +48,9 @@ def _written(past: torch.Tensor, room: torch.Tensor, new: torch.Tensor) -> tuple
 class Batch:
     """Replies that are being written. A blank is a place that only fills a row up.
 
-    `ids` (rows, width) has the blanks of a row on its left, as logits processors expect; `mask` of the
-    same shape is 0 where the cache has a blank, which can be between a shared beginning and the rest.
+    `ids` (rows, width) has the blanks of a row on its left, as logits processors expect, filled with its
+    first token, which tells them nothing new; `mask` of the same shape is 0 where the cache has a blank,
+    which can be between a shared beginning and the rest.
     """
 
     rows: list[int]
@@ -76,7 +77,8 @@ class Batch:
             mine.keys, mine.values = torch.cat([mine.keys, theirs.keys]), torch.cat([mine.values, theirs.values])
 
     def _widen(self, blanks: int) -> None:
-        self.ids, self.mask = pad(self.ids, (blanks, 0)), pad(self.mask, (blanks, 0))
+        self.ids = torch.cat([self.ids[:, :1].expand(-1, blanks), self.ids], dim=1)
+        self.mask = pad(self.mask, (blanks, 0))
         for layer in self.cache.layers if blanks else ():
             layer.keys, layer.values = pad(layer.keys, (0, 0, blanks, 0)), pad(layer.values, (0, 0, blanks, 0))
 
@@ -102,13 +104,13 @@ class Writer:
         """Read the prompts of these rows and write the first token of each reply."""
         rest = [self.prompts[row][len(self.shared) :] for row in rows]
         width = max(map(len, rest))
-        blanks = [[0] * (width - len(ids)) for ids in rest]
+        blanks = [[self.prompts[row][0]] * (width - len(ids)) for row, ids in zip(rows, rest, strict=True)]
         filled = list(zip(blanks, rest, strict=True))
         cache = _cache()
         for i, layer in enumerate(self.shared_cache.layers):
             cache.update(layer.keys.expand(len(rows), -1, -1, -1), layer.values.expand(len(rows), -1, -1, -1), i)
         batch = Batch(rows, self._tensor([blank + self.shared + ids for blank, ids in filled]),
-                      self._tensor([[1] * len(self.shared) + blank + [1] * len(ids) for blank, ids in filled]), cache)
+                      self._tensor([[1] * len(self.shared) + [0] * len(blank) + [1] * len(ids) for blank, ids in filled]), cache)
         logits = self._logits(batch, self._tensor([blank + ids for blank, ids in filled]))
         logits[:, self.forbidden] = -torch.inf
         self._write(batch, logits)

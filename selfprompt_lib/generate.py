@@ -2,7 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from transformers import ContinuousBatchingConfig, GenerationConfig, NoRepeatNGramLogitsProcessor
+from transformers import (
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from .decode import greedy
 from .errors import UserError, require
@@ -50,10 +55,17 @@ def reply_ids(model, prompts: Sequence[list[int]], *, max_new_tokens: int, batch
     The arguments are those of `decode.greedy`. Continuous batching does not look for stop texts: its
     replies go on to the end of the turn, and the caller cuts them.
     """
+    processors = [*_own_processors(model), *processors]
     if model.device.type == "cuda" and not processors and not forbidden:
         return continuous(model, prompts, max_new_tokens, label)
     return greedy(model, prompts, max_new_tokens=max_new_tokens, rows=batch_size, processors=processors,
                   forbidden=forbidden, stopped=stopped, label=label)
+
+
+def _own_processors(model) -> list:
+    """What the model's own generation settings ask of greedy decoding: some models come with a repetition penalty."""
+    penalty = model.generation_config.repetition_penalty or 1.0
+    return [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
 
 
 def continuous(model, prompts: Sequence[list[int]], max_new_tokens: int, label: str | None = None, **settings) -> list[list[int]]:

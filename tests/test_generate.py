@@ -54,6 +54,15 @@ def test_replies_are_those_of_single_decoding_in_any_batch(smoke):
         assert generate.ask(*smoke, QUESTIONS, max_new_tokens=16, batch_size=batch_size) == alone
 
 
+def test_a_model_s_own_repetition_penalty_is_kept():
+    model, tokenizer = models.load("smoke")  # it writes its last token again and again
+    few = QUESTIONS[:5]
+    plain = generate.ask(model, tokenizer, few, max_new_tokens=12)
+    model.generation_config.repetition_penalty = 1.3
+    ours = generate.ask(model, tokenizer, few, max_new_tokens=12, batch_size=3)
+    assert ours == one_by_one(model, tokenizer, few, max_new_tokens=12) and ours != plain
+
+
 def test_no_run_is_written_twice():
     parrot, few = models.load("smoke"), QUESTIONS[:5]
     ours = generate.ask(*parrot, few, max_new_tokens=16, batch_size=4, no_repeat=3)

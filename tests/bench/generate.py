@@ -116,7 +116,7 @@ def compare(model, plain, tokenizer, prompts, limit, given):
 def row(plain, tokenizer, way, found, new, alone, speeds):
     """A way's line of the table; lm_eval gives texts, whose tokens are not compared."""
     differ = [p for p in alone if p in new and new[p] != alone[p]] if way != "lm_eval" else []
-    ties = sum(tie(model, tokenizer, p, alone[p], new[p]) < resolution(model) for p in differ)
+    ties = sum(tie(plain, tokenizer, p, alone[p], new[p]) < resolution(plain) for p in differ)
     compared = sum(p in new for p in alone) if way not in ("lm_eval", "one at a time") else 0
     ratio = f"{statistics.median(found) / statistics.median(speeds['one at a time']):.1f}" if alone else "–"
     counts = [str(len(differ)), str(ties)] if compared else ["–", "–"]
