@@ -58,7 +58,7 @@ def test_a_model_s_own_repetition_penalty_is_kept():
     model, tokenizer = models.load("smoke")  # it writes its last token again and again
     few = QUESTIONS[:5]
     plain = generate.ask(model, tokenizer, few, max_new_tokens=12)
-    model.generation_config.repetition_penalty = 1.3
+    model.generation_config.repetition_penalty = 50.0
     ours = generate.ask(model, tokenizer, few, max_new_tokens=12, batch_size=3)
     assert ours == one_by_one(model, tokenizer, few, max_new_tokens=12) and ours != plain
 
