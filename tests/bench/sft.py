@@ -1,7 +1,7 @@
 """Speed of fine-tuning on this machine, beside TRL's own command and the machine's limit (chapter 3).
 
-`python tests/bench/sft.py` trains SmolLM2-135M on 48 starter samples, and with `--mirror FOLDER` also on 48 rows of
-LIMA, in processes of their own, and prints a table: real tokens a second (padding not counted), the ratio to
+`python tests/bench/sft.py` trains SmolLM2-135M on 48 starter samples, and with `--mirror FOLDER` on 48 rows of LIMA
+instead, in processes of their own, and prints a table: real tokens a second (padding not counted), the ratio to
 `trl sft` with its defaults, and the share of the limit, which is the machine's rate of matrix products, measured
 before and after each run, divided by 6 x parameters.
 
@@ -111,36 +111,36 @@ def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[s
                     found.append(measure(name, data, mirror, Path(rows), options.peer_steps))
                     print(f"{data}: {name}, run {turn + 1}: {found[-1]}", flush=True)
         reference = measure("our stage, float32", data, mirror, Path(rows), 0) if fast else runs["our stage"][-1]
-    base = statistics.median(run["speed"] for run in runs["trl sft"])
     caption = f"{len(samples)} rows of {data}, {int(runs['our stage'][0]['tokens']):,} tokens"
     last = runs["our stage"][-1]["loss"]
     caption += f"; last loss {last:.4f}" + (f", in float32 {reference['loss']:.4f}" if fast else ", computed in float32")
-    return caption, [row(name, found, base) for name, found in runs.items()]
+    runs = {name: found for name, found in runs.items() if found}
+    return caption, [row(name, runs) for name in runs]
 
 
-def row(name: str, found: list[dict[str, float]], base: float) -> dict[str, str]:
-    """A method's line of the table."""
-    speeds = [run["speed"] for run in found]
-    return {"": f"`{name}`" if name.startswith("trl") else name, "real tokens a second": spread(speeds),
-            "times `trl sft`": f"{statistics.median(speeds) / base:.1f}", "limit": spread([run["limit"] for run in found]),
-            "share of the limit": spread([run["share"] for run in found], ".0%"), "runs": str(len(found))}
+def row(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, str]:
+    """A method's line of the table, with its ratio to each peer that was run."""
+    middle = {peer: statistics.median(run["speed"] for run in found) for peer, found in runs.items()}
+    ratios = {f"times `{peer}`": f"{middle[name] / middle[peer]:.1f}" for peer in runs if peer.startswith("trl")}
+    return {"": f"`{name}`" if name.startswith("trl") else name,
+            "real tokens a second": spread([run["speed"] for run in runs[name]]), **ratios,
+            "limit": spread([run["limit"] for run in runs[name]]),
+            "share of the limit": spread([run["share"] for run in runs[name]], ".0%"), "runs": str(len(runs[name]))}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--mirror", help="a folder in the hub's layout that holds LIMA")
+    options.add_argument("--mirror", help="a folder in the hub's layout that holds LIMA, to train on")
     options.add_argument("--repeat", type=int, default=3, help="runs of each method (default: 3)")
-    options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft in emulated bf16 (default: 1)")
+    options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft where bf16 is imitated and slow; 0: none (default: 1)")
     options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
     options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
-    sets = [("starter", None), *([("GAIR/lima", options.mirror)] if options.mirror else [])]
-    parts = dict(table(data, mirror, options) for data, mirror in sets)
-    for caption, rows in parts.items():
-        print(f"\n{caption}")
-        show(rows)
+    caption, rows = table("GAIR/lima" if options.mirror else "starter", options.mirror, options)
+    print(f"\n{caption}")
+    show(rows)
     if options.out:
-        write(options.out, parts)
+        write(options.out, {caption: rows})
 
 
 if __name__ == "__main__":
