@@ -132,7 +132,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--mirror", help="a folder in the hub's layout that holds LIMA, to train on")
     options.add_argument("--repeat", type=int, default=3, help="runs of each method (default: 3)")
-    options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft where bf16 is imitated and slow; 0: none (default: 1)")
+    options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft where bf16 is imitated (default: 1)")
     options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
     options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
