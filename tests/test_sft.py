@@ -126,6 +126,15 @@ def test_every_answer_of_a_conversation_is_in_the_loss_and_the_role_stands_befor
     assert inside.count(DESIGN.opening) == 1 and inside.startswith(DESIGN.opening)
 
 
+def test_white_space_before_an_answer_does_not_melt_into_the_template():
+    sample = SAMPLES[0].model_copy(update={"conversations": ("Why?", "\n\n Because.")})
+    for design in (DESIGN, get_design("none")):
+        found = sft.audit(smoke(), [sample], design, *models.shape("smoke")).set_index("check")
+        assert found.value["question and answer melt into one token"] == 0
+        assert sft.conversation(sample, design)[1]["content"].endswith("Because.")
+    assert sft.conversation(sample, get_design("none"))[1]["content"] == "Because."
+
+
 @pytest.fixture
 def loaded():
     return models.load("smoke", "float32", to_train=True)

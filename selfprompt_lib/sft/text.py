@@ -9,8 +9,12 @@ from ..rows import Sample
 
 
 def conversation(sample: Sample, design: Design) -> list[dict[str, str]]:
-    """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3)."""
-    turns = list(sample.conversations)
+    """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3).
+
+    White space before an answer is left out (six of LIMA's begin so): it would melt into one token with the
+    template's line break, and the model would be asked in another way than it was trained.
+    """
+    turns = [text.lstrip() if i % 2 else text for i, text in enumerate(sample.conversations)]
     if design.writes_role:
         require(sample.role, f"sample {sample.id} has no role, and design {design.name} writes one; "
                              "annotate it (chapter 1) or train with design none")
