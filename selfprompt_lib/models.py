@@ -113,6 +113,8 @@ def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
     try:
         yield
     except (ImportError, ValueError) as error:
+        if attention == "sdpa":  # always there: the fault is the model's
+            raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; use another model") from None
         raise UserError(f"sft.attention: {attention} cannot be used here: {str(error).splitlines()[0]}; "
                         "install it, or set sdpa") from None
     except OSError as error:

@@ -166,7 +166,8 @@ def plan(table: pd.DataFrame) -> Axes:
     """GB on one card for each way to train, by what takes them, and the cards that have as much (chapter 3)."""
     parts = table[["weights", "copies", "gradients", "optimizer", "activations"]].astype(float)
     axes = parts.plot.barh(stacked=True, figsize=(WIDTH, 4.6), color=sns.color_palette("colorblind"), width=0.7)
-    cards = [card for card in (24, 80, 141) if card < 1.6 * parts.sum(axis=1).max()]
+    sizes = [int(name.split()[0]) for name in table if name.endswith("GB card")]
+    cards = [card for card in sizes if card < 1.6 * parts.sum(axis=1).max()]
     for card in cards:
         axes.axvline(card, color="black", linestyle="--", linewidth=1)
     if cards:
