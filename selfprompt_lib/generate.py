@@ -42,24 +42,47 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
     prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
     _check_lengths(model, prompts, questions, max_new_tokens)
     forbidden = sorted({tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first})
-    new = reply_ids(model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, forbidden=forbidden, label=label,
+    new = reply_ids(model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, label=label,
+                    forbidden=[forbidden] * len(prompts),
                     processors=[NoRepeatNGramLogitsProcessor(no_repeat)] if no_repeat else [])
     return [start + text for start, text in zip(starts, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True)]
 
 
-def reply_ids(model, prompts: Sequence[list[int]], *, max_new_tokens: int, batch_size: int, processors: Sequence = (),
-              forbidden: Sequence[int] = (), stopped: Callable[[list[int]], bool] | None = None,
-              label: str | None = None) -> list[list[int]]:
-    """Greedy replies as token ids: by continuous batching on a card where it can do what is asked, else in batches.
+def reply_ids(model, prompts: Sequence[list[int]], **how) -> list[list[int]]:
+    """Greedy replies as token ids; the arguments are those of `written`."""
+    return written(model, prompts, **how)[0]
+
+
+def written(model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequence[int], batch_size: int,
+            processors: Sequence = (), forbidden: Sequence[Sequence[int]] = (),
+            stopped: Callable[[list[int]], bool] | None = None, then: Sequence[list[int]] = (), then_tokens: int = 0,
+            label: str | None = None) -> tuple[list[list[int]], list[list[int]]]:
+    """Greedy replies, and second ones behind them, as token ids: by continuous batching on a card where it can do what is
+    asked, else in batches.
 
     The arguments are those of `decode.greedy`. Continuous batching does not look for stop texts: its
     replies go on to the end of the turn, and the caller cuts them.
     """
     processors = [*_own_processors(model), *processors]
-    if model.device.type == "cuda" and not processors and not forbidden:
-        return continuous(model, prompts, max_new_tokens, label)
+    if model.device.type == "cuda" and not processors and not any(forbidden):
+        return _continued(model, prompts, max_new_tokens, then, then_tokens, label)
     return greedy(model, prompts, max_new_tokens=max_new_tokens, rows=batch_size, processors=processors,
-                  forbidden=forbidden, stopped=stopped, label=label)
+                  forbidden=forbidden, stopped=stopped, then=then, then_tokens=then_tokens, label=label)
+
+
+def _continued(model, prompts: Sequence[list[int]], rooms: int | Sequence[int], then: Sequence[list[int]], then_tokens: int,
+               label: str | None, **settings) -> tuple[list[list[int]], list[list[int]]]:
+    """First and second replies by continuous batching, which keeps no reply's cache: what was written is read again."""
+    rooms = [rooms] * len(prompts) if isinstance(rooms, int) else rooms
+    replies = [reply[:room] for reply, room in zip(continuous(model, prompts, max(rooms), label, **settings), rooms, strict=True)]
+    seconds: list[list[int]] = [[] for _ in prompts]
+    asked = [row for row, text in enumerate(then) if text]
+    ends = model.generation_config.eos_token_id
+    ends = {ends} if isinstance(ends, int) else set(ends or ())
+    longer = [prompts[row] + [token for token in replies[row] if token not in ends] + then[row] for row in asked]
+    for row, reply in zip(asked, continuous(model, longer, then_tokens, label, **settings) if asked else [], strict=True):
+        seconds[row] = reply
+    return replies, seconds
 
 
 def _own_processors(model) -> list:

@@ -90,6 +90,52 @@ def test_prompts_that_begin_differently_share_nothing(smoke):
     assert generate.reply_ids(model, ids, max_new_tokens=12, batch_size=8) == alone
 
 
+def encoded(tokenizer, questions):
+    return tokenizer([generate.prompt_text(tokenizer, question) for question in questions], add_special_tokens=False)["input_ids"]
+
+
+def test_a_second_reply_goes_on_behind_the_first(smoke, monkeypatch):
+    model, tokenizer = smoke
+    prompts = encoded(tokenizer, QUESTIONS)
+    free = generate.reply_ids(model, prompts, max_new_tokens=12, batch_size=64)
+    ends = [free[0][3], free[4][8]]
+    monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
+    then = tokenizer([" So:", "\n\nTherefore, the answer is", ""] * 3, add_special_tokens=False)["input_ids"]
+    for rows in (1, 4, 64):
+        first, second = generate.written(model, prompts, max_new_tokens=12, batch_size=rows, then=then, then_tokens=5)
+        assert first == generate.reply_ids(model, prompts, max_new_tokens=12, batch_size=64)
+        for prompt, reply, text, more in zip(prompts, first, then, second, strict=True):
+            said = [token for token in reply if token not in ends]
+            again = generate.reply_ids(model, [prompt + said + text], max_new_tokens=5, batch_size=1)[0] if text else []
+            assert more == again
+    assert len({len(reply) for reply in first}) > 1 and len({len(reply) for reply in second}) > 1
+
+
+def test_each_reply_has_its_own_room(smoke):
+    model, tokenizer = smoke
+    prompts, rooms = encoded(tokenizer, QUESTIONS), [3, 9, 1, 5, 7, 2, 8, 4, 6]
+    free = generate.reply_ids(model, prompts, max_new_tokens=9, batch_size=4)
+    cut = generate.reply_ids(model, prompts, max_new_tokens=rooms, batch_size=4)
+    assert cut == [reply[:room] for reply, room in zip(free, rooms, strict=True)]
+
+
+def test_prompts_that_begin_alike_are_read_once(smoke, monkeypatch):
+    model, tokenizer = smoke
+    begun = ["", "From now on, you are a baker. ", "You are nobody. ", "From now on, you are a poet. "]
+    texts = [generate.prompt_text(tokenizer, question) + start for start in begun for question in QUESTIONS[:4] + QUESTIONS[-1:]]
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    alone = [generate.reply_ids(model, [prompt], max_new_tokens=8, batch_size=1)[0] for prompt in prompts]
+    read, forward = [], model.forward
+
+    def counted(input_ids, **more):
+        read.append(input_ids.numel())
+        return forward(input_ids=input_ids, **more)
+
+    monkeypatch.setattr(model, "forward", counted)
+    assert generate.reply_ids(model, prompts, max_new_tokens=8, batch_size=64) == alone
+    assert sum(read) < 0.6 * sum(map(len, prompts)), "each question is read about once, not four times"
+
+
 def test_a_reply_begins_with_its_start(smoke):
     starts = [f"From now on, you are number {'one ' * i}" for i in range(len(QUESTIONS))]
     ours = generate.ask(*smoke, QUESTIONS, max_new_tokens=8, starts=starts)
