@@ -1,51 +1,30 @@
-"""Chapter 6: prompt designs compared at equal data and budget, and roles swapped or left out."""
+"""Chapter 6: prompt designs compared at equal data and budget."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from . import evaluate, infer, sft, stats
-from .designs import GAP, get_design
+from .designs import get_design
 from .profiles import Profile
 from .rows import Question, Sample
 
-OWN, SWAPPED, EMPTY = "own role", "another question's role", "no role"
 
-
-def measured_before(profile: Profile, design: str, replies: list[dict], items: list[dict], arm: str,
-                    questions: Sequence[Question]) -> tuple[list[dict], list[dict]]:
-    """What chapters 4 and 5 have measured of a design, cut to this chapter's questions and tasks."""
+def measured_before(profile: Profile, design: str, replies: list[dict], items: pd.DataFrame, arm: str,
+                    questions: Sequence[Question]) -> tuple[list[dict], pd.DataFrame]:
+    """What chapters 4 and 5 have measured of a design, cut to this chapter's questions, tasks and first seed."""
     ids = {question.id for question in questions}
-    kept = [row | {"arm": design, "role_used": OWN} for row in items if row["arm"] == arm and row["task"] in profile.ablate.tasks]
-    return [row | {"design": design} for row in replies if row["id"] in ids], kept
+    kept = items[(items.arm == arm) & (items.seed == profile.seed) & items.task.isin(profile.ablate.tasks)]
+    return [row | {"design": design} for row in replies if row["id"] in ids], kept.assign(arm=design)
 
 
-def measure(model, tokenizer, profile: Profile, questions: Sequence[Question]) -> tuple[list[dict], list[dict]]:
+def measure(model, tokenizer, profile: Profile, questions: Sequence[Question]) -> tuple[list[dict], pd.DataFrame]:
     """One design's model on held-out questions and on the ablation's tasks, as it answers by itself."""
     design = get_design(profile.design)
     replies = infer.replies(model, tokenizer, profile, design, questions, label=f"asking, design {design.name}")
-    items = evaluate.run(model, tokenizer, profile, design.name, profile.ablate.tasks)
-    return [row | {"design": design.name} for row in replies], [row | {"role_used": OWN} for row in items]
-
-
-def steer(model, tokenizer, profile: Profile, own: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items again, with the role that the model wrote for another item, and with none.
-
-    Without a role the reply is made to begin with "Answer:", which no design opens with.
-    """
-    roles = infer.swapped(own)
-    starts = {
-        SWAPPED: {_key(row): role + GAP if role else "" for row, role in zip(own, roles, strict=True)},
-        EMPTY: {_key(row): "Answer:" for row in own},
-    }
-    return [row | {"role_used": name} for name, begun in starts.items()
-            for row in evaluate.run(model, tokenizer, profile, profile.design, profile.ablate.tasks, begun)]
-
-
-def _key(row: dict[str, Any]) -> tuple[str, int]:
-    return f"selfprompt_{row['task']}", row["item"]
+    items = evaluate.run(model, tokenizer, profile, design.name, profile.ablate.tasks, profile.seed)
+    return [row | {"design": design.name} for row in replies], items
 
 
 def with_design(profile: Profile, name: str) -> Profile:
@@ -69,23 +48,17 @@ def role_rates(replies: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracies(items: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy over all items for each design and role used, with Wilson intervals."""
+    """Accuracy over all items for each design, with Wilson intervals."""
     rows = []
-    for (name, used), part in items.groupby(["arm", "role_used"], sort=False):
+    for name, part in items.groupby("arm", sort=False):
         estimate = stats.rate(part.correct)
-        rows.append({"design": name, "role used": used, "accuracy": estimate.value, "low": estimate.low,
-                     "high": estimate.high, "n": estimate.n, "not read": int((part["read"] == evaluate.UNREAD).sum())})
+        rows.append({"design": name, "accuracy": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n,
+                     "not read": int((part.second == evaluate.UNREAD).sum())})
     return pd.DataFrame(rows)
 
 
-def effects(items: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Own role minus another question's, and minus no role: paired by item, Holm over all rows."""
-    rows = []
-    for name in dict.fromkeys(items.arm[items.role_used != OWN]):
-        wide = items[items.arm == name].pivot_table(index=["task", "item"], columns="role_used", values="correct").astype(bool)
-        for other in (SWAPPED, EMPTY):
-            estimate = stats.paired_difference(wide[OWN], wide[other], seed)
-            rows.append({"design": name, "compared with": other, "difference": estimate.value, "low": estimate.low,
-                         "high": estimate.high, "n": estimate.n, "p": stats.mcnemar_p(wide[OWN], wide[other])})
+def effects(items: pd.DataFrame, other: str = "none") -> pd.DataFrame:
+    """Each design minus `other`, paired by item, the tasks counted alike; Holm over the designs."""
+    rows = [{"design": name, **evaluate.differences(items, name, other).iloc[-1]} for name in items.arm.unique() if name != other]
     table = pd.DataFrame(rows)
     return table.assign(p_holm=stats.holm(table.p))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .designs import get_design
 from .errors import UserError, require
@@ -20,6 +20,10 @@ FOLDER = Path(__file__).parent / "data" / "profiles"
 TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
+)
+ARMS = (
+    "base", "baseline", "role-play", "self-prompt",
+    "other question's role", "random expert", "irrelevant role", "no role",
 )
 NonNegative = Annotated[float, Field(ge=0)]
 DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
@@ -34,6 +38,7 @@ class Data(_Section):
 
     train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, or a .jsonl file")
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
+    longest: int | None = Field(None, ge=100, description="characters of a sample's turns; longer samples are left out")
     questions: str = Field("starter", description="held-out questions: starter, or a .jsonl file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
     benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
@@ -137,12 +142,38 @@ class Infer(_Section):
 class Evaluate(_Section):
     """Chapter 5: benchmarks."""
 
-    tasks: tuple[Literal[TASKS], ...] = Field(TASKS, min_length=1)  # type: ignore[valid-type]
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="the eight, or tasks of include_path")
+    include_path: str | None = Field(None, description="a folder with more task YAMLs")
+    arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
+    given_seeds: int = Field(1, ge=1, description="training seeds whose models also answer with given roles")
     items: int | None = Field(None, ge=2, description="items a task; null means all")
+    subset_seed: int = Field(0, ge=0, description="which items, where not all are taken")
     max_new_tokens: int = Field(512, ge=8)
     batch_size: int = Field(64, ge=1)
-    second_pass: bool = Field(True, description="end each reply with an answer trigger, then read it")
+    second_pass: bool = Field(True, description="put an answer trigger behind each reply, and score what follows")
     run_code: bool = Field(False, description="run model-written code (HumanEval) in the sandbox")
+    probes: int | None = Field(None, ge=1, description="robustness probes of each kind; null means all")
+
+    @field_validator("arms")
+    @classmethod
+    def _pair(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"baseline", "self-prompt"} <= set(arms):
+            raise ValueError("the chapter compares baseline and self-prompt; keep both")
+        return arms
+
+    @field_validator("include_path")
+    @classmethod
+    def _exists(cls, folder: str | None) -> str | None:
+        if folder and not list(Path(folder).expanduser().glob("*.yaml")):
+            raise ValueError(f"{folder} has no task YAMLs; give the folder that they lie in")
+        return folder
+
+    @model_validator(mode="after")
+    def _known(self) -> "Evaluate":
+        for name in self.tasks:
+            if name not in TASKS and not self.include_path:
+                raise ValueError(f"tasks: unknown task {name!r}; choose of {', '.join(TASKS)}, or set include_path for your own")
+        return self
 
 
 class Ablate(_Section):

@@ -14,10 +14,21 @@ T = TypeVar("T")
 
 
 def training_samples(profile: Profile) -> list[Sample]:
-    """All training samples of the profile's source, before any are picked (chapter 1).
+    """All training samples of the profile's source that are not too long, before any are picked (chapter 1).
 
     `lima-role` is LIMA from the hub or a mirror, joined with the project's roles.
+
+    Raises:
+        UserError: no such source, a row that is no sample, or none that is short enough.
     """
+    samples, longest = _samples(profile), profile.data.longest
+    kept = [s for s in samples if longest is None or sum(map(len, s.conversations)) <= longest]
+    require(kept, f"data.longest: no sample of {profile.data.train} has {longest:,} characters or fewer; set it higher" if longest
+            else f"data.train: {profile.data.train} has no samples")
+    return kept
+
+
+def _samples(profile: Profile) -> list[Sample]:
     source = profile.data.train
     if source == "starter":
         return read_rows(STARTER / "train.jsonl", Sample)

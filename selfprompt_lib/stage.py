@@ -43,16 +43,17 @@ class Chapter:
 CHAPTERS = {
     chapter.name: chapter
     for chapter in (
-        Chapter(1, "annotate", "Annotate", ("model", "dtype", "data.train", "data.mirror", "annotate"),
+        Chapter(1, "annotate", "Annotate", ("model", "dtype", "data.train", "data.longest", "data.mirror", "annotate"),
                 rooms=("annotate",)),
-        Chapter(2, "roles", "Inspect roles", ("seed", "data.train", "roles"), ("annotate",), ("roles",)),
+        Chapter(2, "roles", "Inspect roles", ("seed", "data.train", "data.longest", "roles"), ("annotate",), ("roles",)),
         Chapter(3, "sft", "Fine-tune", ("model", "dtype", "design", "seed", "sft"), ("annotate",),
                 ("sft",)),
         Chapter(4, "infer", "Infer", ("model", "dtype", "design", "seed", "data.question", "infer"),
                 ("sft",), ("infer",), ("question",)),
         Chapter(5, "evaluate", "Evaluate",
-                ("model", "dtype", "design", "seed", "data.benchmarks", "data.mirror", "evaluate"),
-                ("sft",), ("evaluate", "infer")),
+                ("model", "dtype", "design", "seed", "data.question", "data.benchmarks", "data.mirror", "roles.embedder",
+                 "infer", "evaluate", "judge"),
+                ("annotate", "sft", "infer"), ("evaluate", "infer", "annotate", "roles", "sft")),
         Chapter(6, "ablate", "Ablate",
                 ("model", "dtype", "design", "seed", "data.question", "data.benchmarks",
                  "data.mirror", "sft", "infer", "evaluate", "ablate"),

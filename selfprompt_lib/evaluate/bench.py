@@ -1,61 +1,107 @@
-"""Benchmarks through lm-evaluation-harness, with task YAMLs of our own."""
+"""Benchmarks through lm-evaluation-harness, with task YAMLs of our own: from a model to rows of the table."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from ..designs import get_design
-from ..profiles import Profile
+from ..profiles import TASKS, Profile
 from ..rows import STARTER
-from .lm import StartedLM
+from ..tasks import checks, readers
+from .arms import plain
+from .lm import Arm, StartedLM, key
 
 TASK_FOLDER = Path(__file__).parents[1] / "tasks"
+READERS = ("strict", "tolerant")  # the filters of the YAMLs; the second pass is read tolerantly
 
 
-def scored_tasks(profile: Profile, tasks: tuple[str, ...] | None = None) -> list[str]:
+def scored_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> list[str]:
     """The tasks that are scored: HumanEval only where running model-written code is switched on."""
     return [t for t in tasks or profile.evaluate.tasks if t != "humaneval" or profile.evaluate.run_code]
 
 
-def task_manager(profile: Profile) -> TaskManager:
-    """lm-eval's task manager over our YAMLs, reading the profile's data."""
+def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str, Any]:
+    """lm-eval's tasks by name, from our YAMLs and from those in `evaluate.include_path`, with the profile's data.
+
+    Raises:
+        UserError: a YAML without a field that this chapter needs; data without keys, or with ids that occur twice.
+    """
     data = str(STARTER) if profile.data.benchmarks == "starter" else profile.data.mirror
-    return TaskManager(include_path=str(TASK_FOLDER), include_defaults=False,
-                       metadata={"data": data, "items": profile.evaluate.items})
+    folders = [str(TASK_FOLDER), *filter(None, [profile.evaluate.include_path])]
+    manager = TaskManager(include_path=folders, include_defaults=False,
+                          metadata={"data": data, "items": profile.evaluate.items, "seed": profile.evaluate.subset_seed})
+    names = [f"selfprompt_{name}" if name in TASKS else name for name in scored_tasks(profile, tasks)]
+    loaded = manager.load(names)["tasks"]
+    for task in loaded.values():
+        checks.check(task)
+    return loaded
 
 
-def run(model, tokenizer, profile: Profile, arm: str, tasks: tuple[str, ...] | None = None,
-        starts: dict[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
-    """Ask one model all items, zero-shot, greedily, in its chat template (chapters 5 and 6).
+def ask(model, tokenizer, profile: Profile, tasks: dict[str, Any], arms: Sequence[Arm], seed: int = -1) -> pd.DataFrame:
+    """Ask one model all items of the tasks in each arm, zero-shot, greedily, in its chat template (chapters 5 and 6).
+
+    Args:
+        tasks: of `load_tasks`.
+        arms: ways of asking with the same rounds; they are asked together.
+        seed: the training seed of the model, for the table; -1 for one that was not tuned here.
 
     Returns:
-        One row an item: arm, task, item, question, reply, role, read (what the extractor took
-        as the answer, `[none]` where nothing was found), key, correct.
+        The table of items (see `items`): one row an arm and item.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    lm = StartedLM(pretrained=model, tokenizer=tokenizer, batch_size=profile.evaluate.batch_size, starts=starts,
-                   second_pass=profile.evaluate.second_pass)
-    results = simple_evaluate(
-        model=lm, tasks=[f"selfprompt_{task}" for task in scored_tasks(profile, tasks)], task_manager=task_manager(profile),
-        apply_chat_template=True, log_samples=True, bootstrap_iters=0,
-        gen_kwargs={"max_gen_toks": profile.evaluate.max_new_tokens, "do_sample": False},
-        confirm_run_unsafe_code=profile.evaluate.run_code,
-    )
-    design = get_design(profile.design)
+    triggers = {name: task.config.metadata["trigger"] for name, task in tasks.items()} if profile.evaluate.second_pass else {}
+    lm = StartedLM(pretrained=model, tokenizer=tokenizer, batch_size=profile.evaluate.batch_size, arms=arms, triggers=triggers)
     rows = []
-    for task, samples in results["samples"].items():
-        for sample in samples:
-            score = sample.get("exact_match", sample.get("pass_at_1"))
-            rows.append({
-                "arm": arm, "task": task.removeprefix("selfprompt_"), "item": sample["doc_id"],
-                "question": sample["doc"].get("question") or sample["doc"]["prompt"],
-                "reply": sample["resps"][0][0], "role": design.read(sample["resps"][0][0]).role,
-                "read": sample["filtered_resps"][0], "key": str(sample["target"]), "correct": bool(score),
-            })
-    return rows
+    for arm in arms:
+        lm.arm = arm.name
+        results = simple_evaluate(
+            model=lm, tasks=list(tasks.values()), apply_chat_template=True, log_samples=True, bootstrap_iters=0,
+            gen_kwargs={"max_gen_toks": profile.evaluate.max_new_tokens, "do_sample": False},
+            confirm_run_unsafe_code=profile.evaluate.run_code,
+        )
+        for name, samples in results["samples"].items():
+            rows += _rows(lm, tasks[name], name, samples, profile.design)
+    return pd.DataFrame(rows).assign(seed=seed)
+
+
+def run(model, tokenizer, profile: Profile, arm: str, tasks: Sequence[str] | None = None, seed: int = -1) -> pd.DataFrame:
+    """`ask` for one plain arm, with the tasks loaded here (chapter 6)."""
+    return ask(model, tokenizer, profile, load_tasks(profile, tasks), [plain(arm)], seed)
+
+
+def _rows(lm: StartedLM, task, name: str, samples: list[dict[str, Any]], design: str) -> list[dict[str, Any]]:
+    """The rows of one task and arm; lm-eval gives one sample an item and filter."""
+    kind, found = task.config.metadata["kind"], {}
+    for sample in samples:
+        doc, how = sample["doc"], sample["filter"]
+        item, reply = key(name, doc), sample["resps"][0][0]
+        row = found.setdefault(item, {
+            "arm": lm.arm, "task": item[0], "item": item[1], "stratum": doc["stratum"], "question": task.doc_to_text(doc),
+            "reply": reply, "role": get_design(design).read(reply).role, "key": str(sample["target"]),
+        })
+        row[how] = sample["filtered_resps"][0] if kind != "code" else "[code]"
+        row[f"correct_{how}"] = bool(sample.get("exact_match", sample.get("pass_at_1")))
+        second = lm.seconds.get((lm.arm, item), "")
+        row["second"] = readers.read(kind, "tolerant", reply + second, doc) if second else row.get("tolerant")
+        row["correct_second"] = row["second"] == row["key"] if second else row.get("correct_tolerant")
+    for row in found.values():
+        row["correct"] = row["correct_second"]
+    return list(found.values())
+
+
+def overview(tasks: dict[str, Any]) -> pd.DataFrame:
+    """One row a task: its name, what kind of answer it asks for, how many items, and the first question's beginning."""
+    rows = []
+    for name, task in tasks.items():
+        docs = list(task.eval_docs)
+        rows.append({"task": name.removeprefix("selfprompt_"), "answer": task.config.metadata["kind"], "items": len(docs),
+                     "first question": task.doc_to_text(docs[0])})
+    return pd.DataFrame(rows)
 
 
 def data_note(profile: Profile) -> str:

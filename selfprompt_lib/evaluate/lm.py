@@ -1,73 +1,99 @@
-"""How lm-eval asks our models: replies begun in a given way, and ended with an answer trigger."""
+"""How lm-eval asks our models: several arms of one model at once, replies begun in a given way, and a second pass."""
 
-from dataclasses import replace
-from string import ascii_uppercase
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.utils import apply_template
 
 from ..errors import require
-from ..generate import reply_ids
+from ..generate import written
 
-TRIGGERED_TOKENS = 8
+SECOND_TOKENS = 8
+SHORTEST = 8  # tokens that a reply may have behind a start, however long the start is
+Key = tuple[str, str]  # task and item
+
+
+def key(task: str, doc: Mapping[str, Any]) -> Key:
+    """What names an item in every table of this chapter."""
+    return task.removeprefix("selfprompt_"), str(doc["id"])
+
+
+@dataclass
+class Arm:
+    """One way of asking a model: what the chat has before the question, and what replies begin with.
+
+    `starts` has a text for an item, or None: the reply may then not begin as `opening` does.
+    """
+
+    name: str
+    rounds: Sequence[dict[str, str]] = ()
+    starts: Mapping[Key, str | None] = field(default_factory=dict)
+    opening: str = ""
 
 
 class StartedLM(HFLM):
-    """lm-eval's Hugging Face model, asked as in chapter 4; replies can be made to begin and to end in a given way.
+    """lm-eval's Hugging Face model, asked as in chapter 4; its replies are those of `HFLM` in greedy decoding, written faster.
 
-    Replies are those of `HFLM` in greedy decoding, written faster. `starts` maps (task, doc id) to the
-    text a reply begins with. With `second_pass` the model goes on after an answer trigger (role-play
-    prompting, arXiv 2308.07702). Both are part of the reply.
+    All `arms` with the same rounds are asked together, so that what their prompts share is read once;
+    `arm` says whose replies lm-eval gets. A start counts as part of the reply and of its length.
+    With `triggers` (task → Jinja template), `seconds` gets what the model wrote behind the answer trigger
+    after each reply: the second pass of role-play prompting (arXiv 2308.07702, section 3).
     """
 
-    def __init__(self, *, starts: dict[tuple[str, int], str] | None = None, second_pass: bool = False, **arguments: Any):
+    def __init__(self, *, arms: Sequence[Arm] = (Arm("plain"),), triggers: Mapping[str, str] | None = None, **arguments: Any):
         super().__init__(**arguments)
-        self.starts, self.second_pass = starts or {}, second_pass
+        self.arms, self.arm, self.triggers = arms, arms[0].name, triggers or {}
+        self.replies: dict[tuple[str, Key], str] = {}
+        self.seconds: dict[tuple[str, Key], str] = {}
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """As HFLM does, with the arm's rounds before the question."""
+        rounds = next(arm.rounds for arm in self.arms if arm.name == self.arm)
+        return super().apply_chat_template([*chat_history[:-1], *rounds, *chat_history[-1:]], add_generation_prompt)
 
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
-        """As HFLM does, with starts and the second pass."""
-        replies = self._go_on(requests, [self.starts.get((r.task_name, r.doc_id), "") for r in requests], {}, disable_tqdm)
-        if self.second_pass:
-            ends = [reply + trigger(request.doc) for request, reply in zip(requests, replies, strict=True)]
-            replies = self._go_on(requests, ends, {"max_gen_toks": TRIGGERED_TOKENS}, disable_tqdm)
-        return replies
+        """As HFLM does; the first call asks for all arms."""
+        names = [(self.arm, key(request.task_name, request.doc)) for request in requests]
+        if any(name not in self.replies for name in names):
+            self._ask(requests, disable_tqdm)
+        return [self.replies[name] for name in names]
 
-    def _go_on(self, requests, begun: list[str], limits: dict[str, int], quiet: bool) -> list[str]:
-        asked = [replace(request, arguments=(request.args[0] + text, request.args[1] | limits))
-                 for request, text in zip(requests, begun, strict=True)]
-        return [text + more for text, more in zip(begun, self._greedy_until(asked, quiet), strict=True)]
+    def _ask(self, requests, quiet: bool) -> None:
+        groups: dict[str, list] = {}
+        for request in requests:
+            groups.setdefault(repr(request.args[1]), []).append(request)
+        for alike in groups.values():
+            self._written([(arm, request) for request in alike for arm in self.arms], alike[0].args[1], quiet)
 
-    def _greedy_until(self, requests, quiet: bool) -> list[str]:
-        """HFLM's replies: requests with the same settings at a time, cut at the task's stop texts."""
-        groups: dict[str, list[int]] = {}
-        for place, request in enumerate(requests):
-            groups.setdefault(repr(request.args[1]), []).append(place)
-        replies = [""] * len(requests)
-        for places in groups.values():
-            texts = self._written([requests[place].args[0] for place in places], requests[places[0]].args[1], quiet)
-            for place, text in zip(places, texts, strict=True):
-                replies[place] = text
-        return replies
-
-    def _written(self, contexts: list[str], settings: dict[str, Any], quiet: bool) -> list[str]:
+    def _written(self, rows: list[tuple[Arm, Any]], settings: dict[str, Any], quiet: bool) -> None:
         settings = normalize_gen_kwargs(settings, self.max_gen_toks)
         require(not settings["do_sample"], "do_sample: replies are written greedily; set it to false in the task")
         stops, new = [stop for stop in settings["until"] if stop], settings["max_gen_toks"]
-        require(new < self.max_length, f"evaluate.max_new_tokens: {new:,} leave no room for a question in the model's context "
-                                       f"of {self.max_length:,}; set it lower")
-        prompts = [self.tok_encode(context, left_truncate_len=self.max_length - new) for context in contexts]
-        written = reply_ids(
-            self.model, prompts, max_new_tokens=new, batch_size=int(self.batch_size), label=None if quiet else "evaluating",
+        starts = [self._start(arm, request) for arm, request in rows]
+        triggers = [apply_template(self.triggers.get(request.task_name, ""), request.doc) for _, request in rows]
+        then = [self._ids(text) for text in triggers]
+        taken = new + max(map(len, then)) + SECOND_TOKENS * any(then)
+        require(taken < self.max_length, f"evaluate.max_new_tokens: {new:,} leave no room for a question in the model's context "
+                                         f"of {self.max_length:,}; set it lower")
+        prompts = [self.tok_encode(request.args[0] + (start or ""), left_truncate_len=self.max_length - taken)
+                   for (_, request), start in zip(rows, starts, strict=True)]
+        first, second = written(
+            self.model, prompts, max_new_tokens=[max(SHORTEST, new - len(self._ids(start or ""))) for start in starts],
+            batch_size=int(self.batch_size), then=then, then_tokens=SECOND_TOKENS,
+            label=None if quiet else f"asking {', '.join(arm.name for arm in self.arms)}",
+            forbidden=[self._ids(arm.opening)[:1] if start is None else [] for (arm, _), start in zip(rows, starts, strict=True)],
             stopped=(lambda ids: any(stop in self.tok_decode(ids) for stop in stops)) if stops else None,
         )
-        return [postprocess_generated_text(self.tok_decode(ids), stops, None) for ids in written]
+        for (arm, request), start, reply, trigger, more in zip(rows, starts, first, triggers, second, strict=True):
+            name = arm.name, key(request.task_name, request.doc)
+            self.replies[name] = (start or "") + postprocess_generated_text(self.tok_decode(reply), stops, None)
+            self.seconds[name] = trigger + self.tok_decode(more) if trigger else ""
 
+    def _start(self, arm: Arm, request) -> str | None:
+        return arm.starts.get(key(request.task_name, request.doc), "") if arm.starts else ""
 
-def trigger(doc: dict[str, Any]) -> str:
-    """The predecessor's answer trigger for an item; none where a program is asked for."""
-    if "options" in doc:
-        return f"\n\nTherefore, among A through {ascii_uppercase[len(doc['options']) - 1]}, the answer is"
-    if "entry_point" in doc:
-        return ""
-    return f"\n\nTherefore, the answer ({'Yes or No' if isinstance(doc['answer'], bool) else 'arabic numerals'}) is"
+    def _ids(self, text: str) -> list[int]:
+        return self.tok_encode(text, add_special_tokens=False) if text else []

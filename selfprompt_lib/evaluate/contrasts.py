@@ -1,0 +1,33 @@
+"""Pairs of arms that answer a question, each as one paired difference over all tasks."""
+
+import pandas as pd
+
+from .. import stats
+from .arms import BASE, BASELINE, GIVEN, MANUAL, OWN
+from .effects import differences
+
+PAIRS = ((BASELINE, BASE), (MANUAL, BASELINE), (OWN, MANUAL), (OWN, BASE))
+
+
+def causes(items: pd.DataFrame) -> pd.DataFrame:
+    """The self-prompt model with its own role minus the same model with another, one row a given role (chapter 5)."""
+    return _table(items, [(OWN, other) for other in GIVEN], [f"its own minus {other}" for other in GIVEN])
+
+
+def contrasts(items: pd.DataFrame) -> pd.DataFrame:
+    """What tuning does, what a role set by hand does, and the self-prompt model against both (chapter 5)."""
+    return _table(items, PAIRS, [f"{new} minus {old}" for new, old in PAIRS])
+
+
+def _table(items: pd.DataFrame, pairs, labels: list[str]) -> pd.DataFrame:
+    """The last rows of `differences`, with the training seeds that both arms have, and Holm over these rows."""
+    rows = []
+    for (new, old), label in zip(pairs, labels, strict=True):
+        parts = [items[items.arm == name] for name in (new, old)]
+        if parts[0].empty or parts[1].empty:
+            continue
+        shared = (set(parts[0].seed) & set(parts[1].seed)) or (set(parts[0].seed) | set(parts[1].seed))
+        both = pd.concat(parts)
+        rows.append({"contrast": label, **differences(both[both.seed.isin(shared | {-1})], new, old).iloc[-1].drop("task")})
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=stats.holm(table.p)) if rows else table
