@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lm_eval import simple_evaluate
+from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from ..designs import get_design
@@ -31,6 +31,7 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     Raises:
         UserError: a YAML without a field that this chapter needs; data without keys, or with ids that occur twice.
     """
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     data = str(STARTER) if profile.data.benchmarks == "starter" else profile.data.mirror
     folders = [str(TASK_FOLDER), *filter(None, [profile.evaluate.include_path])]
     manager = TaskManager(include_path=folders, include_defaults=False,
@@ -38,7 +39,9 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     names = [f"selfprompt_{name}" if name in TASKS else name for name in scored_tasks(profile, tasks)]
     loaded = manager.load(names)["tasks"]
     for task in loaded.values():
-        checks.check(task)
+        checks.check(task.config)
+        task.set_config("num_fewshot", 0)
+        task.set_config("generation_kwargs", {"max_gen_toks": profile.evaluate.max_new_tokens, "do_sample": False}, update=True)
     return loaded
 
 
@@ -53,17 +56,14 @@ def ask(model, tokenizer, profile: Profile, tasks: dict[str, Any], arms: Sequenc
     Returns:
         The table of items (see `items`): one row an arm and item.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     triggers = {name: task.config.metadata["trigger"] for name, task in tasks.items()} if profile.evaluate.second_pass else {}
     lm = StartedLM(pretrained=model, tokenizer=tokenizer, batch_size=profile.evaluate.batch_size, arms=arms, triggers=triggers)
     rows = []
     for arm in arms:
         lm.arm = arm.name
-        results = simple_evaluate(
-            model=lm, tasks=list(tasks.values()), apply_chat_template=True, log_samples=True, bootstrap_iters=0,
-            gen_kwargs={"max_gen_toks": profile.evaluate.max_new_tokens, "do_sample": False},
-            confirm_run_unsafe_code=profile.evaluate.run_code,
-        )
+        # `simple_evaluate` would describe the machine each time, which takes seconds.
+        results = evaluate(lm, {"tasks": tasks, "groups": {}}, apply_chat_template=True, bootstrap_iters=0,
+                           confirm_run_unsafe_code=profile.evaluate.run_code)
         for name, samples in results["samples"].items():
             rows += _rows(lm, tasks[name], name, samples, profile.design)
     return pd.DataFrame(rows).assign(seed=seed)

@@ -2,7 +2,7 @@
 
 `python tests/bench/evaluate.py` asks the starter model the items of the starter data, in one process, and prints:
 
-- plain lm_eval: `simple_evaluate` with its `hf` model and defaults, which are batches of one;
+- plain lm_eval: its `hf` model with its defaults, which are batches of one;
 - ours, one arm: the same replies, written as chapter 5 does;
 - ours, with the second pass: the same, and each reply goes on behind an answer trigger;
 - ours, four given roles: four more arms of the same model, whose prompts are read once.
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from fragment import show, spread, write
-from lm_eval import simple_evaluate
+from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM
 
@@ -29,11 +29,10 @@ from selfprompt_lib.rows import STARTER, Sample, read_rows
 WAYS = ("plain lm_eval", "ours, one arm", "ours, with the second pass", "ours, four given roles")
 
 
-def by_lm_eval(model, tokenizer, profile, tasks):
+def by_lm_eval(model, tokenizer, tasks):
     """What plain lm_eval reads in each reply: (task, id) → strict, tolerant."""
     lm = HFLM(pretrained=model, tokenizer=tokenizer)
-    results = simple_evaluate(model=lm, tasks=list(tasks.values()), apply_chat_template=True, log_samples=True, bootstrap_iters=0,
-                              gen_kwargs={"max_gen_toks": profile.evaluate.max_new_tokens, "do_sample": False})
+    results = lm_evaluate(lm, {"tasks": tasks, "groups": {}}, apply_chat_template=True, bootstrap_iters=0)
     found = {}
     for task, samples in results["samples"].items():
         for sample in samples:
@@ -67,7 +66,7 @@ def main() -> None:
         seconds[way].append(time.perf_counter() - began)
 
     for _ in range(asked.repeat):
-        timed(WAYS[0], lambda: by_lm_eval(as_it_comes, tokenizer, profile, tasks))
+        timed(WAYS[0], lambda: by_lm_eval(as_it_comes, tokenizer, tasks))
         timed(WAYS[1], lambda: evaluate.ask(model, tokenizer, profile, tasks, [plain("base")]))
         timed(WAYS[2], lambda: evaluate.ask(model, tokenizer, second, tasks, [plain("base")]))
         others = given(GIVEN, found[WAYS[1]], experts, get_design(profile.design), tokenizer)
