@@ -1,0 +1,64 @@
+"""Faults of a task's YAML, told before a model is loaded (chapter 5)."""
+
+from pathlib import Path
+from typing import Any
+
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from ..errors import UserError, require
+from .readers import KINDS
+
+READERS = ("strict", "tolerant")
+BASES = "_choice.yaml, _number.yaml, _yes_no.yaml or _code.yaml"
+
+
+def check(config: Any, where: str | None = None) -> None:
+    """One task, as lm-eval's `TaskConfig` or as the dictionary of its YAML.
+
+    Raises:
+        UserError: with the task or file (`where`), the field and the mend.
+    """
+    values = getattr(config, "__dict__", None) or config
+    where = where or values.get("task") or "task"
+    metadata, kwargs = values.get("metadata"), values.get("dataset_kwargs")
+    mend = f"include one of {BASES}"
+    require(isinstance(metadata, dict) and metadata.get("kind") in KINDS,
+            f"{where}: metadata.kind must be one of {', '.join(KINDS)}; set it, or {mend}")
+    require(isinstance(metadata.get("trigger"), str), f"{where}: metadata.trigger is missing; {mend}, or write the second pass's words")
+    for field in ("doc_to_text", "doc_to_target", "custom_dataset"):
+        require(values.get(field), f"{where}: {field} is missing; {mend}")
+    require(isinstance(kwargs, dict) and kwargs.get("path"),
+            f"{where}: dataset_kwargs.path is missing; name a data set of the hub or a .jsonl file")
+    require(isinstance(kwargs.get("columns"), dict), f"{where}: dataset_kwargs.columns is missing; say which columns are question and key")
+    filters = [part.get("name") for part in values.get("filter_list") or [] if isinstance(part, dict)]
+    require(tuple(filters) == READERS, f"{where}: filter_list must have the filters {' and '.join(READERS)}; {mend}")
+
+
+def check_folder(folder: Path) -> list[str]:
+    """All task YAMLs of a folder, before lm-eval passes over those it cannot read; the names of the tasks.
+
+    Raises:
+        UserError: no such folder, a file that is not YAML, an include that is missing, two tasks of one name, or a fault.
+    """
+    require(folder.is_dir(), f"{folder}: no such folder; give one with task YAMLs")
+    files: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*.yaml")):
+        config = _config(file)
+        if file.name.startswith("_") or "group" in config:
+            continue
+        require(isinstance(config.get("task"), str), f"{file}: task is missing; give the task a name")
+        check(config, str(file))
+        name = config["task"]
+        require(name not in files, f"{file}: the task {name} is also in {files.get(name)}; rename one")
+        files[name] = file
+    require(files, f"{folder}: no task YAML; add one that includes {BASES}")
+    return list(files)
+
+
+def _config(file: Path) -> dict[str, Any]:
+    try:
+        return load_yaml(file, resolve_func=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: include: {Path(str(error.filename)).name} is missing; copy the package's _*.yaml beside it") from None
+    except Exception as error:  # YAML's own errors, and lm-eval's for what is no mapping
+        raise UserError(f"{file}: not a task YAML ({' '.join(str(error).split())}); mend it") from None

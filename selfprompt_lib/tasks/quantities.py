@@ -1,0 +1,86 @@
+"""Reading a number (chapter 5)."""
+
+import re
+from fractions import Fraction
+
+from .claims import SEVERAL, STATED, Claim, claims, settled
+
+SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+WORDS = {word: i for i, word in enumerate(SMALL.split())} | {word: 10 * i for i, word in enumerate(TENS.split(), 2)}
+HALVES = {"\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4"}
+DIGITS = r"(?<![\w.])(?:-\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:e[+-]?\d+\b)?"
+NUMBER = re.compile(rf"(?i)(?<![\w.])(?:\d+ \d+/\d+|-?\d+/\d+(?!/)|{DIGITS}|\b(?:(?:{TENS.replace(' ', '|')})-)?(?:{'|'.join(WORDS)})\b)")
+UNIT = r"(?:Rs\.?|USD|EUR|[€£¥₹])"
+LEAD = re.compile(rf"(?i)(?:about|approximately|roughly|around|only|just|exactly|a total of|\w\s*=|{UNIT}|[\s(\['=:])*")
+MORE = re.compile(r"(?i)\s*(?:-|to|or|/)\s*[€£]?\d|(?:\s*\w+)?\s+(?:and|or)\s+[€£]?\d|:\d")
+CUE = re.compile(r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|is|are|was|equals|get)\b")
+HANGING = re.compile(r"(?i)(?:[-+*/=,]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus|then|we|each|which|at|on))\s*$")
+
+
+def canonical(text: str) -> str | None:
+    """One number as it is compared: `1,200.50` as `1200.5`, `3/4` as `0.75`, `twelve` as `12`; None where it is none."""
+    text = text.strip().lower().replace(",", "").replace("- ", "-")
+    if re.fullmatch(r"[a-z]+(?:-[a-z]+)?", text):
+        parts = [WORDS.get(part) for part in text.split("-")]
+        return None if None in parts else str(sum(parts))
+    try:
+        value = sum(Fraction(part) for part in text.split())
+    except (ValueError, ZeroDivisionError):
+        return None
+    return None if not text else str(value) if value.denominator == 1 else f"{float(value):.10g}"
+
+
+def number(text: str, strict: bool) -> str | None:
+    """The number that a tidy answer gives; strictly, one that is stated or stands alone on its first or last line."""
+    for sign, digits in HALVES.items():
+        text = text.replace(sign, digits)
+    if re.fullmatch(r"\d{1,3}(?:[ \u00a0\u202f]\d{3})+", text):
+        return re.sub(r"\D", "", text)
+    text = re.sub(r"(?m)^\s*\d{1,2}[.)]\s+(?=[^\W\d])", "", text)  # numbers of a list
+    lines = _sentences(text)
+    alone = [Claim(got) for line in [*lines[:1], *lines[1:][-1:]] if (got := _alone(line)) is not None]
+    found = settled([*alone, *claims(text, STATED, _value)], strict)
+    return _concluded(lines) if found is None and not strict else found
+
+
+def _value(part: str) -> str | None:
+    """The number that a text begins with, after a currency or "about"."""
+    part = part[LEAD.match(part).end():]
+    hit = NUMBER.match(part)
+    if not hit:
+        return SEVERAL if re.match(r"(?i)(?:either|neither|both|between)\b", part) else None
+    return SEVERAL if MORE.match(part[hit.end():]) else canonical(hit[0])
+
+
+def _alone(line: str) -> str | None:
+    """The number of a line that is a number, perhaps with a unit."""
+    start = LEAD.match(line).end()
+    hit = NUMBER.match(line, start)
+    if not hit or not re.fullmatch(r"\s*[^\w\s]*(?:\s*[^\W\d][\w/²³]*){0,2}[\s\W]*", line[hit.end():]):
+        return None
+    return _value(line)
+
+
+def _concluded(lines: list[str]) -> str | None:
+    """The number that the last sentence with one comes to; none where the reply was cut off, or it names several."""
+    if not lines or HANGING.search(lines[-1]) or (not _found(lines[-1]) and not re.search(r"[.!?)]\s*$", lines[-1])):
+        return None
+    last = next((line for line in reversed(lines) if _found(line)), "")
+    last = re.sub(r"\([^()]*\d[^()]*\)", "", last)
+    if re.search(r"\d:\d|=[^=]*\band\b[^=]*=|\bnot\b|n't", last):
+        return None
+    for part in (last, last.rsplit("=", 1)[-1], last.split("=", 1)[0] if "=" in last else "",
+                 next((part for part in reversed(CUE.split(last)) if _found(part)), "")):
+        found = set(_found(part))
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def _found(text: str) -> list[str]:
+    return [value for hit in NUMBER.finditer(text) if (value := canonical(hit[0])) is not None]
+
+
+def _sentences(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
