@@ -1,6 +1,7 @@
 """Benchmarks through lm-evaluation-harness, with task YAMLs of our own: from a model to rows of the table."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .arms import plain
 from .lm import Arm, StartedLM, key
 
 TASK_FOLDER = Path(__file__).parents[1] / "tasks"
-READERS = ("strict", "tolerant")  # the filters of the YAMLs; the second pass is read tolerantly
+TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
 
 
 def scored_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> list[str]:
@@ -66,7 +67,7 @@ def ask(model, tokenizer, profile: Profile, tasks: dict[str, Any], arms: Sequenc
                            confirm_run_unsafe_code=profile.evaluate.run_code)
         for name, samples in results["samples"].items():
             rows += _rows(lm, tasks[name], name, samples, profile.design)
-    return pd.DataFrame(rows).assign(seed=seed)
+    return pd.DataFrame(rows).assign(seed=seed).astype({"role": TEXT})
 
 
 def run(model, tokenizer, profile: Profile, arm: str, tasks: Sequence[str] | None = None, seed: int = -1) -> pd.DataFrame:

@@ -1,0 +1,145 @@
+"""Chapter 5: arms, the table of items, and its measurement, with the smoke model."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from selfprompt_lib import evaluate, models, profiles
+from selfprompt_lib.designs import GAP, get_design
+from selfprompt_lib.evaluate import arms
+from selfprompt_lib.evaluate.measure import measure, plan
+from selfprompt_lib.generate import count_tokens
+from selfprompt_lib.rows import STARTER, Sample, read_rows
+
+EXPERTS = [sample.role for sample in read_rows(STARTER / "train.jsonl", Sample)[:20]]
+DESIGN = get_design("from-now-on")
+ROLE = "From now on, you are a cook. You know bread. Your task is to say how it rises."
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    return models.load("smoke")
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return profiles.load("smoke", {"evaluate.items": 3, "evaluate.tasks": ["mmlu", "gsm8k", "strategyqa"]})
+
+
+@pytest.fixture(scope="module")
+def tasks(profile):
+    return evaluate.load_tasks(profile)
+
+
+@pytest.fixture(scope="module")
+def own(smoke, profile, tasks):
+    items = evaluate.ask(*smoke, profile, tasks, [arms.plain("self-prompt")], seed=0)
+    return items.assign(role=[f"{ROLE} ({i})" if i % 3 else None for i in range(len(items))])
+
+
+def test_every_item_is_asked_once_and_keeps_its_id(own, tasks):
+    expected = [(name.removeprefix("selfprompt_"), doc["id"]) for name, task in tasks.items() for doc in task.eval_docs]
+    assert list(zip(own.task, own.item, strict=True)) == expected
+    assert set(own[own.task == "mmlu"].stratum) != {""} and set(own[own.task == "gsm8k"].stratum) == {""}
+    assert evaluate.checked(own).columns.tolist() == list(evaluate.items.COLUMNS)
+
+
+def test_the_second_pass_ends_the_reply_and_counts(smoke, profile, tasks, own):
+    without = profiles.load("smoke", {"evaluate.items": 3, "evaluate.tasks": list(profile.evaluate.tasks),
+                                      "evaluate.second_pass": False})  # fmt: skip
+    once = evaluate.ask(*smoke, without, tasks, [arms.plain("self-prompt")])
+    assert once.reply.tolist() == own.reply.tolist(), "the trigger stands behind the reply and does not change it"
+    assert once.second.tolist() == once.tolerant.tolist()
+    assert own.correct.tolist() == own.correct_second.tolist()
+
+
+def test_arms_asked_together_reply_as_when_asked_alone(smoke, profile, tasks, own):
+    given = arms.given(evaluate.GIVEN, own, EXPERTS, DESIGN, smoke[1])
+    together = evaluate.ask(*smoke, profile, tasks, given)
+    assert together.arm.unique().tolist() == list(evaluate.GIVEN)
+    for arm in given:
+        alone = evaluate.ask(*smoke, profile, tasks, [arm])
+        pd.testing.assert_frame_equal(alone, together[together.arm == arm.name].reset_index(drop=True))
+    for row in together[together.arm != "no role"].itertuples():
+        start = next(arm for arm in given if arm.name == row.arm).starts[row.task, row.item]
+        assert row.reply.startswith(start)
+
+
+def test_given_roles_are_what_their_names_say(smoke, own):
+    found = {arm.name: [arm.starts[key] for key in zip(own.task, own.item, strict=True)]
+             for arm in arms.given(evaluate.GIVEN, own, EXPERTS, DESIGN, smoke[1])}  # fmt: skip
+    assert list(found) == list(evaluate.GIVEN) and found["no role"] == [None] * len(own)
+    for (_, row), other in zip(own.iterrows(), found["other question's role"], strict=True):
+        assert other.removesuffix(GAP) != row.role and other.removesuffix(GAP) in set(own[own.task == row.task].role.dropna())
+    assert all(any(expert.expert in text for expert in EXPERTS) for text in found["random expert"])
+    usual = count_tokens(smoke[1], own.role.dropna().tolist())
+    for role, text in zip(own.role, found["irrelevant role"], strict=True):
+        length = count_tokens(smoke[1], [role])[0] if isinstance(role, str) else sorted(usual)[len(usual) // 2]
+        (other,) = count_tokens(smoke[1], [text.removesuffix(GAP)])
+        assert text.startswith(DESIGN.opening) and abs(other - length) <= 2
+
+
+def test_without_a_role_the_reply_cannot_begin_like_one(smoke, profile, tasks, own):
+    first = smoke[1].encode(own.reply[0], add_special_tokens=False)[0]
+    arm = evaluate.Arm("no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)),
+                       opening=smoke[1].decode([first]))  # fmt: skip
+    replies = evaluate.ask(*smoke, profile, tasks, [arm]).reply
+    began = [smoke[1].encode(reply, add_special_tokens=False)[0] == first for reply in own.reply]
+    assert any(began) and not any(new == old for new, old, same in zip(replies, own.reply, began, strict=True) if same)
+
+
+def test_the_manual_role_stands_in_a_round_before_the_question(smoke, profile, tasks):
+    lm = evaluate.StartedLM(pretrained=smoke[0], tokenizer=smoke[1], arms=[arms.plain("role-play")])
+    text = lm.apply_chat_template([{"role": "user", "content": "Why?"}])
+    assert text.index("From now on") < text.index("I am glad") < text.index("Why?")
+
+
+@pytest.fixture
+def trained(tmp_path, smoke, profile):
+    for name in ("baseline", "self-prompt", "baseline-seed1", "self-prompt-seed1"):
+        for part in smoke:
+            part.save_pretrained(tmp_path / "sft" / name)
+    return tmp_path / "sft"
+
+
+def test_all_arms_and_seeds_are_measured_and_kept(trained, tmp_path, profile, tasks, refused):
+    two = profile.model_copy(update={"sft": profile.sft.model_copy(update={"seeds": 2})})
+    assert [(name, seed, len(asked)) for name, seed, asked in plan(two)] == [
+        ("base", -1, 1), ("baseline", 0, 2), ("self-prompt", 0, 5), ("baseline", 1, 1), ("self-prompt", 1, 1)]  # fmt: skip
+    said = []
+    items = measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
+    assert said == ["9 items in 3 tasks; 10 times asked, of 5 models; up to 16 tokens a reply"]
+    assert len(items) == 90 and set(items.arm) == set(evaluate.ARMS)
+    shutil.rmtree(trained)  # what was measured is not measured again
+    again = measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
+    pd.testing.assert_frame_equal(again, items)
+    with refused("sft/baseline"):
+        measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2}, said.append)
+
+
+def test_a_table_with_a_fault_is_named(own, tmp_path, refused):
+    table = evaluate.checked(own)
+    with refused("no column reply", "run chapter 5 again"):
+        evaluate.checked(table.drop(columns="reply"))
+    with refused("occurs twice", "id of its own"):
+        evaluate.checked(pd.concat([table, table.head(1)]))
+    with refused("seed 0, has other items than", "same items"):
+        evaluate.checked(pd.concat([table, table.head(4).assign(arm="baseline")]))
+    with refused("missing; run chapter 5 again"):
+        evaluate.read_table(tmp_path / "none.parquet")
+
+
+def test_a_table_survives_its_file(own, tmp_path):
+    table = evaluate.checked(own)
+    pd.testing.assert_frame_equal(evaluate.read_table(evaluate.save(table, tmp_path / "items.parquet")), table)
+
+
+@pytest.mark.parametrize(("field", "value", "parts"), [
+    ("evaluate.tasks", ["mmlu", "svamp"], ("unknown task 'svamp'", "include_path")),
+    ("evaluate.arms", ["base", "self-prompt"], ("evaluate.arms", "keep both")),
+    ("evaluate.include_path", "/nowhere", ("/nowhere has no task YAMLs",)),
+])  # fmt: skip
+def test_settings_that_cannot_be_measured_are_refused(field, value, parts, refused):
+    with refused(*parts):
+        profiles.load("smoke", {field: value})
