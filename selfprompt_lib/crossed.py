@@ -5,10 +5,11 @@ The libraries have no interval for a mean over two crossed factors of which one 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import stdtr
 from scipy.stats import chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
@@ -82,24 +83,34 @@ def crossed(*tasks: np.ndarray) -> Effect:
 
 
 def parts(*tasks: np.ndarray) -> Parts:
-    """The variance components of a mean over tasks, from their mean squares; axes before (items, seeds) are repeats."""
-    items = rest = items_by_df = rest_by_df = 0.0
-    seeds = tasks[0].shape[-1]
+    """The variances of a mean over tasks; axes before (items, seeds), if any, are repeats.
+
+    They are the mean squares of a balanced two-way table without replication, divided by its size.
+    """
+    count, share = tasks[0].shape[-1], len(tasks) ** -2
+    items, rest = (share * np.stack(part) for part in zip(*map(_item_parts, tasks), strict=True))
+    df_items = np.stack([np.full(items.shape[1:], max(1, table.shape[-2] - 1)) for table in tasks])
     means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)
-    for table in tasks:
-        n = table.shape[-2]
-        rows, columns, share = table.mean(axis=-1), table.mean(axis=-2), len(tasks) ** -2
-        variance = rows.var(axis=-1, ddof=1) / n if n > 1 else np.zeros(rows.shape[:-1])
-        # Where no item differs from another there is no variance to see: as wide as Tango's interval is then.
-        variance = share * np.where(variance > 0, variance, (Z / n) ** 2)
-        df, df_rest = max(1, n - 1), max(1, (n - 1) * (seeds - 1))
-        left = table - rows[..., None] - columns[..., None, :] + rows.mean(axis=-1)[..., None, None]
-        noise = share * (left**2).sum(axis=(-2, -1)) / df_rest / (n * seeds)
-        items, items_by_df = items + variance, items_by_df + variance**2 / df
-        rest, rest_by_df = rest + noise, rest_by_df + noise**2 / df_rest
-    spread = means.var(axis=-1, ddof=1) / seeds if seeds > 1 else np.zeros(means.shape[:-1])
-    return Parts(items, spread, rest, items**2 / items_by_df, np.divide(rest**2, rest_by_df, out=np.ones_like(rest),
-                                                                        where=rest > 0), seeds)
+    seeds = means.var(axis=-1, ddof=1) / count if count > 1 else np.zeros(means.shape[:-1])
+    return Parts(items.sum(axis=0), seeds, rest.sum(axis=0), _satterthwaite(items, df_items),
+                 _satterthwaite(rest, df_items * max(1, count - 1)), count)
+
+
+def _item_parts(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One task's variance from its items, and from what is left beside items and seeds."""
+    n, seeds = table.shape[-2:]
+    rows, columns = table.mean(axis=-1, keepdims=True), table.mean(axis=-2, keepdims=True)
+    items = rows[..., 0].var(axis=-1, ddof=1) / n if n > 1 else np.zeros(rows.shape[:-2])
+    left = table - rows - columns + rows.mean(axis=-2, keepdims=True)
+    rest = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1)) / (n * seeds)
+    # Where all items are alike there is no variance to see. Then about as wide as Tango's interval.
+    return np.where(items > 0, items, (Z / n) ** 2), rest
+
+
+def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Degrees of freedom of a sum of variances (first axis)."""
+    total, squares = variances.sum(axis=0), (variances**2 / df).sum(axis=0)
+    return np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
 
 
 def interval(value: np.ndarray, found: Parts) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +119,7 @@ def interval(value: np.ndarray, found: Parts) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(-1, value - reach), np.minimum(1, value + reach)
 
 
-def p_value(value: np.ndarray, found: Parts) -> np.ndarray:
+def p_value(value: np.ndarray, found: Parts, draws: int = DRAWS) -> np.ndarray:
     """Two-sided p-value of no difference; with several seeds a generalised one.
 
     Few seeds say little about how much seeds vary. So the p-value is averaged over the variances that
@@ -117,20 +128,37 @@ def p_value(value: np.ndarray, found: Parts) -> np.ndarray:
     """
     if found.count == 1:
         return 2 * t.sf(np.abs(value) / np.sqrt(found.items), found.df_items)
-    df = found.count - 1
-    luck = chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, df) / df
+    luck = _luck(found.count - 1, draws)
     items, seeds, rest = (np.asarray(part)[..., None] for part in (found.items, found.seeds, found.rest))
     variance = items + np.maximum(0, seeds / luck - rest)
-    return 2 * t.sf(np.abs(value)[..., None] / np.sqrt(variance), np.asarray(found.df_items)[..., None]).mean(axis=-1)
+    return 2 * stdtr(np.asarray(found.df_items)[..., None], -np.abs(value)[..., None] / np.sqrt(variance)).mean(axis=-1)
 
 
 def smallest(found: Parts, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference that a sample with these variances finds with this power, about (chapter 5)."""
+    """The smallest difference that a sample with these variances finds with this power (chapter 5)."""
     if found.count == 1:
         size = TTestPower().solve_power(nobs=found.df_items + 1, alpha=alpha, power=power)
         return float(size * np.sqrt((found.df_items + 1) * found.items))
-    critical = brentq(lambda value: p_value(np.float64(value), found) - alpha, 0, 1e6 * np.sqrt(found.variance))
-    return float(critical + norm.ppf(power) * np.sqrt(found.variance))
+    # How much the seeds will be seen to vary is luck, and what the test then asks for depends on it.
+    seen = replace(found, seeds=(found.rest + found.between) * _luck(found.count - 1, 25))
+    enough, spread = critical(seen, alpha), np.sqrt(found.variance)
+    return float(brentq(lambda value: norm.cdf((value - enough) / spread).mean() - power, 0, enough.max() + 5 * spread))
+
+
+def critical(found: Parts, alpha: float) -> np.ndarray:
+    """The differences whose p-values are `alpha`, one for each entry of `found.seeds`."""
+    low = np.zeros_like(found.seeds)
+    high = 1.5 * t.ppf(1 - alpha / 2, found.count - 1) * np.sqrt(found.items + found.seeds)
+    for _ in range(20):  # bisection
+        middle = (low + high) / 2
+        below = p_value(middle, found, draws=100) > alpha
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
+
+
+def _luck(df: int, draws: int) -> np.ndarray:
+    """Evenly likely ratios of a variance that was seen to the true one."""
+    return chi2.ppf((np.arange(draws) + 0.5) / draws, df) / df
 
 
 def planned(found: Parts, items: float = 1, seeds: int | None = None) -> Parts:
@@ -142,7 +170,7 @@ def planned(found: Parts, items: float = 1, seeds: int | None = None) -> Parts:
                  / max(1, found.count - 1), seeds)
 
 
-def needed_size(effect: Effect, target: float, seeds_most: int = 1000, times_most: float = 1e6) -> tuple[int | None, int | None]:
+def needed_size(effect: Effect, target: float, seeds_most: int = 200, times_most: float = 1e6) -> tuple[int | None, int | None]:
     """(items at these seeds, seeds at these items) that would show a difference of `target`; None where none would.
 
     From one seed alone nobody can tell how much seeds vary, so then the second is None.
@@ -156,7 +184,7 @@ def needed_size(effect: Effect, target: float, seeds_most: int = 1000, times_mos
     if falls_short(least, found.count) <= 0:
         items = 2
     elif falls_short(times_most, found.count) <= 0:
-        root = brentq(lambda log: falls_short(np.exp(log), found.count), np.log(least), np.log(times_most), xtol=1e-4)
+        root = brentq(lambda log: falls_short(np.exp(log), found.count), np.log(least), np.log(times_most), xtol=1e-3)
         items = int(np.ceil(effect.n * np.exp(root)))
     return items, None if found.count == 1 else _first(lambda seeds: falls_short(1, seeds) <= 0, 2, seeds_most)
 
