@@ -9,11 +9,14 @@ from .claims import SEVERAL, STATED, Claim, claims, settled, tidy
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
     r"|\b(?:it|this|that|one)(?:'s| is| must be| would be| should be)\s+|\b(?:option|choice|probably|maybe|perhaps|likely)\s+"
+    r"|\b(?:so|therefore|thus|hence),?\s+"
 )
-RIGHT = r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)([{letters}])\)? is (?:the )?(?:correct|right|best)\b"
+RIGHT = (r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
+         r"([{letters}])\)? is (?:the )?(?:correct|right|best|answer)\b")
 DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$")
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
-ECHO = re.compile(r"(?m)(?:^\s*[(\[]?[A-Z][.):\]] ?.*(?:\n|\Z)){2,}")
+MARK = r"[(\[]?([A-Z])[.):\]]"
+ECHO = re.compile(rf"(?m)^\s*(?:\w+:\s*)?{MARK}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
 
 
 def letter(text: str, options: list[str], strict: bool) -> str | None:
@@ -54,7 +57,7 @@ class _Sheet:
     def without_echo(self, text: str) -> str:
         """The answer without a list of options that it repeats."""
         listed = ECHO.search(text)
-        several = listed and len(set(re.findall(r"(?m)^\s*[(\[]?([A-Z])", listed[0]))) > 1
+        several = listed and len(set(re.findall(rf"(?m)^\s*(?:\w+:\s*)?{MARK}", listed[0]))) > 1
         return (text[: listed.start()] + "\n" + text[listed.end():]).strip() if several else text
 
     def lines(self, text: str, strict: bool) -> Iterator[Claim]:
