@@ -18,7 +18,8 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""), (r"[*_]{2}|[`\"$\u201c\u201d{}]", ""),
 )]  # fmt: skip
 STATED = re.compile(
-    r"(?i)\b(?:answer|option|choice|letter)\b(?: to [^.:\n]{1,40}?)?\s*(?:(?:\b(?:is|would be|must be|should be)\b|:)\s*:?\s*|\n+\s*)"
+    r"(?i)\b(?:answer|option|choice|letter)\b(?: to [^.:\n]{1,40}?)?"
+    r"\s*(?:(?:\b(?:is|would be|must be|should be)\b|:)\s*:?\s*|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
     r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:actually|sorry|wait|no),? (?:it|that)(?: is|'s)\s+"
 )

@@ -4,6 +4,7 @@ import re
 import string
 from collections.abc import Iterator
 
+from . import quantities
 from .claims import SEVERAL, STATED, Claim, claims, settled, tidy
 
 SAID = re.compile(
@@ -52,7 +53,7 @@ class _Sheet:
         if found is None and not strict:
             right = re.finditer(RIGHT.replace("{letters}", self.letters), text)
             found = settled([*claims(text, SAID, value), *(Claim(hit[1]) for hit in right)], strict)
-        return self.mentioned(plain(text)) if found is None and not strict else found
+        return self.mentioned(plain(text)) or self.counted(text) if found is None and not strict else found
 
     def without_echo(self, text: str) -> str:
         """The answer without a list of options that it repeats."""
@@ -105,3 +106,9 @@ class _Sheet:
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
         return name if len(text) > 3 and not re.fullmatch(r"[\d\s.%+\-/]*", text) else None
+
+    def counted(self, text: str) -> str | None:
+        """The letter of the number that a reply comes to, where all options are numbers."""
+        values = [quantities.canonical(option) for _, option in self.texts]
+        value = None if None in values else quantities.number(text, strict=False)
+        return self.letters[values.index(value)] if values.count(value) == 1 else None

@@ -9,6 +9,7 @@ SMALL = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
          "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")  # fmt: skip
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 WORDS = {word: i for i, word in enumerate(SMALL)} | {word: 10 * i for i, word in enumerate(TENS, 2)}
+LONGEST = 40  # characters of a number
 HALVES = {"\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4"}
 DIGITS = r"(?<![\w.])(?:-\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:e[+-]?\d+\b)?"
 IN_WORDS = rf"\b(?:(?:{'|'.join(TENS)})-)?(?:{'|'.join(WORDS)})\b"
@@ -20,8 +21,9 @@ SUM = re.compile(r"\s*(?:[-+*/^]|x\b)\s*[\d($€£][^=\n]*")
 CUE = re.compile(r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|get)\b")
 OF_LIST = re.compile(r"(?m)^\s*\d{1,2}[.)]\s+(?=[^\W\d])")
 IS = re.compile(r"(?i)\b(?:is|are|was|were|equals)\s+")
-HANGING = re.compile(r"(?i)(?:[-+*/=,]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus|then|we|each|which|"
-                     r"at|on))\s*$")
+IS_LAST = re.compile(IS.pattern + r"[^\d\n]*[\d.,/]+\D*$")
+HANGING = re.compile(r"(?i)(?:[-+*/=,]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus|then|we|each|"
+                     r"which|at|on))\s*$")
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 
 
@@ -31,6 +33,8 @@ def canonical(text: str) -> str | None:
     if re.fullmatch(r"[a-z]+(?:-[a-z]+)?", text):
         parts = [WORDS.get(part) for part in text.split("-")]
         return None if None in parts else str(sum(parts))
+    if len(text) > LONGEST or re.search(r"e[+-]?\d{3}", text):
+        return None  # a loop of digits, or a number too large to write out
     try:
         value = sum(Fraction(part) for part in text.split())
     except (ValueError, ZeroDivisionError):
@@ -80,11 +84,11 @@ def _concluded(lines: list[str]) -> str | None:
     last = re.sub(r"\([^()]*\d[^()]*\)", "", last)
     if re.search(r"\d:\d|=[^=]*\band\b[^=]*=|\bnot\b|n't", last):
         return None
-    for part in (last, last.rsplit("=", 1)[-1], last.split("=", 1)[0] if "=" in last else "",
+    for part in (last, last.rsplit("=", 1)[-1], _alone(last.split("=", 1)[0]) or "",
                  next((part for part in reversed(CUE.split(last)) if _found(part)), "")):
-        for found in (set(_found(part)), {claim.value for claim in claims(part, IS, _value)}):
-            if len(found) == 1:
-                return found.pop() or None
+        found, is_said = set(_found(part)), {claim.value for claim in claims(part, IS, _value)}
+        if len(found) == 1 or (len(is_said) == 1 and IS_LAST.search(part)):
+            return (found if len(found) == 1 else is_said).pop() or None
     return None
 
 
