@@ -24,12 +24,13 @@ def check(config: Any, where: str | None = None) -> None:
     mend = f"include one of {BASES}"
     require(isinstance(metadata, dict) and metadata.get("kind") in KINDS,
             f"{where}: metadata.kind must be one of {', '.join(KINDS)}; set it, or {mend}")
-    require(isinstance(metadata.get("trigger"), str), f"{where}: metadata.trigger is missing; {mend}, or write the second pass's words")
+    require(isinstance(metadata.get("trigger"), str), f"{where}: metadata.trigger is missing; {mend}, or write one")
     for field in ("doc_to_text", "doc_to_target", "custom_dataset"):
         require(values.get(field), f"{where}: {field} is missing; {mend}")
     require(isinstance(kwargs, dict) and kwargs.get("path"),
             f"{where}: dataset_kwargs.path is missing; name a data set of the hub or a .jsonl file")
-    require(isinstance(kwargs.get("columns"), dict), f"{where}: dataset_kwargs.columns is missing; say which columns are question and key")
+    require(isinstance(kwargs.get("columns"), dict),
+            f"{where}: dataset_kwargs.columns is missing; name at least question and key")
     filters = [part.get("name") for part in values.get("filter_list") or [] if isinstance(part, dict)]
     require(tuple(filters) == READERS, f"{where}: filter_list must have the filters {' and '.join(READERS)}; {mend}")
 
@@ -59,6 +60,7 @@ def _config(file: Path) -> dict[str, Any]:
     try:
         return load_yaml(file, resolve_func=False)
     except FileNotFoundError as error:
-        raise UserError(f"{file}: include: {Path(str(error.filename)).name} is missing; copy the package's _*.yaml beside it") from None
+        missing = Path(str(error.filename)).name
+        raise UserError(f"{file}: include: {missing} is missing; copy the package's _*.yaml beside it") from None
     except Exception as error:  # YAML's own errors, and lm-eval's for what is no mapping
         raise UserError(f"{file}: not a task YAML ({' '.join(str(error).split())}); mend it") from None

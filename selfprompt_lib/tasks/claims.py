@@ -18,12 +18,14 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""), (r"[*_]{2}|[`\"$\u201c\u201d{}]", ""),
 )]  # fmt: skip
 STATED = re.compile(
-    r"(?i)\b(?:answer|option|choice|letter)\b\s*(?:(?:is|would be|must be|should be|:)\s*:?\s*|\n+\s*)"
+    r"(?i)\b(?:answer|option|choice|letter)\b(?: to [^.:\n]{1,40}?)?"
+    r"\s*(?:(?:\b(?:is|would be|must be|should be)\b|:)\s*:?\s*|\n+\s*)"
+    r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
     r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:actually|sorry|wait|no),? (?:it|that)(?: is|'s)\s+"
 )
 FINAL = re.compile(
-    r"(?i)(?:^|[.!?,;\n])\s*(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|in conclusion)\b"
-    r"[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
+    r"(?i)(?:^|[.!?,;\n])\s*(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
+    r"in conclusion)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
 )
 INSTEAD = re.compile(r"(?i)not\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
 

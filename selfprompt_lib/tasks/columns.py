@@ -2,6 +2,7 @@
 
 import random
 import string
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -32,9 +33,8 @@ def docs(rows: list[dict], columns: dict[str, Any], kind: str, shuffle: bool, wh
     ask = {field: _asker(columns[field], field, where) for field in columns}
     found = [_doc(row, index, ask, kind, shuffle, f"{where}, row {index + 1}") for index, row in enumerate(rows)]
     ids = [doc["id"] for doc in found]
-    if len(set(ids)) < len(ids):
-        twice = sorted({id for id in ids if ids.count(id) > 1})
-        raise UserError(f"{where}: {len(twice)} ids occur twice, such as {twice[0]!r}; make each unique, or set columns.id")
+    twice = [id for id, times in Counter(ids).items() if times > 1]
+    require(not twice, f"{where}: ids occur more than once ({', '.join(twice[:3])}); make each unique, or set columns.id")
     return found
 
 
@@ -53,11 +53,9 @@ def _asker(source: Any, field: str, where: str) -> Callable[[dict], Any]:
     if isinstance(source, list):
         parts = [_asker(part, field, where) for part in source]
         return lambda row: [part(row) for part in parts]
-    require(isinstance(source, str), f"{where}: columns.{field} is {source!r}; give a column's name or a text with {{{{column}}}}")
+    require(isinstance(source, str), f"{where}: columns.{field} is {source!r}; give a column's name or a text with columns")
     try:
-        if "{{" in source:
-            return lambda row, template=env.from_string(source): template.render(**row)
-        return lambda row, ask=env.compile_expression(source, undefined_to_none=False): ask(**row)
+        return env.from_string(source).render if "{{" in source else env.compile_expression(source, undefined_to_none=False)
     except TemplateError as error:
         raise UserError(f"{where}: columns.{field} cannot be understood: {error}") from None
 
@@ -69,7 +67,8 @@ def _doc(row: dict, index: int, ask: dict[str, Callable], kind: str, shuffle: bo
             require(not isinstance(value, StrictUndefined), "")
         except (TemplateError, ValueError, TypeError, IndexError, KeyError, AttributeError):
             raise UserError(f"{where}: columns.{name} cannot be taken from it; its columns are {', '.join(row)}") from None
-        require(value is not None and (name == "stratum" or value != ""), f"{where}: no {name}; fill it in, or name another split")
+        require(value is not None and (name == "stratum" or str(value).strip()),
+                f"{where}: no {name}; fill it in, or take another split")
         return value
 
     own = next((row[name] for name in ID_COLUMNS if row.get(name) not in (None, "")), index)
@@ -97,7 +96,8 @@ def _choice(options: Any, key: Any, seed: str | None, where: str) -> dict[str, A
     require(isinstance(options, list | tuple) and 2 <= len(options) <= 26,
             f"{where}: options is {options!r}; it must be a list of 2 to 26 texts")
     options, right = [str(option).strip() for option in options], _index(key, options)
-    require(right is not None, f"{where}: the key {key!r} is no index, letter or text of its {len(options)} options; mend columns.key")
+    require(right is not None,
+            f"{where}: the key {key!r} is no index, letter or text of {len(options)} options; mend columns.key")
     order = list(range(len(options))) if seed is None else random.Random(seed).sample(range(len(options)), len(options))
     return {"options": [options[i] for i in order], "key": string.ascii_uppercase[order.index(right)]}
 

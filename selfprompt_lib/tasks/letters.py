@@ -4,16 +4,20 @@ import re
 import string
 from collections.abc import Iterator
 
+from . import quantities
 from .claims import SEVERAL, STATED, Claim, claims, settled, tidy
 
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
     r"|\b(?:it|this|that|one)(?:'s| is| must be| would be| should be)\s+|\b(?:option|choice|probably|maybe|perhaps|likely)\s+"
+    r"|\b(?:so|therefore|thus|hence),?\s+"
 )
-RIGHT = r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)([{letters}])\)? is (?:the )?(?:correct|right|best)\b"
+RIGHT = (r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
+         r"([{letters}])\)? is (?:the )?(?:correct|right|best|answer)\b")
 DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$")
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
-ECHO = re.compile(r"(?m)(?:^\s*[(\[]?[A-Z][.):\]] ?.*(?:\n|\Z)){2,}")
+MARK = r"[(\[]?([A-Z])[.):\]]"
+ECHO = re.compile(rf"(?m)^\s*(?:\w+:\s*)?{MARK}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
 
 
 def letter(text: str, options: list[str], strict: bool) -> str | None:
@@ -49,12 +53,12 @@ class _Sheet:
         if found is None and not strict:
             right = re.finditer(RIGHT.replace("{letters}", self.letters), text)
             found = settled([*claims(text, SAID, value), *(Claim(hit[1]) for hit in right)], strict)
-        return self.mentioned(plain(text)) if found is None and not strict else found
+        return self.mentioned(plain(text)) or self.counted(text) if found is None and not strict else found
 
     def without_echo(self, text: str) -> str:
         """The answer without a list of options that it repeats."""
         listed = ECHO.search(text)
-        several = listed and len(set(re.findall(r"(?m)^\s*[(\[]?([A-Z])", listed[0]))) > 1
+        several = listed and len(set(re.findall(rf"(?m)^\s*(?:\w+:\s*)?{MARK}", listed[0]))) > 1
         return (text[: listed.start()] + "\n" + text[listed.end():]).strip() if several else text
 
     def lines(self, text: str, strict: bool) -> Iterator[Claim]:
@@ -102,3 +106,9 @@ class _Sheet:
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
         return name if len(text) > 3 and not re.fullmatch(r"[\d\s.%+\-/]*", text) else None
+
+    def counted(self, text: str) -> str | None:
+        """The letter of the number that a reply comes to, where all options are numbers."""
+        values = [quantities.canonical(option) for _, option in self.texts]
+        value = None if None in values else quantities.number(text, strict=False)
+        return self.letters[values.index(value)] if values.count(value) == 1 else None

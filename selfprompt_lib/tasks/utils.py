@@ -51,7 +51,8 @@ def subset(found: list[dict[str, Any]], items: int | None, seed: int) -> list[di
     The docs are shuffled by the seed, ordered by stratum, and taken at even distances; what is taken stands in
     the order of the data. None or too large a number means all.
     """
-    require(items is None or (isinstance(items, int) and items > 0), f"items: {items!r} must be a whole number above 0, or left out")
+    require(items is None or (isinstance(items, int) and items > 0),
+            f"items: {items!r} must be a whole number above 0; or leave it out")
     order = random.Random(seed).sample(range(len(found)), len(found))
     order.sort(key=lambda index: found[index]["stratum"])
     return [found[index] for index in sorted(evenly(order, items))]

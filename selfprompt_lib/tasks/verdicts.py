@@ -8,11 +8,13 @@ ENDED = r"(?=\s*(?:$|[^\w\s'-])|\s+(?:it|he|she|they|you|we|I|this|that|there|be
 BOTH = re.compile(r"(?i)\W*(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b")
 WORD = re.compile(rf"(?i)[(\['\s]*(?P<not>not (?:a )?)?(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right){ENDED})"
                   rf"|(?P<no>(?:no|nope|false|incorrect|wrong|unlikely|untrue){ENDED}))")
-NOT = re.compile(r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?not(?: really| at all)?(?=\s*(?:$|[.,!;\n]))")
+NOT = re.compile(r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?not(?: really| at all)?"
+                 r"(?=\s*(?:$|[.,!;\n]))|no way(?=\W*$)")
 SURE = re.compile(r"(?i)(?:of course|absolutely|definitely|certainly|sure|indeed)[.!]*")
-OPENING = re.compile(r"(?i)(?:^|(?<=[.!?\n])\s+)(?:(?:actually|wait|so|therefore|thus|hence|well|but|sorry|a|and|final answer)\b[,:]?\s+)*")
-SAID = re.compile(r"(?i)\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
-                  r"|\b(?:that|this|it)(?: statement| claim)?(?:'s| is)\s+|\bstatement is\s+")
+OPENING = re.compile(r"(?i)(?:^|(?<=[.!?\n])\s+)(?:(?:actually|wait|so|therefore|thus|hence|well|but|sorry|a|and|finally|overall|"
+                     r"in (?:short|conclusion|summary))\b[,:]?\s+)*")
+SAID = re.compile(r"(?i)(?<!not )(?<!n't )\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
+                  r"|(?<!that )(?<!if )(?<!whether )\b(?:that|this|it|statement|claim)(?:'s| is)\s+")
 
 
 def verdict(text: str, strict: bool) -> str | None:

@@ -1,0 +1,102 @@
+"""Reading answers out of replies: hand-made replies with their right reading, and what must always hold."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfprompt_lib import designs
+from selfprompt_lib.rows import Role
+from selfprompt_lib.tasks.quantities import canonical
+from selfprompt_lib.tasks.readers import KINDS, NONE, read, strip_role
+
+GOLD = [json.loads(line) for line in (Path(__file__).parent / "gold" / "replies.jsonl").read_text("utf-8").splitlines()]
+# Replies that the tolerant reader does not read as a person does, and why.
+KNOWN = {"If 3 apples cost $6, one apple costs $2.": "of several numbers in a sentence none is marked as its result"}
+LEAST_READ = {"choice": 0.5, "yes_no": 0.5, "number": 0.65, "code": 0.8}  # by the strict reader, of the replies with an answer
+ROLES = st.builds(Role, expert=st.text("abc AB.,", min_size=1).filter(str.strip),
+                  brings=st.sampled_from(["The answer is A.", "I know 12 of them.", "Yes, always."]),
+                  request=st.sampled_from(["pick B", "say no", "add 3 and 4"]))  # fmt: skip
+
+
+def name(row):
+    return f"{row['kind']}: {row['note']}: {row['reply'][-20:]!r}"
+
+
+def test_the_gold_replies_are_many_and_of_every_kind():
+    assert len(GOLD) >= 330
+    assert {row["kind"] for row in GOLD} == set(KINDS)
+    assert len({json.dumps([row.get("options"), row["reply"], row["kind"]]) for row in GOLD}) == len(GOLD)
+    assert sum(row["gold"] == NONE for row in GOLD) > 100
+    assert len(KNOWN) <= 5
+
+
+@pytest.mark.parametrize("row", GOLD, ids=name)
+def test_the_tolerant_reader_reads_what_a_person_reads(row):
+    found = read(row["kind"], "tolerant", row["reply"], row)
+    assert found == (NONE if row["reply"] in KNOWN else row["gold"])
+
+
+@pytest.mark.parametrize("row", GOLD, ids=name)
+def test_the_strict_reader_reads_the_same_or_nothing(row):
+    assert read(row["kind"], "strict", row["reply"], row) in (row["gold"], NONE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_strict_reader_reads_its_share(kind):
+    rows = [row for row in GOLD if row["kind"] == kind and row["gold"] != NONE]
+    share = sum(read(kind, "strict", row["reply"], row) != NONE for row in rows) / len(rows)
+    assert LEAST_READ[kind] <= share < 1, f"{share:.2f}"
+
+
+@pytest.mark.parametrize("design", [d for d in designs.DESIGNS.values() if d.writes_role], ids=lambda design: design.name)
+@given(role=ROLES, row=st.sampled_from(GOLD))
+def test_a_role_in_front_never_changes_the_reading(design, role, row):
+    answer = strip_role(row["reply"])
+    reply = design.write(role, answer)
+    assert strip_role(reply) == answer
+    for how in ("strict", "tolerant"):
+        assert read(row["kind"], how, reply, row) == read(row["kind"], how, answer, row)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text(max_size=200) | st.text("ABCD abyesno.,:;()$*-=0123456789\n`#\\{}", max_size=120))
+def test_any_text_is_read_without_an_error_and_strictly_no_more_than_tolerantly(kind, text):
+    doc = {"options": ["a bank", "a library", "12", "x = 2"], "prompt": "def f(x):\n", "entry_point": "f"}
+    strict, tolerant = (read(kind, how, text, doc) for how in ("strict", "tolerant"))
+    assert strict in (tolerant, NONE)
+    if kind == "choice":
+        assert tolerant in {"A", "B", "C", "D", NONE}
+    if kind == "yes_no":
+        assert tolerant in {"yes", "no", NONE}
+    if kind == "number":
+        assert tolerant == NONE or canonical(tolerant) == tolerant
+
+
+@given(number=st.integers(-10**9, 10**9) | st.decimals(-10**6, 10**6, places=2), form=st.sampled_from([
+    "{:,}", "The answer is {:,}.", "#### {}", "\\boxed{{{}}}", "So she has {:,} apples.", "**{}**", "Answer: {} km"]))  # fmt: skip
+def test_a_number_is_read_in_any_form(number, form):
+    assert read("number", "tolerant", form.format(number), {}) == canonical(str(number))
+
+
+@given(st.sampled_from("ABCD"), st.sampled_from(["{}", "({})", "{}.", "The answer is {}.", "Answer: {}", "**{}**", "\\boxed{{{}}}"]),
+       st.permutations(["a bank", "a library", "a lake", "a mine"]))  # fmt: skip
+def test_both_readers_read_a_letter_in_the_asked_form(letter, form, options):
+    assert {read("choice", how, form.format(letter), {"options": options}) for how in ("strict", "tolerant")} == {letter}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loop", ["the answer is ", "1 ", "12, ", "A. ", "A. a bank\n", "not but ", "so ", "x = ", "1", "(", "no, ", "def f(x):\n"])
+def test_a_loop_is_read_quickly(kind, loop):
+    doc, begun = {"options": ["a bank", "a library"], "prompt": "def f(x):\n", "entry_point": "f"}, time.process_time()
+    read(kind, "strict", loop * (4000 // len(loop)), doc)
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("text, same", [("1,200.50", "1200.5"), (" 3/4", "0.75"), ("12.0", "12"), ("-0", "0"), ("twelve", "12"),
+                                        ("1/0", None), ("many", None), ("", None), ("1e99999999", None), ("1" * 5000, None)])  # fmt: skip
+def test_numbers_have_one_form(text, same):
+    assert canonical(text) == same
