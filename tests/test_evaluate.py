@@ -81,12 +81,11 @@ def test_given_roles_are_what_their_names_say(smoke, own):
 
 
 def test_without_a_role_the_reply_cannot_begin_like_one(smoke, profile, tasks, own):
-    first = smoke[1].encode(own.reply[0], add_special_tokens=False)[0]
-    arm = evaluate.Arm("no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)),
-                       opening=smoke[1].decode([first]))  # fmt: skip
+    opening = own.reply[0][0]  # the smoke model writes one token again and again
+    arm = evaluate.Arm("no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)), opening=opening)
     replies = evaluate.ask(*smoke, profile, tasks, [arm]).reply
-    began = [smoke[1].encode(reply, add_special_tokens=False)[0] == first for reply in own.reply]
-    assert any(began) and not any(new == old for new, old, same in zip(replies, own.reply, began, strict=True) if same)
+    began = own.reply.str.startswith(opening)
+    assert began.any() and not (replies == own.reply)[began].any()
 
 
 def test_the_manual_role_stands_in_a_round_before_the_question(smoke, profile, tasks):
