@@ -31,3 +31,11 @@ def _table(items: pd.DataFrame, pairs, labels: list[str]) -> pd.DataFrame:
         rows.append({"contrast": label, **differences(both[both.seed.isin(shared | {-1})], new, old).iloc[-1].drop("task")})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=stats.holm(table.p)) if rows else table
+
+
+def shown(table: pd.DataFrame):
+    """A table of differences for readers: points with their sign, and without the columns that figures need."""
+    columns = [name for name in ("task", "contrast", "design") if name in table]
+    kept = [*columns, "difference", "low", "high", "wins", "losses", "n", "seeds", "p", "p_holm", "smallest"]
+    points = dict.fromkeys(("difference", "low", "high"), "{:+.1%}")
+    return table[kept].style.format(points | {"p": "{:.3f}", "p_holm": "{:.3f}", "smallest": "{:.1%}"}).hide(axis="index")
