@@ -4,11 +4,13 @@ They stand in `tests/hostile/`, one file a kind, each under a line `# %% name: w
 their attack worked, so that a verdict "passed" would betray them; what they did is looked for from outside as well.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,11 +25,12 @@ from selfprompt_lib.sandbox import Verdict, run_program
 
 GOOD = "def double(x):\n    return 2 * x\n"
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(-3) == -6\n"
-HERE, MARK = Path(__file__).parent / "hostile", f"hostile-{os.getpid()}"
-CELL = re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE)
+LINUX, MARK = sys.platform == "linux", f"hostile-{os.getpid()}"
+COMMON = ("/", "/tmp", "/var/tmp", "/dev/shm", Path.home(), Path(__file__).parents[1])
+FILES, CELL = sorted(Path(__file__).parent.glob("hostile/*.py")), re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE)
 PROGRAMS = {  # "kind: name" -> program
     f"{file.stem}: {name}": program
-    for file in sorted(HERE.glob("*.py"))
+    for file in FILES
     for name, _, program in zip(*[iter(CELL.split(file.read_text(encoding="utf-8"))[1:])] * 3, strict=True)
 }
 HELP = """
@@ -38,107 +41,95 @@ def any_works(*attacks):
         except BaseException: pass
     return worked
 """
-# Of 'loops', those that end by themselves; all others must be stopped.
-END = {"deep recursion", "deep recursion, limit lifted"}
-
-
-def usable(way):
-    return not way or bool(shutil.which(way)) and sandbox._judge(way, GOOD, TEST, "double", 10, 512).passed
+REACH = ("reading", "files", "processes", "signals", "network")  # kinds that reach out of their own process
+# Landlock knows no UDP, no account numbers and no sockets in files; that one other file system is seen is no harm.
+ONLY_WRAPPED = {"network: UDP", "network: Unix socket", "signals: starve the parent"}
 
 
 def ways(*names):
-    """Parameters: how programs are closed in; skipped where this machine cannot."""
-    return [
-        pytest.param(way, id=way or "bare", marks=[] if usable(way) else pytest.mark.skip(f"{way} does not run here"))
-        for way in names
-    ]
+    """Parameters: what encloses the programs; skipped where this machine cannot."""
+    for way in names:
+        works = not way or shutil.which(way) and sandbox._judge(way, GOOD, TEST, "double", 10, 512).passed
+        yield pytest.param(way, id=way or "bare", marks=[] if works else pytest.mark.skip(f"{way} does not run here"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def adopt():
-    """Processes whose parent has died become children of this one (Linux), so that none can hide."""
-    linux = sys.platform == "linux"
-    for flag in (1, 0):
-        if linux:
-            ctypes.CDLL(None).prctl(36, flag, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        if flag:
-            yield
+def cases(name, *kinds):
+    """One parameter a program of these kinds, or of all."""
+    (way,) = ways(name)
+    chosen = (program for program in PROGRAMS if not kinds or program.partition(":")[0] in kinds)
+    return [pytest.param(name, program, id=f"{way.id}, {program}", marks=way.marks) for program in chosen]
 
 
-@pytest.fixture(scope="module")
-def canaries():
-    """A folder that all may write to, with a file and a socket in it; servers by TCP, UDP and abstract name."""
-    place = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    place.chmod(0o777)
-    (place / "keep").write_text("untouched")
-    (place / "keep").chmod(0o666)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as tcp,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-        socket.socket(socket.AF_UNIX) as door,
-        socket.socket(socket.AF_UNIX) as abstract,
-    ):
-        udp.bind(tcp.getsockname())
-        door.bind(f"{place}/door")
+class Outside:
+    """What a program must not reach: a folder open to all with a file and a socket in it, servers, this process, a secret."""
+
+    def __init__(self, place, own):
+        self.place, self.own, self.secret, self.verdict = place, own, f"only-{time.time_ns()}-knows-this", None
+        place.chmod(0o777)
+        (place / "keep").write_text("untouched")
+        (place / "keep").chmod(0o666)
+        self.tcp, self.udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(self.tcp.getsockname())
+        self.doors = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+        for door, name in zip(self.doors, (f"{place}/door", f"\0{MARK}" if LINUX else f"{place}/door2"), strict=True):
+            door.bind(name)
+            door.listen()
         (place / "door").chmod(0o777)
-        if sys.platform == "linux":
-            abstract.bind(f"\0{MARK}-door")
-            abstract.listen()
-        door.listen()
-        for one in (tcp, udp, door, abstract):
-            one.setblocking(False)
-        yield place, tcp, udp, door, abstract
-    shutil.rmtree(place)
+        for server in (self.tcp, self.udp, *self.doors):
+            server.setblocking(False)
+        self.before = self.state()
+
+    def state(self):
+        kept, me = (self.place / "keep").stat(), psutil.Process()
+        return sorted(os.listdir(self.place)), kept.st_size, kept.st_mode, kept.st_mtime, me.nice(), os.getpgid(0)
+
+    def run(self, program, **options):
+        words = {
+            "PLACE": str(self.place),
+            "PORT": self.tcp.getsockname()[1],
+            "DOOR": MARK,
+            "MARK": MARK,
+            "PARENT": os.getpid(),
+            "HOME": str(Path.home()),
+            "REPOSITORY": str(Path(__file__).parents[1]),
+            "KEYS": str(STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
+        }
+        given = "".join(f"{name} = {value!r}\n" for name, value in words.items()) + HELP
+        self.verdict = run_program(given + program, TEST, "double", memory_mb=256, **options)
+        return self.verdict
+
+    def harm(self):
+        """What got out, in words; looked for from here, whatever the verdict says."""
+        common = (*COMMON, Path.cwd(), os.path.dirname(os.__file__))
+        found = {
+            "the folder or this process changed": self.state() != self.before,
+            "a server was reached": any(map(reached, (self.tcp, *self.doors))) or received(self.udp),
+            "files were left": any(True for folder in common for _ in Path(folder).glob(f"{MARK}*")) or any(self.own.iterdir()),
+            "the secret was told": self.secret in self.verdict.detail,
+            "processes live on": bool(survivors()),
+        }
+        return [what for what, true in found.items() if true]
 
 
-@pytest.fixture
-def attack(canaries, tmp_path, monkeypatch):
-    """`attack(program, way)`: the verdict on it. Afterwards it looks for anything that got out."""
-    place, tcp, udp, door, abstract = canaries
-    secret = f"only-{time.time_ns()}-knows-this"
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("SELFPROMPT_SECRET", secret)
-    words = {
-        "PLACE": str(place),
-        "PORT": tcp.getsockname()[1],
-        "DOOR": f"{MARK}-door",
-        "PARENT": os.getpid(),
-        "MARK": MARK,
-        "HOME": str(Path.home()),
-        "REPOSITORY": str(Path(__file__).parents[1]),
-        "KEYS": str(STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
-    }
-    given = "".join(f"{name} = {value!r}\n" for name, value in words.items()) + HELP
+def reached(server):
+    try:
+        server.accept()
+    except BlockingIOError:
+        return False
+    return True
 
-    def state():
-        kept = (place / "keep").stat()
-        me = psutil.Process()
-        return (place / "keep").read_text(), kept.st_mode, kept.st_mtime, kept.st_nlink, me.nice(), me.cpu_affinity()
 
-    def run(program, way, **options):
-        monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
-        verdict = run_program(given + program, TEST, "double", **options)
-        assert secret not in verdict.detail
-        return verdict
-
-    before = state()
-    yield run
-    assert state() == before
-    assert sorted(path.name for path in place.iterdir()) == ["door", "keep"]
-    common = ("/", "/tmp", "/var/tmp", "/dev/shm", Path.home(), Path.cwd(), words["REPOSITORY"], os.path.dirname(os.__file__))
-    assert [path for folder in common for path in Path(folder).glob(f"{MARK}*")] == []
-    assert list(tmp_path.iterdir()) == []
-    for server in (tcp, door, *([abstract] if sys.platform == "linux" else [])):
-        with pytest.raises(BlockingIOError):
-            server.accept()
-    with pytest.raises(BlockingIOError):
-        udp.recv(1)
-    assert survivors() == []
+def received(server):
+    try:
+        server.recv(1)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def survivors():
-    """Living descendants of this process, after two seconds at most."""
-    for _ in range(40):
+    """Living descendants of this process, after three seconds at most."""
+    for _ in range(60):
         alive = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
         if not alive:
             break
@@ -146,23 +137,100 @@ def survivors():
     return alive
 
 
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    with contextlib.ExitStack() as stack:
+        # Orphans become children of this process, so that none can hide: PR_SET_CHILD_SUBREAPER.
+        if LINUX:
+            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+            stack.callback(ctypes.CDLL(None).prctl, 36, 0, 0, 0, 0)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        there = Outside(place, tmp_path)
+        monkeypatch.setenv("SELFPROMPT_SECRET", there.secret)
+        for server in (there.tcp, there.udp, *there.doors):
+            stack.enter_context(server)
+        yield there
+
+
+def without(*calls):
+    """The text of what runs inside, with these calls taken out."""
+    text = sandbox._INSIDE
+    for call in calls:
+        assert re.search(rf"^ +{re.escape(call)}$", text, re.MULTILINE)
+        text = re.sub(rf"^( +){re.escape(call)}$", r"\1pass", text, flags=re.MULTILINE)
+    return text
+
+
 def test_there_are_fifty_and_more_of_all_kinds():
     kinds = [name.partition(":")[0] for name in PROGRAMS]
-    assert len(PROGRAMS) == sum(len(CELL.findall(file.read_text())) for file in HERE.iterdir()) >= 50
-    assert set(kinds) >= {"loops", "processes", "memory", "files", "reading", "network", "signals", "exits", "fakes", "patches"}
+    assert len(PROGRAMS) == len(set(PROGRAMS.values())) == sum(len(CELL.findall(file.read_text())) for file in FILES) >= 50
+    assert set(kinds) == {"loops", "processes", "memory", "files", "reading", "network", "signals", "exits", "fakes", "patches"}
     assert min(map(kinds.count, kinds)) >= 5
-    assert len(set(PROGRAMS.values())) == len(PROGRAMS)
+
+
+@pytest.mark.parametrize(("way", "name"), [*cases("bwrap"), *cases("unshare", *REACH[2:]), *cases("", *REACH, "memory")])
+def test_none_escapes_none_scores_and_the_next_one_passes(name, way, outside, monkeypatch):
+    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
+    began = time.monotonic()
+    verdict = outside.run(PROGRAMS[name], seconds=0.5 if name.startswith("loops") else 5.0)
+    assert time.monotonic() - began < 7
+    assert not verdict.passed and verdict.detail and len(verdict.detail) <= 300 and verdict.detail.isprintable()
+    assert outside.harm() == []
+    assert run_program(GOOD, TEST, "double") == Verdict(True, "passed", "")
+
+
+@pytest.mark.parametrize(("way", "name"), cases("bwrap", *REACH))
+def test_none_escapes_bubblewrap_even_past_the_hook_of_python(name, way, outside, monkeypatch):
+    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
+    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(hook)", "vars(module).pop(name, None)"))
+    outside.run(PROGRAMS[name], seconds=2.0)
+    assert outside.harm() == []
+
+
+@pytest.mark.skipif(sandbox._landlock() < 6, reason="this kernel has no Landlock that knows signals (Linux 6.12)")
+@pytest.mark.parametrize(("way", "name"), [case for case in cases("", *REACH[1:]) if case.values[1] not in ONLY_WRAPPED])
+def test_landlock_alone_keeps_files_tcp_and_signals(name, way, outside, monkeypatch):
+    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
+    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(hook)", "vars(module).pop(name, None)"))
+    outside.run(PROGRAMS[name], seconds=2.0)
+    assert outside.harm() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    {
+        "files: write outside": "the folder or this process changed",
+        "files: delete": "the folder or this process changed",
+        "files: pipes and nodes": "the folder or this process changed",
+        "files: database": "the folder or this process changed",
+        "reading: environment of others": "the secret was told",
+        "network: TCP": "a server was reached",
+        "network: UDP": "a server was reached",
+        "network: Unix socket": "a server was reached",
+        "network: abstract socket": "a server was reached",
+        "files: leave files in common folders": "files were left",
+    }.items(),
+)
+def test_without_a_sandbox_they_do_harm_and_it_is_seen(name, harm, outside, monkeypatch):
+    monkeypatch.setattr(sandbox, "_wrapper", lambda: "")
+    monkeypatch.setattr(sandbox, "_INSIDE", without("lock()", "guard()", "os.setgroups([]), os.setgid(user), os.setuid(user)"))
+    outside.run(PROGRAMS[name])
+    try:
+        assert harm in outside.harm()
+    finally:
+        for folder in COMMON:
+            Path(folder, MARK).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("way", ways("bwrap", "unshare", ""))
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_hostile(name, way, attack):
-    kind, _, what = name.partition(": ")
-    endless = kind == "loops" and what not in END
-    began = time.monotonic()
-    verdict = attack(PROGRAMS[name], way, seconds=0.5 if endless else 5.0)
-    took = time.monotonic() - began
-    print("TOOK", f"{took:.2f}", name, way or "bare", verdict)
-    assert not verdict.passed and verdict.detail and len(verdict.detail) <= 300 and verdict.detail.isprintable()
-    assert took < (2 if endless else 7)
-    assert run_program(GOOD, TEST, "double") == Verdict(True, "passed", "")
+def test_nothing_lives_on_where_the_harness_is_killed(way, outside):
+    code = "from selfprompt_lib import sandbox\nsandbox._wrapper = lambda: {!r}\nprint(flush=True)\n"
+    code += "sandbox.run_program('import time\\ntime.sleep(99)', {!r}, 'double', seconds=0.9)"
+    harness = [sys.executable, "-c", code.format(way, TEST)]
+    with subprocess.Popen(harness, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as process:
+        process.stdout.readline()
+        time.sleep(0.3)
+        assert len(psutil.Process().children(recursive=True)) > 2
+        process.kill()
+    assert survivors() == []

@@ -28,6 +28,9 @@ def double(x): return 7 ** 7 ** 11 % 10
 # %% huge literal: text to int takes the square of its length
 def double(x): return int("9" * 30_000_000) % 10
 
+# %% huge answer: a number that takes its reader the square of its length
+def double(x): return 1 << (1 << 23)
+
 # %% generator without end: hands over one value after another for ever
 import itertools
 def double(x): return sum(itertools.count())

@@ -150,6 +150,3 @@ def change():
     while True: vars(__main__).update(plain=lambda value: 4)
 _thread.start_new_thread(change, ())
 def double(x): return 0
-
-# %% not Python: a text that does not compile
-def double(x: return
