@@ -42,8 +42,8 @@ def any_works(*attacks):
     return worked
 """
 REACH = ("reading", "files", "processes", "signals", "network")  # kinds that reach out of their own process
-# Landlock knows no UDP, no account numbers and no sockets in files; that one other file system is seen is no harm.
-ONLY_WRAPPED = {"network: UDP", "network: Unix socket", "signals: starve the parent"}
+# What Landlock alone does not keep, nor kind "processes": where only Python's hook is left besides, `unrestricted` says so.
+OPEN = {"network: UDP", "network: Unix socket", "files: change in place", "signals: starve the parent"}
 
 
 def ways(*names):
@@ -53,11 +53,11 @@ def ways(*names):
         yield pytest.param(way, id=way or "bare", marks=[] if works else pytest.mark.skip(f"{way} does not run here"))
 
 
-def cases(name, *kinds):
+def cases(name, *kinds, left_out=frozenset()):
     """One parameter a program of these kinds, or of all."""
     (way,) = ways(name)
-    chosen = (program for program in PROGRAMS if not kinds or program.partition(":")[0] in kinds)
-    return [pytest.param(name, program, id=f"{way.id}, {program}", marks=way.marks) for program in chosen]
+    chosen = [program for program in PROGRAMS if not kinds or program.partition(":")[0] in kinds]
+    return [pytest.param(name, program, id=f"{way.id}, {program}", marks=way.marks) for program in chosen if program not in left_out]
 
 
 class Outside:
@@ -77,11 +77,12 @@ class Outside:
         (place / "door").chmod(0o777)
         for server in (self.tcp, self.udp, *self.doors):
             server.setblocking(False)
+        self.bystander = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "SELFPROMPT_SECRET": self.secret})
         self.before = self.state()
 
     def state(self):
-        kept, me = (self.place / "keep").stat(), psutil.Process()
-        return sorted(os.listdir(self.place)), kept.st_size, kept.st_mode, kept.st_mtime, me.nice(), os.getpgid(0)
+        kept = [(path.name, path.lstat().st_mode, path.lstat().st_size, path.lstat().st_mtime) for path in self.place.glob("*")]
+        return sorted(kept), psutil.Process().nice(), self.bystander.poll()
 
     def run(self, program, **options):
         words = {
@@ -90,6 +91,7 @@ class Outside:
             "DOOR": MARK,
             "MARK": MARK,
             "PARENT": os.getpid(),
+            "BYSTANDER": self.bystander.pid,
             "HOME": str(Path.home()),
             "REPOSITORY": str(Path(__file__).parents[1]),
             "KEYS": str(STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
@@ -102,11 +104,11 @@ class Outside:
         """What got out, in words; looked for from here, whatever the verdict says."""
         common = (*COMMON, Path.cwd(), os.path.dirname(os.__file__))
         found = {
-            "the folder or this process changed": self.state() != self.before,
+            "files or processes changed": self.state() != self.before,
             "a server was reached": any(map(reached, (self.tcp, *self.doors))) or received(self.udp),
             "files were left": any(True for folder in common for _ in Path(folder).glob(f"{MARK}*")) or any(self.own.iterdir()),
             "the secret was told": self.secret in self.verdict.detail,
-            "processes live on": bool(survivors()),
+            "processes live on": bool(survivors(self.bystander)),
         }
         return [what for what, true in found.items() if true]
 
@@ -127,14 +129,20 @@ def received(server):
     return True
 
 
-def survivors():
-    """Living descendants of this process, after three seconds at most."""
+def survivors(bystander):
+    """Living descendants of this process but one, after three seconds at most."""
     for _ in range(60):
-        alive = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+        alive = [one for one in psutil.Process().children(recursive=True) if one.pid != bystander.pid and lives(one)]
         if not alive:
             break
         time.sleep(0.05)
     return alive
+
+
+def lives(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.fixture
@@ -145,11 +153,13 @@ def outside(tmp_path, monkeypatch):
             ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
             stack.callback(ctypes.CDLL(None).prctl, 36, 0, 0, 0, 0)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True)))
         there = Outside(place, tmp_path)
         monkeypatch.setenv("SELFPROMPT_SECRET", there.secret)
         for server in (there.tcp, there.udp, *there.doors):
             stack.enter_context(server)
+        stack.enter_context(there.bystander)
+        stack.callback(there.bystander.kill)
         yield there
 
 
@@ -189,7 +199,7 @@ def test_none_escapes_bubblewrap_even_past_the_hook_of_python(name, way, outside
 
 
 @pytest.mark.skipif(sandbox._landlock() < 6, reason="this kernel has no Landlock that knows signals (Linux 6.12)")
-@pytest.mark.parametrize(("way", "name"), [case for case in cases("", *REACH[1:]) if case.values[1] not in ONLY_WRAPPED])
+@pytest.mark.parametrize(("way", "name"), cases("", "reading", "files", "signals", "network", left_out=OPEN))
 def test_landlock_alone_keeps_files_tcp_and_signals(name, way, outside, monkeypatch):
     monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
     monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(hook)", "vars(module).pop(name, None)"))
@@ -200,11 +210,12 @@ def test_landlock_alone_keeps_files_tcp_and_signals(name, way, outside, monkeypa
 @pytest.mark.parametrize(
     ("name", "harm"),
     {
-        "files: write outside": "the folder or this process changed",
-        "files: delete": "the folder or this process changed",
-        "files: pipes and nodes": "the folder or this process changed",
-        "files: database": "the folder or this process changed",
+        "files: write outside": "files or processes changed",
+        "files: delete": "files or processes changed",
+        "files: pipes and nodes": "files or processes changed",
+        "files: database": "files or processes changed",
         "reading: environment of others": "the secret was told",
+        "signals: kill a bystander": "files or processes changed",
         "network: TCP": "a server was reached",
         "network: UDP": "a server was reached",
         "network: Unix socket": "a server was reached",
@@ -231,6 +242,6 @@ def test_nothing_lives_on_where_the_harness_is_killed(way, outside):
     with subprocess.Popen(harness, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as process:
         process.stdout.readline()
         time.sleep(0.3)
-        assert len(psutil.Process().children(recursive=True)) > 2
+        assert len(psutil.Process().children(recursive=True)) > 3
         process.kill()
-    assert survivors() == []
+    assert survivors(outside.bystander) == []

@@ -9,7 +9,7 @@ def double(x):
 # %% environment of others: by way of /proc
 import os
 def double(x):
-    for who in ("self", PARENT, os.getppid(), 1):
+    for who in ("self", BYSTANDER, PARENT, os.getppid(), 1):
         try: text = open(f"/proc/{who}/environ").read()
         except OSError: continue
         if "SELFPROMPT_SECRET" in text: raise ValueError(text[text.index("SELFPROMPT_SECRET"):])

@@ -8,6 +8,10 @@ def double(x): return 2 * x if any_works(lambda: os.kill(PARENT, 9)) else 0
 import os
 def double(x): return 2 * x if any_works(lambda: os.kill(os.getppid(), 9)) else 0
 
+# %% kill a bystander: a process that has nothing to do with it
+import os
+def double(x): return 2 * x if any_works(lambda: os.kill(BYSTANDER, 9)) else 0
+
 # %% kill a group: that of the parent
 import os
 def double(x): return 2 * x if any_works(lambda: os.killpg(os.getpgid(PARENT), 9)) else 0
@@ -27,7 +31,7 @@ def double(x): return 2 * x if any_works(lambda: signal.pidfd_send_signal(os.pid
 
 # %% starve the parent: gives it the lowest priority
 import os
-def double(x): return 2 * x if any_works(lambda: os.setpriority(os.PRIO_PROCESS, PARENT, 19),
+def double(x): return 2 * x if any_works(lambda: os.setpriority(os.PRIO_PROCESS, PARENT, 1),
                                         lambda: os.sched_setaffinity(PARENT, {0})) else 0
 
 # %% kill the checker: which was started next
