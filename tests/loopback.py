@@ -1,18 +1,20 @@
-"""An OpenAI-compatible server on loopback that misbehaves on purpose, for the tests and benchmarks of chapter 1.
+"""An OpenAI-compatible server on loopback that misbehaves on purpose, for the tests and benchmarks of chapters 1 and 5.
 
-Run as `python tests/loopback.py '{"faults": 0.3, …}'`: it prints its port. It answers chat completions
-with a role made from the question, and has files and batches. `GET /counts` tells what it was asked and
-what it was paid for, `GET /bodies` the last requests, and `POST /start` starts one more server that
-behaves as the posted object says.
+Run as `python tests/loopback.py '{"faults": 0.3, …}'`: it prints its port. It answers chat completions with a role
+made from the question, or as a scripted judge, and has files and batches. `GET /counts` tells what it was asked and
+what it was paid for, `GET /bodies` the last requests, and `POST /start` starts one more server that behaves as the
+posted object says.
 """
 
 import asyncio
 import json
 import random
+import re
 import sys
 import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -30,6 +32,7 @@ class Behaviour:
     key: str | None = None  # the only key that is let in
     models: tuple[str, ...] | str = ("served-model",)  # a text is the whole answer
     replies: tuple[dict | None, ...] = ()  # the first, second … reply to a question, then the last one again (see `completion`)
+    judge: str | None = None  # "perfect", "first", "second", "longer" or "prose" (see `verdict_for`)
     raw: str | None = None  # the whole body of every completion
     refuse: dict | None = None  # {"status": …, "body": …} for every completion
     batches: bool = True  # has the Batch API
@@ -64,6 +67,23 @@ def role_for(body: dict) -> str:
     first = " ".join(question_of(body).split()[:8]) or "nothing"
     role = {"expert": f"an adviser on {first}", "brings": "Long practice with such questions.", "request": f"answer {first}"}
     return json.dumps(role) if "response_format" in body else "\n".join(f"{k.title()}: {v}" for k, v in role.items())
+
+
+ANSWERS = re.compile(r"Question: (.*)\n\n\[Answer A\]\n(.*)\n\[End of answer A\]\s+\[Answer B\]\n(.*)\n\[End of answer B\]", re.S)
+HELD_OUT = Path(__file__).parents[1] / "selfprompt_lib" / "data" / "starter" / "heldout.jsonl"
+REFERENCES = {row["question"]: row["reference"] for row in map(json.loads, HELD_OUT.read_text(encoding="utf-8").splitlines())}
+
+
+def verdict_for(body: dict, judge: str) -> str:
+    """What a scripted judge says: the perfect one knows the starter questions' reference answers."""
+    asked = next(m["content"] for m in reversed(body["messages"]) if m["content"].startswith("Question: "))
+    question, a, b = ANSWERS.match(asked).groups()
+    if judge == "prose":
+        return "Both answers have their merits, and much could be said for either of them."
+    goodness = {"perfect": lambda text: text == REFERENCES.get(question), "longer": len}.get(judge, lambda _: 0)
+    better = "tie" if goodness(a) == goodness(b) else "AB"[goodness(b) > goodness(a)]
+    place = {"first": "A", "second": "B"}.get(judge, better)
+    return f"It seems so to me.\nVerdict: {place}"
 
 
 def completion(body: dict, content: str | None = None, finish_reason: str = "stop", refusal: str | None = None) -> dict:
@@ -110,7 +130,8 @@ def create(behaviour: Behaviour) -> web.Application:
         before = state.paid[question_of(body)]
         before.append(kind)
         given = behaviour.replies[: len(before)][-1:]
-        made = completion(body, **(given and given[0] or {"content": role_for(body)}))
+        said = verdict_for(body, behaviour.judge) if behaviour.judge else role_for(body)
+        made = completion(body, **(given and given[0] or {"content": said}))
         choice = made["choices"][0]
         if kind == "cut text":
             choice["finish_reason"], choice["message"]["content"] = "length", role_for(body)[: len(role_for(body)) // 2]

@@ -1,6 +1,6 @@
 """Chapter 1: have a model write a role for every sample, through any OpenAI-compatible server.
 
-`endpoint` finds or starts the server, `forms` writes the request and reads the reply out of a
+`endpoint` finds or starts the server, `asking` and `forms` write the request and read the reply out of a
 `completion`, `replies` keeps what was paid for and `price` counts it; a `job` joins them. `live`
 asks many at once, `batch` uses the Batch API, `command` is `python -m selfprompt_lib annotate`.
 """
@@ -9,13 +9,14 @@ from .batch import ask_in_batches
 from .choose import failures, to_annotate, training_set, well_formed
 from .endpoint import Endpoint, connect
 from .forms import Form, RoleReply, read_role, write_role
-from .live import annotate, ask_all, first_call
+from .live import annotate, ask_all, ask_what_is_missing, first_call
 from .price import Price, usage
 from .replies import Replies
 
 LIMA_ROWS = 1030
 
 __all__ = [
-    "LIMA_ROWS", "Endpoint", "Form", "Price", "Replies", "RoleReply", "annotate", "ask_all", "ask_in_batches", "connect",
-    "failures", "first_call", "read_role", "to_annotate", "training_set", "usage", "well_formed", "write_role",
+    "LIMA_ROWS", "Endpoint", "Form", "Price", "Replies", "RoleReply", "annotate", "ask_all", "ask_in_batches",
+    "ask_what_is_missing", "connect", "failures", "first_call", "read_role", "to_annotate", "training_set", "usage",
+    "well_formed", "write_role",
 ]

@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from ..errors import UserError, require
 from ..provenance import write_json
-from ..rows import Conversation
+from .asking import Item, server_says
 from .completion import completion_of
-from .forms import server_says
 from .job import Job
 from .live import interruptible
 
@@ -53,17 +52,18 @@ class Ledger:
         write_json(self.path, self.entries)
 
 
-async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, say: Callable[[str], None] = print) -> None:
+async def ask_in_batches(job: Job, samples: Iterable[Item], path: Path, say: Callable[[str], None] = print) -> None:
     """Submit what has no role yet, wait, collect, and submit again what is missing.
 
-    A row is submitted at most `annotate.tries` times for a reply that cannot be used, and in at
-    most `annotate.retries` more batches of this run where it got none (expired, server error).
+    A row is submitted at most `tries` times for a reply that cannot be used, and in at
+    most `retries` more batches of this run where it got none (expired, server error).
 
     Raises:
         UserError: a server without a Batch API, or one that refuses the file of requests.
     """
-    require(job.endpoint.process is None, "annotate.mode: the local server has no Batch API; use mode: live")
     settings, ledger = job.form.settings, Ledger(path)
+    section = settings.section
+    require(job.endpoint.process is None, f"{section}.mode: the local server has no Batch API; use mode: live")
     by_key = {job.key(sample): sample for sample in samples}
     refused: set[str] = set()
     handed_in: Counter[str] = Counter()
@@ -77,7 +77,7 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
                         return
                     if fault:
                         ledger.drop(entry)  # nothing was done of it
-                        raise UserError(f"annotate.mode: the server refused batch {entry['id']}: {fault}")
+                        raise UserError(f"{section}.mode: the server refused batch {entry['id']}: {fault}")
                     refused |= await _collect(job, entry, by_key)
                     ledger.put(entry, status="collected")
                 missing = [key for key in by_key if key not in refused and handed_in[key] < settings.tries + settings.retries
@@ -89,7 +89,7 @@ async def ask_in_batches(job: Job, samples: Iterable[Conversation], path: Path, 
                     return
         except openai.OpenAIError as error:
             said = job.endpoint.clean(str(getattr(error, "message", error)))
-            raise UserError(f"annotate.mode: {job.endpoint.base_url} refused a batch ({type(error).__name__}: {said}); "
+            raise UserError(f"{section}.mode: {job.endpoint.base_url} refused a batch ({type(error).__name__}: {said}); "
                             "check that the server has the Batch API, or use mode: live") from None
 
 
@@ -115,7 +115,7 @@ async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: 
             break
         bodies[key] = body
     if not bodies:
-        job.stopped = f"the budget of ${job.price.budget:g} would be passed (annotate.budget)"
+        job.stopped = job.over_budget()
     chosen = list(bodies)
     for start in range(0, len(chosen), ROWS_A_BATCH):
         part = chosen[start : start + ROWS_A_BATCH]
@@ -141,7 +141,7 @@ async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: 
 
 async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> str:
     """Poll a batch until it has ended, with a progress bar. Returns why it was refused, if so."""
-    with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit="role") as bar:
+    with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit=job.form.kind) as bar:
         while True:
             batch = await job.endpoint.client.batches.retrieve(entry["id"])
             counts = batch.request_counts
@@ -161,7 +161,7 @@ async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[
     return job.endpoint.clean("; ".join(faults) or "no reason given") if batch.status == "failed" else ""
 
 
-async def _collect(job: Job, entry: dict[str, Any], by_key: dict[str, Conversation]) -> set[str]:
+async def _collect(job: Job, entry: dict[str, Any], by_key: dict[str, Item]) -> set[str]:
     """Write a batch's replies into the log; returns the keys that the server will not answer at all."""
     batch = await job.endpoint.client.batches.retrieve(entry["id"])
     refused = set()
@@ -172,7 +172,7 @@ async def _collect(job: Job, entry: dict[str, Any], by_key: dict[str, Conversati
             key = item.get("custom_id")
             if not key:
                 continue
-            sample = by_key.get(key) or Conversation(id=key, conversations=("(no longer asked)",))
+            sample = by_key.get(key)  # None: no longer asked
             last, response = job.replies.last(key), item.get("response") or {}
             if last and last.get("batch") == batch.id:
                 continue  # collected before an interruption

@@ -13,6 +13,7 @@ from ..rows import Conversation, stream_rows, write_rows
 from .batch import ask_in_batches
 from .choose import failures
 from .endpoint import connect
+from .forms import Form
 from .job import Job, spent
 from .live import ask_all, estimate, first_call, statement
 from .replies import Replies
@@ -85,7 +86,7 @@ async def _ask(profile: profiles.Profile, data: Path, out: Path, log: Path, tota
     with Replies(log) as replies:
         endpoint = await connect(profile)
         try:
-            job = Job.of(endpoint, profile, replies)
+            job = Job.of(endpoint, Form.of(profile.annotate), replies)
             first = None if profile.annotate.mode == "batch" else await first_call(job, samples())
             plan = estimate(job, samples(), first)
             say(statement(job, plan))

@@ -18,7 +18,7 @@ import httpx2
 import openai
 
 from ..errors import UserError, require
-from ..profiles import Annotate, Profile
+from ..profiles import Client, Profile
 
 # Continuous batching in small blocks: about twice as fast on two cores as one request after another.
 SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800", "--cb-max-batch-tokens", "512")
@@ -63,49 +63,52 @@ class Endpoint:
         return " ".join(re.sub(r"\b(sk|key)-[\w*.-]+", "***", text).split())[:300]
 
 
-async def connect(profile: Profile) -> Endpoint:
-    """The profile's endpoint, checked to answer; without one, a local `transformers serve`.
+async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
+    """The profile's annotator, checked to answer, or with `settings` another model, such as `profile.judge`.
+
+    Where the settings name no server, a local `transformers serve` is started.
 
     Raises:
         UserError: no key, no answer, or a refused key, before anything is paid.
     """
-    endpoint = _serve(profile) if profile.annotate.base_url is None else hosted(profile.annotate, profile.model)
+    settings = settings or profile.annotate
+    endpoint = _serve(settings, profile.model) if settings.base_url is None else hosted(settings, profile.model)
     try:
         await endpoint.client.with_options(timeout=20, max_retries=1).get("/models", cast_to=httpx2.Response)
     except (openai.AuthenticationError, openai.PermissionDeniedError):
-        raise UserError(f"annotate.base_url: {endpoint.base_url} refused the key in ${profile.annotate.api_key_env}") from None
+        raise UserError(f"{settings.section}.base_url: {endpoint.base_url} refused the key in ${settings.api_key_env}") from None
     except openai.APIStatusError:
         pass  # it answers; not every server lists its models
     except openai.OpenAIError as error:
         endpoint.stop()
-        raise UserError(f"annotate.base_url: no answer from {endpoint.base_url} ({type(error).__name__}); "
+        raise UserError(f"{settings.section}.base_url: no answer from {endpoint.base_url} ({type(error).__name__}); "
                         "check the address and that the server runs, or leave it null for a local one") from None
     return endpoint
 
 
-def hosted(settings: Annotate, model: str) -> Endpoint:
-    """A client for the server at `annotate.base_url`; its retries are the only retry layer.
+def hosted(settings: Client, model: str) -> Endpoint:
+    """A client for the server at `base_url`; its retries are the only retry layer.
 
     Raises:
         UserError: no key in the environment for a server that is not on this machine.
     """
     key = os.environ.get(settings.api_key_env, "").strip()
-    require(key.isascii() and key.isprintable(), f"annotate: the key in ${settings.api_key_env} has a character that no key has; "
-                                                 "copy it again")
+    require(key.isascii() and key.isprintable(), f"{settings.section}: the key in ${settings.api_key_env} has a character "
+                                                 "that no key has; copy it again")
     local = re.match(r"https?://(127\.|localhost\b|\[::1\])", settings.base_url)
-    require(key or local, f"annotate: no key in the environment variable {settings.api_key_env}; "
-                          "export it, or set annotate.base_url to null for a local model")
+    require(key or local, f"{settings.section}: no key in the environment variable {settings.api_key_env}; "
+                          f"export it, or set {settings.section}.base_url to null for a local model")
     client = openai.AsyncOpenAI(base_url=settings.base_url, api_key=key or "none", timeout=settings.timeout,
                                 max_retries=settings.retries)
     name = settings.model or model
     return Endpoint(settings.base_url, settings.base_url.rstrip("/"), name, name, client)
 
 
-def _serve(profile: Profile) -> Endpoint:
+def _serve(settings: Client, model: str) -> Endpoint:
     """Start `transformers serve` on a free loopback port and wait until it is healthy."""
     from .. import models
 
-    name = profile.annotate.model or profile.model
+    name = settings.model or model
     folder = models.resolve(name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -120,8 +123,7 @@ def _serve(profile: Profile) -> Endpoint:
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     url = f"http://127.0.0.1:{port}"
-    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="local", timeout=profile.annotate.timeout,
-                                max_retries=profile.annotate.retries)
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="local", timeout=settings.timeout, max_retries=settings.retries)
     endpoint = Endpoint(f"{url}/v1", "local", name, folder, client, process)
     atexit.register(endpoint.stop)
     for _ in range(240):
@@ -133,4 +135,4 @@ def _serve(profile: Profile) -> Endpoint:
         if process.poll() is not None:
             break
     endpoint.stop()
-    raise UserError(f"annotate: the local server did not start; its last words: {log.read_text()[-300:]}")
+    raise UserError(f"{settings.section}: the local server did not start; its last words: {log.read_text()[-300:]}")

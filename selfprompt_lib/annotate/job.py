@@ -1,4 +1,4 @@
-"""One annotation under way: limits, budget, and the record of each reply."""
+"""One round of asking under way: limits, budget, and the record of each reply."""
 
 import asyncio
 import json
@@ -12,21 +12,19 @@ import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 
-from ..profiles import Profile
-from ..rows import Conversation
+from .asking import Asking, Item, ask_again, outcome
 from .completion import Completion
 from .endpoint import Endpoint
-from .forms import Form, ask_again, outcome
 from .price import Price
 from .replies import Replies
 
 
 @dataclass
 class Job:
-    """One annotation under way: who is asked, what for, and what came of it so far."""
+    """One round of asking under way: who is asked, what for, and what came of it so far."""
 
     endpoint: Endpoint
-    form: Form
+    form: Asking
     price: Price
     replies: Replies
     stopped: str = ""  # why nothing more is asked
@@ -36,9 +34,9 @@ class Job:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who takes from the two limits
 
     @classmethod
-    def of(cls, endpoint: Endpoint, profile: Profile, replies: Replies) -> "Job":
-        settings = profile.annotate
-        job = cls(endpoint, Form.of(settings), Price.of(settings, endpoint), replies,
+    def of(cls, endpoint: Endpoint, form: Asking, replies: Replies) -> "Job":
+        settings = form.settings
+        job = cls(endpoint, form, Price.of(settings, endpoint), replies,
                   requests=limiter(settings.requests_per_minute), tokens=limiter(settings.tokens_per_minute))
         job.price.spent = replies.dollars
         if job.requests or job.tokens:
@@ -68,23 +66,27 @@ class Job:
         """Set the price of a request aside, once those in flight leave room for it; False where the budget is spent."""
         while not self.price.reserve(key, body):
             if not self.price.reserved:
-                self.stopped = self.stopped or f"the budget of ${self.price.budget:g} would be passed (annotate.budget)"
+                self.stopped = self.stopped or self.over_budget()
             if self.stopped:
                 return False
             await asyncio.sleep(0.05)
         return True
 
-    def key(self, sample: Conversation) -> str:
+    def over_budget(self) -> str:
+        """Why nothing more is asked, where the next request could pass the budget."""
+        return f"the budget of ${self.price.budget:g} would be passed ({self.form.settings.section}.budget)"
+
+    def key(self, sample: Item) -> str:
         return self.form.key(sample.question, self.endpoint.address, self.endpoint.name)
 
-    def body(self, sample: Conversation, key: str) -> dict[str, Any]:
+    def body(self, sample: Item, key: str) -> dict[str, Any]:
         """The next request for this row: the first one, or one more after a reply that could not be used."""
         body = self.form.request(sample.question, self.endpoint.model, local=self.endpoint.process is not None)
         last = self.replies.last(key)
-        return ask_again(body, last["reply"], last["reason"]) if last else body
+        return ask_again(body, last["reply"], last["reason"], self.form.once_more) if last else body
 
-    def record(self, key: str, sample: Conversation, completion: Completion, **more: Any) -> dict[str, Any]:
-        """Write one reply down, with its provenance, and count its price."""
+    def record(self, key: str, sample: Item | None, completion: Completion, **more: Any) -> dict[str, Any]:
+        """Write one reply down, with its provenance, and count its price. Without a sample it is one that is no longer asked."""
         choice, used = completion.choice, completion.usage
         last = self.replies.last(key)
         sent, written = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
@@ -93,7 +95,7 @@ class Job:
         dollars = self.price.dollars(sent, written, cached) if used else self.price.reserved.get(key)
         row = {
             "key": key,
-            "id": sample.id,
+            "id": sample.id if sample else key,
             **outcome(self.form, choice),
             "reply": choice.message.content or "",
             "attempt": last["attempt"] + 1 if last else 1,
@@ -105,7 +107,7 @@ class Job:
             "tokens": written,
             "dollars": dollars,
             "guideline": self.form.version,
-            "cut_characters": max(0, len(sample.question) - len(self.form.shorten(sample.question))),
+            "cut_characters": self.form.cut(sample.question) if sample else 0,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             **more,
         }
@@ -113,7 +115,7 @@ class Job:
         self.price.settle(key, dollars)
         return row
 
-    def rows(self, samples: Iterable[Conversation]) -> Iterator[dict[str, Any]]:
+    def rows(self, samples: Iterable[Item]) -> Iterator[dict[str, Any]]:
         """One row a sample, in their order: its last reply, or why there is none."""
         for sample in samples:
             key = self.key(sample)
@@ -121,7 +123,7 @@ class Job:
             if found is None:
                 error = self.errors.get(key)
                 found = {"key": key, "outcome": "error" if error else "not asked", "reason": error or self.stopped,
-                         "role": None, "reply": "", "attempt": 0, "tokens": 0}
+                         self.form.kind: None, "reply": "", "attempt": 0, "tokens": 0}
             yield found | {"id": sample.id, "domain": sample.domain, "question": sample.question}
 
 

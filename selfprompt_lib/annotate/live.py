@@ -1,4 +1,4 @@
-"""Ask for many roles at once, with a progress bar and a clean stop."""
+"""Ask for many replies at once, with a progress bar and a clean stop."""
 
 import asyncio
 import contextlib
@@ -15,16 +15,17 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..profiles import Profile
 from ..rows import Conversation
+from .asking import Item, server_says
 from .completion import Choice, Completion, completion_of
 from .endpoint import Endpoint
-from .forms import server_says
+from .forms import Form
 from .job import Job, spent
 from .replies import Replies
 
 FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
-async def ask(job: Job, key: str, sample: Conversation) -> dict[str, Any] | None:
+async def ask(job: Job, key: str, sample: Item) -> dict[str, Any] | None:
     """One call. Returns the reply's row, or None where there was no reply (see `job.errors`)."""
     began = time.perf_counter()
     body = job.body(sample, key)
@@ -40,7 +41,7 @@ async def ask(job: Job, key: str, sample: Conversation) -> dict[str, Any] | None
                       **({"request_id": answer.headers["x-request-id"]} if "x-request-id" in answer.headers else {}))
 
 
-def _without_reply(job: Job, key: str, sample: Conversation, error: openai.OpenAIError) -> dict[str, Any] | None:
+def _without_reply(job: Job, key: str, sample: Item, error: openai.OpenAIError) -> dict[str, Any] | None:
     """A call that brought no reply: a refusal by the server's filter is an outcome, the rest an error."""
     reason = job.endpoint.clean(server_says(error))
     if getattr(error, "code", None) in ("content_filter", "content_policy_violation"):
@@ -53,8 +54,8 @@ def _without_reply(job: Job, key: str, sample: Conversation, error: openai.OpenA
     return None
 
 
-async def first_call(job: Job, samples: Iterable[Conversation]) -> dict[str, Any] | None:
-    """Call the model once, for the first sample that has no role yet; None where all are done.
+async def first_call(job: Job, samples: Iterable[Item]) -> dict[str, Any] | None:
+    """Call the model once, for the first sample that has no usable reply yet; None where all are done.
 
     Raises:
         UserError: the server refuses the model, the key or a setting; nothing more was asked.
@@ -68,14 +69,15 @@ async def first_call(job: Job, samples: Iterable[Conversation]) -> dict[str, Any
             return None  # the budget is spent: nothing was asked
         if row is None:
             near = await job.endpoint.nearest() if "NotFound" in job.errors[key] else ""
-            raise UserError(f"annotate: the first call to {job.endpoint.name} at {job.endpoint.base_url} failed: "
-                            f"{job.errors[key]}{near}; check annotate.model, annotate.parameters and the key, then run again")
+            section = job.form.settings.section
+            raise UserError(f"{section}: the first call to {job.endpoint.name} at {job.endpoint.base_url} failed: "
+                            f"{job.errors[key]}{near}; check {section}.model, {section}.parameters and the key, then run again")
         sent = sum(len(turn["content"]) for turn in job.form.messages(sample.question))
         return row | {"tokens_a_character": row["prompt_tokens"] / sent}
     return None
 
 
-def estimate(job: Job, samples: Iterable[Conversation], first: dict[str, Any] | None) -> dict[str, Any]:
+def estimate(job: Job, samples: Iterable[Item], first: dict[str, Any] | None) -> dict[str, Any]:
     """Rows to ask and their tokens and price, from the first reply's tokens a character.
 
     Returns the keys rows, done, requests, input_tokens, output_tokens, dollars (None: unknown), cut (questions shortened).
@@ -89,7 +91,7 @@ def estimate(job: Job, samples: Iterable[Conversation], first: dict[str, Any] | 
         done += finished
         if not finished:
             characters += sum(len(turn["content"]) for turn in job.form.messages(sample.question))
-        cut += len(sample.question) > job.form.settings.longest_question
+        cut += job.form.cut(sample.question) > 0
     left = rows - done
     if not first or not first["prompt_tokens"]:  # English, and a role of the usual length
         first = {"tokens_a_character": 0.25, "tokens": 90}
@@ -105,19 +107,20 @@ def statement(job: Job, plan: dict[str, Any]) -> str:
         money = "no money: the model is local"
     if job.price.budget is not None:
         money += f", budget ${job.price.budget:g}" + (f" of which ${job.price.spent:.2f} is spent" if job.price.spent else "")
-    cut = f"; {plan['cut']} questions are longer than annotate.longest_question: their middle is cut" if plan["cut"] else ""
-    return (f"{job.endpoint.name}: {plan['rows']} samples, {plan['done']} done before, {plan['requests']} requests; about "
-            f"{plan['input_tokens']:,} tokens in and {plan['output_tokens']:,} out; {money}{cut}")
+    longest = f"{job.form.settings.section}.longest_question"
+    cut = f"; {plan['cut']} questions are longer than {longest}: their middle is cut" if plan["cut"] else ""
+    return (f"{job.endpoint.name}: {plan['rows']} {job.form.things}, {plan['done']} done before, {plan['requests']} requests; "
+            f"about {plan['input_tokens']:,} tokens in and {plan['output_tokens']:,} out; {money}{cut}")
 
 
-async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: int = 0) -> None:
-    """Ask for every sample that has no role yet, `annotate.concurrency` at a time.
+async def ask_all(job: Job, samples: Iterable[Item], total: int, done: int = 0) -> None:
+    """Ask for every sample that has no usable reply yet, `concurrency` at a time.
 
     Every reply is in the log as soon as it comes. Ctrl-C, a spent budget or a server that refuses
     the key lets the requests in flight end and asks nothing more (`job.stopped` says why).
     """
     settings, source, busy = job.form.settings, iter(samples), set()
-    with interruptible(job), tqdm(total=total, initial=done, desc="annotating", unit="role", mininterval=1) as bar:
+    with interruptible(job), tqdm(total=total, initial=done, desc=job.form.doing, unit=job.form.kind, mininterval=1) as bar:
 
         async def worker() -> None:
             for sample in source:
@@ -132,7 +135,7 @@ async def ask_all(job: Job, samples: Iterable[Conversation], total: int, done: i
                 bar.update()
                 bar.set_postfix_str(spent(job), refresh=False)
 
-        async def one_row(key: str, sample: Conversation) -> None:
+        async def one_row(key: str, sample: Item) -> None:
             while not job.stopped:
                 row = await ask(job, key, sample)
                 if row is None or job.replies.done(key, settings.tries):
@@ -176,18 +179,27 @@ async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conve
     Raises:
         UserError: a model, key or setting that the server refuses; a budget without a price.
     """
+    with Replies(folder / "replies.jsonl") as replies:
+        job = Job.of(endpoint, Form.of(profile.annotate), replies)
+        await ask_what_is_missing(job, samples, folder / "batches.json", say)
+        return list(job.rows(samples))
+
+
+async def ask_what_is_missing(job: Job, samples: Sequence[Item], ledger: Path, say: Callable[[str], None] = print) -> None:
+    """Say what it costs, then ask for every sample that has no usable reply yet, live or in batches.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses.
+    """
     from .batch import ask_in_batches
 
-    with Replies(folder / "replies.jsonl") as replies:
-        job = Job.of(endpoint, profile, replies)
-        if profile.annotate.mode == "batch":
-            say(statement(job, estimate(job, samples, None)))
-            await ask_in_batches(job, samples, folder / "batches.json", say)
-        else:
-            first = await first_call(job, samples)
-            plan = estimate(job, samples, first)
-            say(statement(job, plan))
-            await ask_all(job, samples, plan["rows"], plan["done"])
-        if job.stopped:
-            say(f"stopped: {job.stopped}; what came is kept, run again to go on")
-        return list(job.rows(samples))
+    if job.form.settings.mode == "batch":
+        say(statement(job, estimate(job, samples, None)))
+        await ask_in_batches(job, samples, ledger, say)
+    else:
+        first = await first_call(job, samples)
+        plan = estimate(job, samples, first)
+        say(statement(job, plan))
+        await ask_all(job, samples, plan["rows"], plan["done"])
+    if job.stopped:
+        say(f"stopped: {job.stopped}; what came is kept, run again to go on")

@@ -1,11 +1,11 @@
-"""What annotation costs: list prices from `genai-prices`, an estimate before, a count while it runs."""
+"""What asking costs: list prices from `genai-prices`, an estimate before, a count while it runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import require
-from ..profiles import Annotate
+from ..profiles import Client
 from ..rows import Sample
 from .endpoint import Endpoint
 from .forms import Form, write_role
@@ -29,8 +29,8 @@ class Price:
     reserved: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Annotate, endpoint: Endpoint) -> "Price":
-        """The price of the profile's annotator; a local one costs nothing.
+    def of(cls, settings: Client, endpoint: Endpoint) -> "Price":
+        """The price of the model that is asked; a local one costs nothing.
 
         Raises:
             UserError: a budget without a known price.
@@ -38,7 +38,7 @@ class Price:
         own = (0.0, 0.0) if endpoint.process else settings.price
         price = cls(endpoint.name, endpoint.base_url, own, settings.budget)
         require(settings.budget is None or price.dollars(1000, 1000) is not None,
-                f"annotate.budget: the price of {endpoint.name} is unknown; set annotate.price to "
+                f"{settings.section}.budget: the price of {endpoint.name} is unknown; set {settings.section}.price to "
                 "[input, output] in dollars per million tokens, or leave the budget out")
         return price
 

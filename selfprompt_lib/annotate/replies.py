@@ -7,7 +7,7 @@ from typing import Any
 import filelock
 
 from ..errors import UserError, require
-from .forms import FINAL
+from .asking import FINAL
 
 
 class Replies:

@@ -1,0 +1,221 @@
+"""A judge is examined before it is believed: planted pairs, both orders, and a bar (chapter 5)."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import profiles, stats
+from ..annotate.endpoint import Endpoint, connect
+from ..errors import UserError, require
+from ..profiles import Judge, Profile
+from ..provenance import write_json
+from ..stats import Estimate
+from .judge import GUIDELINE, ask_both_orders, no_verdicts
+from .planted import FAIR, planted
+from .verdicts import mean_score
+
+MARK = "<!-- Written by selfprompt_lib.evaluate.examine: run it again rather than change this. -->"
+NOT_ASKED = ("not asked", "error")
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a judge made of planted pairs, and whether it may be used.
+
+    `silent` pairs got no reply at all. `kinds` and `accuracy` are the shares of pairs with a fair verdict; a pair
+    without a verdict is not fair. `position` is the share of pairs whose first-shown answer won in both orders, less that of the
+    second-shown; `length` the share of padded pairs that the padding won; `consistency` the share of pairs
+    with the same verdict in both orders; `unread` the share of replies without a verdict. Identical pairs,
+    whose two orders are one, count for neither position nor consistency.
+    """
+
+    judge: str
+    pairs: int
+    silent: int
+    kinds: dict[str, Estimate]
+    accuracy: Estimate
+    position: Estimate | None
+    length: Estimate | None
+    consistency: Estimate | None
+    unread: Estimate
+    fit: bool
+    reasons: list[str]
+
+    def statement(self) -> str:
+        """Whether the judge may be used, and why not, in a sentence or two."""
+        passed = f"{self.judge} may judge: of {self.pairs} planted pairs it got {self.accuracy} right."
+        failed = f"{self.judge} is not used as a judge, and gives no verdicts: {'; '.join(self.reasons)}."
+        return passed if self.fit else failed
+
+
+def require_fit(examination: Examination) -> None:
+    """Refuse a judge that failed.
+
+    Raises:
+        UserError: with the reasons, and what to do.
+    """
+    require(examination.fit, f"judge.model: {examination.statement()} Name a stronger one in judge.model and judge.base_url")
+
+
+async def examine(endpoint: Endpoint, profile: Profile, folder: Path, say: Callable[[str], None] = print) -> Examination:
+    """Have the judge compare `judge.pairs` planted pairs of each kind in both orders, and mark it (chapter 5).
+
+    The replies are in `<folder>/replies.jsonl`, which `judge` may share: run again, only what is missing is asked.
+
+    Pairs that got no reply (a spent budget, Ctrl-C, errors of the server) leave the judge unexamined: it is not fit.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses; a budget without a price.
+    """
+    kinds = planted(profile.judge.pairs)
+    asked = [pair for pairs in kinds.values() for pair in pairs]
+    rows = await ask_both_orders(endpoint, profile, asked, folder, say)
+    found = iter(rows)
+    return marked(endpoint.name, {kind: [next(found) for _ in pairs] for kind, pairs in kinds.items()}, profile.judge)
+
+
+def marked(name: str, rows: Mapping[str, Sequence[dict[str, Any]]], settings: Judge) -> Examination:
+    """The examination from the judged rows of each kind (see `planted.FAIR` for what is fair)."""
+    right = {kind: [_fair(kind, row) for row in part] for kind, part in rows.items()}
+    both = [row for kind, part in rows.items() if kind != "identical" for row in part if row["verdict"]]
+    padding = [row["verdict"] == "other" for row in rows["padded"] if row["verdict"]]
+    everything = [row for part in rows.values() for row in part]
+    replies = [row[order] is None for row in everything for order in ("first", "second")]
+    found = {
+        "accuracy": stats.rate(sum(right.values(), [])),
+        "position": _position(both) if both else None,
+        "length": stats.rate(padding) if padding else None,
+        "consistency": stats.rate([row["consistent"] for row in both]) if both else None,
+        "unread": stats.rate(replies),
+    }  # fmt: skip
+    silent = [row for row in everything if row["outcome"] in NOT_ASKED]
+    if silent:
+        reasons = [f"{len(silent)} of {len(everything)} planted pairs got no reply ({silent[0]['reason']}), and an examination "
+                   "needs them all: mend that and run again, what came is kept"]
+    elif all(replies):
+        reasons = [no_verdicts(name, everything)]
+    else:
+        reasons = _reasons(found, settings)
+    return Examination(name, len(everything), len(silent), {kind: stats.rate(hits) for kind, hits in right.items()}, **found,
+                       fit=not reasons, reasons=reasons)
+
+
+def _fair(kind: str, row: dict[str, Any]) -> bool:
+    # Of identical answers each is shown first: a judge that prefers a place would seem to be undecided.
+    said = row["verdict"] if kind != "identical" else row["first"]
+    return said in FAIR[kind]
+
+
+def _position(rows: Sequence[dict[str, Any]]) -> Estimate:
+    """Between -1 and 1: the first-shown answer in both orders, less the second-shown."""
+    first = sum((row["first"], row["second"]) == ("one", "other") for row in rows)
+    second = sum((row["first"], row["second"]) == ("other", "one") for row in rows)
+    mean = mean_score(first, len(rows) - first - second, second)
+    return Estimate(2 * mean.value - 1, 2 * mean.low - 1, 2 * mean.high - 1, len(rows))
+
+
+def _reasons(found: Mapping[str, Estimate | None], settings: Judge) -> list[str]:
+    """Why the judge fails the profile's bar; none where it passes."""
+    accuracy, position, length = found["accuracy"], found["position"], found["length"]
+    reasons = []
+    if accuracy.low < settings.bar:
+        reasons.append(f"accuracy {accuracy} on planted pairs: the lower bound does not reach judge.bar, {settings.bar:.0%}")
+    if position and abs(position.value) > settings.position_bias:
+        place = "first" if position.value > 0 else "second"
+        reasons.append(f"position bias {position} for the answer shown {place}, beyond judge.position_bias, "
+                       f"{settings.position_bias:.0%}")
+    if length and length.value > settings.length_bias:
+        reasons.append(f"length bias: padding alone won {length} of its pairs, beyond judge.length_bias, "
+                       f"{settings.length_bias:.0%}")
+    return reasons
+
+
+# The command
+
+
+ABOUT = """\
+Examine a judge on planted pairs and write what came of it: a Markdown table for the book and, beside it, the
+same as JSON. A judge that was examined before keeps its column; the one examined now is put in or replaced.
+Exit status: 0 the judge may be used, 1 it may not, 2 bad input."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m selfprompt_lib.evaluate.examine`; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        require(given.out.suffix == ".md", f"--out {given.out}: give a name that ends in .md")
+        known = _known(given.out)
+        profile = profiles.load(given.profile, profiles.parse_settings(given.set))
+        examination = asyncio.run(_examine(profile, given.folder))
+        require(not examination.silent, examination.statement())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    known[given.name or examination.judge] = asdict(examination) | {
+        "settings": profile.judge.model_dump(mode="json", include={"bar", "position_bias", "length_bias", "pairs"}),
+        "guideline": GUIDELINE.name if profile.judge.guideline is None else Path(profile.judge.guideline).name,
+        "measured": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    write_json(given.out.with_suffix(".json"), known)
+    given.out.write_text(fragment(known), encoding="utf-8")
+    print(examination.statement())
+    return 0 if examination.fit else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m selfprompt_lib.evaluate.examine", description=ABOUT,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(profiles.names())} (default: cpu)")
+    top.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                     help="change a field, for example judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
+    top.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the table; FILE.json is written beside it")
+    top.add_argument("--folder", type=Path, default=Path("runs/judge"),
+                     help="where replies are kept: run again, and only what is missing is asked (default: runs/judge)")
+    top.add_argument("--name", help="the judge's name in the table (default: the model's)")
+    return top
+
+
+async def _examine(profile: Profile, folder: Path) -> Examination:
+    endpoint = await connect(profile, profile.judge)
+    try:
+        return await examine(endpoint, profile, folder)
+    finally:
+        endpoint.stop()
+        await endpoint.client.close()
+
+
+def _known(out: Path) -> dict[str, Any]:
+    """The examinations of an earlier run, by the judge's name; refuses a file that is not ours."""
+    if not out.exists():
+        return {}
+    saved = out.with_suffix(".json")
+    require(out.read_text(encoding="utf-8").startswith(MARK) and saved.is_file(),
+            f"--out {out}: exists and was not written by this command; give another name")
+    return json.loads(saved.read_text(encoding="utf-8"))
+
+
+def fragment(known: Mapping[str, dict[str, Any]]) -> str:
+    """The examinations as a Markdown table with one column a judge."""
+
+    def cell(value: dict[str, Any] | None) -> str:
+        return "–" if value is None else str(Estimate(**value))
+
+    lines = {kind: [cell(one["kinds"][kind]) for one in known.values()] for kind in FAIR}
+    names = {"accuracy": "**all pairs**", "position": "position bias", "length": "length bias",
+             "consistency": "same verdict in both orders", "unread": "replies without a verdict"}
+    lines |= {title: [cell(one[name]) for one in known.values()] for name, title in names.items()}
+    lines["pairs"] = [str(one["pairs"]) for one in known.values()]
+    lines["measured"] = [one["measured"] for one in known.values()]
+    lines["**may judge**"] = ["**yes**" if one["fit"] else "**no**" for one in known.values()]
+    head = f"|  | {' | '.join(known)} |\n| --- |{' ---: |' * len(known)}"
+    return "\n".join([MARK, "", head, *(f"| {title} | {' | '.join(cells)} |" for title, cells in lines.items()), ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""A model that compares two answers: what it is asked, how its reply is read, and the verdict on a pair.
+
+It is asked through the annotator's client (`selfprompt_lib.annotate`), so its limits, budget, batches and log
+are the same: a second run asks only what is missing.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from ..annotate.asking import Asking, read_guideline, user
+from ..annotate.endpoint import Endpoint
+from ..annotate.job import Job
+from ..annotate.live import ask_what_is_missing
+from ..annotate.replies import Replies
+from ..errors import require
+from ..profiles import Judge, Profile
+
+GUIDELINE = Path(__file__).parent.parent / "data" / "judge" / "guideline.md"
+ENDING = ("First write one short reason, in at most 30 words. Then write a last line that says nothing but\n"
+          "Verdict: A, Verdict: B or Verdict: tie")
+VERDICT = re.compile(r"^\W*verdict[\W_]*:[\W_]*(?:answer\s+|a\s+(?=tie))?(a|b|tie)[\W_]*$", re.IGNORECASE | re.MULTILINE)
+SWAPPED = {"A": "other", "B": "one", "tie": "tie"}
+PLAIN = {"A": "one", "B": "other", "tie": "tie"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one question, their roles stripped: what is judged. `domain` is for the tables."""
+
+    id: str
+    domain: str
+    question: str
+    one: str
+    other: str
+
+
+class Shown(NamedTuple):
+    """What the judge sees: the question, and the answers in the places A and B."""
+
+    question: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pair in one of its two orders; `question` is what the form asks about."""
+
+    id: str
+    domain: str
+    question: Shown
+
+
+class Verdict(BaseModel):
+    """What a reply says."""
+
+    verdict: Literal["A", "B", "tie"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class JudgeForm(Asking):
+    """What is asked for a verdict. Made by `JudgeForm.of` from the profile."""
+
+    kind, things, doing = "verdict", "comparisons", "judging"
+    once_more = f"Judge the two answers once more. {ENDING}"
+
+    settings: Judge
+
+    @classmethod
+    def of(cls, settings: Judge) -> "JudgeForm":
+        """Read the guideline: the package's, or the one that `judge.guideline` names."""
+        return cls(settings, read_guideline(settings, GUIDELINE))
+
+    def messages(self, question: Shown) -> list[dict[str, str]]:
+        """The guideline, then question and answers with how to end the reply."""
+        asked, a, b = map(self.shorten, question)
+        shown = f"Question: {asked}\n\n[Answer A]\n{a}\n[End of answer A]\n\n[Answer B]\n{b}\n[End of answer B]\n\n{ENDING}"
+        return [{"role": "system", "content": self.guideline}, user(shown)]
+
+    def read(self, reply: str) -> Verdict:
+        """The verdict of a reply, and the rest of it as the reason.
+
+        Raises:
+            ValueError: no line with a verdict, or two that differ.
+        """
+        found = {word.upper() if len(word) == 1 else "tie" for word in VERDICT.findall(reply)}
+        if not found:
+            raise ValueError("no line that says Verdict: A, Verdict: B or Verdict: tie")
+        if len(found) > 1:
+            raise ValueError(f"more than one verdict: {', '.join(sorted(found))}")
+        return Verdict(verdict=found.pop(), reason=" ".join(VERDICT.sub("", reply).split())[:500])
+
+    def cut(self, question: Shown) -> int:
+        """Characters that are left out of the question and the two answers."""
+        return sum(max(0, len(text) - len(self.shorten(text))) for text in question)
+
+
+async def judge(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path,
+                say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Have every pair judged in both orders; one row a pair, in their order (chapter 5).
+
+    `first` and `second` are what the judge preferred ("one", "other" or "tie") with `one` shown first and
+    second. `verdict` is what both orders say, and a tie where they differ; None where an order brought no
+    verdict, and then `outcome` and `reason` say why. `reasons` are the judge's own, `lengths` those of the
+    two answers in characters. Every reply is in `<folder>/replies.jsonl` with its provenance.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses; a budget without a price; a judge
+            whose replies hold no verdict at all.
+    """
+    rows = await ask_both_orders(endpoint, profile, pairs, folder, say)
+    outcomes = Counter(row["outcome"] for row in rows)
+    prose = outcomes["malformed"] + outcomes["truncated"] + outcomes["empty"]
+    require(prose < len(rows) or not rows, f"judge: {no_verdicts(endpoint.name, rows)}")
+    return rows
+
+
+async def ask_both_orders(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path,
+                          say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """`judge`, with whatever came of it: a judge of prose only has rows without a verdict."""
+    often, count = Counter(pair.id for pair in pairs).most_common(1)[0] if pairs else ("", 1)
+    require(count == 1, f"judge: {count} pairs have the id {often!r}; give every pair an id of its own")
+    samples = [Comparison(pair.id, pair.domain, shown) for pair in pairs
+               for shown in (Shown(pair.question, pair.one, pair.other), Shown(pair.question, pair.other, pair.one))]
+    with Replies(folder / "replies.jsonl") as replies:
+        job = Job.of(endpoint, JudgeForm.of(profile.judge), replies)
+        await ask_what_is_missing(job, samples, folder / "batches.json", say)
+        found = list(job.rows(samples))
+    return [_row(pair, *orders) for pair, orders in zip(pairs, zip(found[::2], found[1::2], strict=True), strict=True)]
+
+
+def no_verdicts(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The message about a judge that answers with prose only."""
+    why = next((row["reason"] for row in rows if row["verdict"] is None), "")
+    return (f"none of {name}'s replies on {len(rows)} pairs holds a verdict ({why}); use a stronger model (judge.model), "
+            "or more tokens (judge.max_tokens) for one that thinks before it answers")
+
+
+def _row(pair: Pair, one_first: dict[str, Any], other_first: dict[str, Any]) -> dict[str, Any]:
+    said = [one_first["verdict"], other_first["verdict"]]
+    first, second = (words[answer["verdict"]] if answer else None
+                     for words, answer in zip((PLAIN, SWAPPED), said, strict=True))
+    bad = next((reply for reply in (one_first, other_first) if reply["verdict"] is None), None)
+    read = bad is None
+    return {
+        "id": pair.id, "domain": pair.domain,
+        "verdict": (first if first == second else "tie") if read else None, "first": first, "second": second,
+        "consistent": first == second if read else None, "reasons": [answer["reason"] if answer else None for answer in said],
+        "outcome": "judged" if read else bad["outcome"], "reason": "" if read else bad["reason"],
+        "lengths": [len(pair.one), len(pair.other)],
+    }  # fmt: skip
