@@ -159,6 +159,7 @@ class Evaluate(_Section):
     batch_size: int = Field(64, ge=1)
     second_pass: bool = Field(True, description="put an answer trigger behind each reply, and score what follows")
     run_code: bool = Field(False, description="run model-written code (HumanEval) in the sandbox")
+    question_rows: int | None = Field(None, ge=2, description="open questions whose reference answer is scored; null: all")
     probes: int | None = Field(None, ge=1, description="robustness probes of each kind; null means all")
 
     @field_validator("arms")

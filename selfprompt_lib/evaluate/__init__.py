@@ -1,8 +1,12 @@
 """Chapter 5: does it answer better? Benchmarks, open questions, a judge, and how sure one may be.
 
 `bench` runs the tasks through lm-eval, whose model `lm` asks in several `arms`; `measure` does so for all
-models, and `items` is the table of what came out. `effects` and `contrasts` compare arms in it, and
-`figures` draws them.
+models, and `items` is the table of what came out. `effects` and `contrasts` compare arms in it, `figures` draws
+them and `words` says what they mean. `simulate` tests the statistics.
+
+Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted` pairs, and `judge`
+asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `domains` sorts questions, and
+`robust` probes with unusual ones, which `gallery` shows.
 """
 
 from . import figures
@@ -13,9 +17,10 @@ from .effects import differences, groups, needed, seeds
 from .items import UNREAD, accuracy, checked, disputed, read_table, readings, wins
 from .lm import Arm, StartedLM
 from .measure import measure, plan, save
+from .words import found
 
 __all__ = [
     "ARMS", "GIVEN", "TASK_FOLDER", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "checked", "contrasts",
-    "data_note", "differences", "disputed", "figures", "groups", "load_tasks", "measure", "needed", "overview", "plan",
+    "data_note", "differences", "disputed", "figures", "found", "groups", "load_tasks", "measure", "needed", "overview", "plan",
     "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "wins",
 ]

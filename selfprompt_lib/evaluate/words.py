@@ -1,0 +1,61 @@
+"""What a table of differences says, in plain words, made from its numbers."""
+
+import pandas as pd
+
+
+def found(differences: pd.DataFrame, causes: pd.DataFrame, needed: pd.DataFrame) -> str:
+    """Did self-prompting help, where, how sure is that, and what would it take to know better? (chapter 5)
+
+    Args:
+        differences: of `effects.differences`, self-prompt model minus baseline.
+        causes: of `contrasts.causes`; may be empty.
+        needed: of `effects.needed`, for the same arms.
+    """
+    parts = [_overall(differences.iloc[-1], len(differences) - 1), _where(differences.iloc[:-1]), _causes(causes)]
+    return " ".join([*filter(None, parts), _more(needed.iloc[-1])])
+
+
+def _overall(row: pd.Series, tasks: int) -> str:
+    seeds = "one pair of models" if row.seeds == 1 else f"{int(row.seeds)} pairs of models, one a training seed"
+    text = (f"Over {int(row.n):,} items in {tasks} tasks, each task counting the same, and with {seeds}, the self-prompt model "
+            f"differs from the baseline by **{points(row.difference)} points** (95% interval {points(row.low)} to "
+            f"{points(row.high)}, p = {row.p:.2f}). ")
+    if row.low <= 0 <= row.high:
+        return text + (f"The interval includes zero: an effect of either sign was not seen. One of {100 * row.smallest:.0f} points "
+                       "or more would have been seen four times in five; smaller ones can be there.")
+    kind = "gain" if row.difference > 0 else "loss"
+    luck = " for this one pair of models; other training seeds may differ" if row.seeds == 1 else ""
+    return text + f"The interval leaves out zero: a {kind}{luck}."
+
+
+def _where(tasks: pd.DataFrame) -> str:
+    seen = tasks[tasks.p_holm < 0.05]
+    if seen.empty:
+        return f"In none of the tasks does a difference remain after Holm's correction (smallest p {tasks.p_holm.min():.2f})."
+    listed = ", ".join(f"{row.task} ({points(row.difference)} points, p = {row.p_holm:.3f})" for row in seen.itertuples())
+    return f"After Holm's correction a difference remains in {len(seen)} of {len(tasks)} tasks: {listed}."
+
+
+def _causes(causes: pd.DataFrame) -> str:
+    if causes.empty:
+        return ""
+    seen = causes[causes.p_holm < 0.05]
+    if seen.empty:
+        return ("Given another role, or none, the same model answers no worse and no better as far as this sample can tell: "
+                "that the role causes anything was not seen.")
+    listed = ", ".join(f"{row.contrast} ({points(row.difference)} points)" for row in seen.itertuples())
+    return f"Which role stands before the answer makes a difference: {listed}."
+
+
+def _more(row: pd.Series) -> str:
+    if pd.notna(row.items_needed):
+        return f"To see a difference of two points one would need about {int(row.items_needed):,} items with as many training seeds."
+    if pd.notna(row.seeds_needed):
+        return (f"More items alone would not show a difference of two points: the luck of training hides it. About "
+                f"{int(row.seeds_needed):,} training seeds would.")
+    return "Neither more items alone nor more training seeds alone would show a difference of two points: it takes both."
+
+
+def points(value: float) -> str:
+    """A difference in points with its sign: 0.05 is +5."""
+    return f"{100 * value:+.1f}".removesuffix(".0")
