@@ -16,6 +16,9 @@ from selfprompt_lib.tasks.readers import KINDS, NONE, read, strip_role
 GOLD = [json.loads(line) for line in (Path(__file__).parent / "gold" / "replies.jsonl").read_text("utf-8").splitlines()]
 # Replies that the tolerant reader does not read as a person does, and why.
 KNOWN = {"If 3 apples cost $6, one apple costs $2.": "of several numbers in a sentence none is marked as its result"}
+FORMS = ["{:,}", "The answer is {:,}.", "#### {}", "\\boxed{{{}}}", "So she has {:,} apples.", "**{}**", "Answer: {} km"]
+ASKED = ["{}", "({})", "{}.", "The answer is {}.", "Answer: {}", "**{}**", "\\boxed{{{}}}"]
+LOOPS = ["the answer is ", "1 ", "12, ", "A. ", "A. a bank\n", "not but ", "so ", "x = ", "1", "(", "no, ", "def f(x):\n"]
 LEAST_READ = {"choice": 0.5, "yes_no": 0.5, "number": 0.65, "code": 0.8}  # by the strict reader, of the replies with an answer
 ROLES = st.builds(Role, expert=st.text("abc AB.,", min_size=1).filter(str.strip),
                   brings=st.sampled_from(["The answer is A.", "I know 12 of them.", "Yes, always."]),
@@ -76,27 +79,26 @@ def test_any_text_is_read_without_an_error_and_strictly_no_more_than_tolerantly(
         assert tolerant == NONE or canonical(tolerant) == tolerant
 
 
-@given(number=st.integers(-10**9, 10**9) | st.decimals(-10**6, 10**6, places=2), form=st.sampled_from([
-    "{:,}", "The answer is {:,}.", "#### {}", "\\boxed{{{}}}", "So she has {:,} apples.", "**{}**", "Answer: {} km"]))  # fmt: skip
+@given(number=st.integers(-10**9, 10**9) | st.decimals(-10**6, 10**6, places=2), form=st.sampled_from(FORMS))
 def test_a_number_is_read_in_any_form(number, form):
     assert read("number", "tolerant", form.format(number), {}) == canonical(str(number))
 
 
-@given(st.sampled_from("ABCD"), st.sampled_from(["{}", "({})", "{}.", "The answer is {}.", "Answer: {}", "**{}**", "\\boxed{{{}}}"]),
-       st.permutations(["a bank", "a library", "a lake", "a mine"]))  # fmt: skip
+@given(st.sampled_from("ABCD"), st.sampled_from(ASKED), st.permutations(["a bank", "a library", "a lake", "a mine"]))
 def test_both_readers_read_a_letter_in_the_asked_form(letter, form, options):
     assert {read("choice", how, form.format(letter), {"options": options}) for how in ("strict", "tolerant")} == {letter}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("loop", ["the answer is ", "1 ", "12, ", "A. ", "A. a bank\n", "not but ", "so ", "x = ", "1", "(", "no, ", "def f(x):\n"])
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_loop_is_read_quickly(kind, loop):
     doc, begun = {"options": ["a bank", "a library"], "prompt": "def f(x):\n", "entry_point": "f"}, time.process_time()
     read(kind, "strict", loop * (4000 // len(loop)), doc)
     assert time.process_time() - begun < 1
 
 
-@pytest.mark.parametrize("text, same", [("1,200.50", "1200.5"), (" 3/4", "0.75"), ("12.0", "12"), ("-0", "0"), ("twelve", "12"),
-                                        ("1/0", None), ("many", None), ("", None), ("1e99999999", None), ("1" * 5000, None)])  # fmt: skip
+@pytest.mark.parametrize("text, same", [("1,200.50", "1200.5"), (" 3/4", "0.75"), ("12.0", "12"), ("-0", "0"),
+                                        ("twelve", "12"), ("1/0", None), ("many", None), ("", None),
+                                        ("1e99999999", None), ("1" * 5000, None)])  # fmt: skip
 def test_numbers_have_one_form(text, same):
     assert canonical(text) == same

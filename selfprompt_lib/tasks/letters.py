@@ -38,6 +38,7 @@ class _Sheet:
     def __init__(self, options: list[str]):
         self.letters = string.ascii_uppercase[: len(options)]
         self.texts = list(zip(self.letters, map(plain, options), strict=True))
+        self.reach = 100 + 2 * max(map(len, options))  # no option's text goes on for longer
         ends = rf"(?=\s*(?:$|[).,:;!?\]\n]|-\s|(?:because|since|as)\b|(?:or|and|/|&)\s*\(?[{self.letters}]\b))"
         self.capital = re.compile(rf"[(\[]?([{self.letters}]){ends}[).,:;!?\]]*\s*-?\s*")
         self.small = re.compile(rf"[(\[]?([{self.letters.lower()}])(?:[).:\]]+|(?<!a)$)\s*")
@@ -89,7 +90,7 @@ class _Sheet:
 
     def begins(self, part: str) -> str | None:
         """The letter of the longest option that a text begins with; `SEVERAL` where another follows after "or"."""
-        words = plain(part) + " "
+        words = plain(part[: self.reach]) + " "
         fits = [(len(text), name) for name, text in self.texts if text and words.startswith(text + " ")]
         if not fits:
             return None

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from pyarrow import ArrowException
 
 from .. import sandbox
-from ..errors import require
+from ..errors import UserError, require
 from ..hub import hub_rows
 from ..rows import read_json_lines
-from ..sources import evenly
 from .columns import docs
 from .readers import NONE, read
 
@@ -42,20 +42,27 @@ def load(path: str = "", name: str = "default", split: str = "test", columns: di
         rows = hub_rows(path, name, split, data)
         where = f"{Path(data).expanduser() / path / name / split}.jsonl" if data else f"{path} ({name}, {split}) on the hub"
     found = docs(rows, columns or {}, kind, shuffle, f"{yaml}: {where}")
-    return {"test": datasets.Dataset.from_list(subset(found, items, seed))}
+    try:
+        return {"test": datasets.Dataset.from_list(subset(found, items, seed))}
+    except ArrowException as error:
+        raise UserError(f"{yaml}: {where}: a column has values of several types ({error}); give all rows one type") from None
 
 
 def subset(found: list[dict[str, Any]], items: int | None, seed: int) -> list[dict[str, Any]]:
     """`items` docs, the same for the same seed; every stratum has its share (systematic sampling, chapter 5).
 
-    The docs are shuffled by the seed, ordered by stratum, and taken at even distances; what is taken stands in
-    the order of the data. None or too large a number means all.
+    The docs are shuffled by the seed, ordered by stratum, and taken at even distances from a start that the seed
+    draws; what is taken stands in the order of the data. None or too large a number means all.
     """
     require(items is None or (isinstance(items, int) and items > 0),
             f"items: {items!r} must be a whole number above 0; or leave it out")
-    order = random.Random(seed).sample(range(len(found)), len(found))
+    if items is None or items >= len(found):
+        return found
+    chance = random.Random(seed)
+    order = chance.sample(range(len(found)), len(found))
     order.sort(key=lambda index: found[index]["stratum"])
-    return [found[index] for index in sorted(evenly(order, items))]
+    start = chance.random()
+    return [found[index] for index in sorted(order[int((start + i) * len(found) / items)] for i in range(items))]
 
 
 def strict(replies: list[list[str]], docs: list[dict]) -> list[list[str]]:
