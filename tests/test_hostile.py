@@ -141,8 +141,10 @@ def survivors(bystander):
 
 
 def lives(process):
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
+        os.waitpid(process.pid, os.WNOHANG)  # an adopted one, which nobody else will bury
     return False
 
 
