@@ -29,7 +29,7 @@ from typing import Literal
 
 PYTHON = getattr(sys, "_base_executable", None) or sys.executable  # the one outside of a virtual environment
 UNRESTRICTED = {  # what to say where a restriction is missing
-    "bubblewrap": "Bubblewrap does not run here: lesser means stand in for it.",
+    "bubblewrap": "Bubblewrap does not run here; what stands in for it may leave the rights and times of files open to change.",
     "no_network": "The kernel does not keep a program from the network.",
     "own_files": "The kernel does not keep a program from the files that this account may read and write.",
     "own_processes": "The kernel does not keep a program from seeing the processes of this account.",

@@ -98,7 +98,7 @@ class Outside:
             "KEYS": str(STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
         }
         given = "".join(f"{name} = {value!r}\n" for name, value in words.items()) + HELP
-        self.verdict = run_program(given + program, TEST, "double", memory_mb=256, **options)
+        self.verdict = run_program(given + program, TEST, "double", memory_mb=128, **options)
         return self.verdict
 
     def harm(self):
@@ -141,8 +141,10 @@ def survivors(bystander):
 
 
 def lives(process):
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
+        os.waitpid(process.pid, os.WNOHANG)  # an adopted one, which nobody else will bury
     return False
 
 
@@ -180,7 +182,7 @@ def test_there_are_fifty_and_more_of_all_kinds():
     assert min(map(kinds.count, kinds)) >= 5
 
 
-@pytest.mark.parametrize(("way", "name"), [*cases("bwrap"), *cases("unshare", *REACH[2:]), *cases("", *REACH, "memory")])
+@pytest.mark.parametrize(("way", "name"), [*cases("bwrap"), *cases("unshare", *REACH[2:]), *cases("", *REACH)])
 def test_none_escapes_none_scores_and_the_next_one_passes(name, way, outside, monkeypatch):
     monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
     began = time.monotonic()
