@@ -6,6 +6,7 @@ The libraries have no interval for a mean over two crossed factors of which one 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -15,7 +16,7 @@ from statsmodels.stats.power import TTestPower
 
 from .stats import Estimate, Z, mcnemar_p, tango
 
-DRAWS = 400  # variances between seeds that a p-value is averaged over
+DRAWS = 80  # variances between seeds that a p-value is averaged over
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def interval(value: np.ndarray, found: Parts) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(-1, value - reach), np.minimum(1, value + reach)
 
 
-def p_value(value: np.ndarray, found: Parts, draws: int = DRAWS) -> np.ndarray:
+def p_value(value: np.ndarray, found: Parts) -> np.ndarray:
     """Two-sided p-value of no difference; with several seeds a generalised one.
 
     Few seeds say little about how much seeds vary. So the p-value is averaged over the variances that
@@ -128,37 +129,39 @@ def p_value(value: np.ndarray, found: Parts, draws: int = DRAWS) -> np.ndarray:
     """
     if found.count == 1:
         return 2 * t.sf(np.abs(value) / np.sqrt(found.items), found.df_items)
-    luck = _luck(found.count - 1, draws)
-    items, seeds, rest = (np.asarray(part)[..., None] for part in (found.items, found.seeds, found.rest))
+    luck, chances = _luck(found.count - 1, DRAWS)
+    items, seeds, rest, df = (np.asarray(part)[..., None] for part in (found.items, found.seeds, found.rest, found.df_items))
     variance = items + np.maximum(0, seeds / luck - rest)
-    return 2 * stdtr(np.asarray(found.df_items)[..., None], -np.abs(value)[..., None] / np.sqrt(variance)).mean(axis=-1)
+    return 2 * stdtr(df, -np.abs(value)[..., None] / np.sqrt(variance)) @ chances
 
 
 def smallest(found: Parts, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference that a sample with these variances finds with this power (chapter 5)."""
     if found.count == 1:
-        size = TTestPower().solve_power(nobs=found.df_items + 1, alpha=alpha, power=power)
-        return float(size * np.sqrt((found.df_items + 1) * found.items))
+        n = float(found.df_items) + 1
+        return float(np.squeeze(TTestPower().solve_power(nobs=n, alpha=alpha, power=power)) * np.sqrt(n * found.items))
     # How much the seeds will be seen to vary is luck, and what the test then asks for depends on it.
-    seen = replace(found, seeds=(found.rest + found.between) * _luck(found.count - 1, 25))
-    enough, spread = critical(seen, alpha), np.sqrt(found.variance)
-    return float(brentq(lambda value: norm.cdf((value - enough) / spread).mean() - power, 0, enough.max() + 5 * spread))
+    luck, chances = _luck(found.count - 1, 25)
+    enough, spread = critical(replace(found, seeds=(found.rest + found.between) * luck), alpha), np.sqrt(found.variance)
+    return float(brentq(lambda value: norm.cdf((value - enough) / spread) @ chances - power, 0, enough.max() + 5 * spread))
 
 
 def critical(found: Parts, alpha: float) -> np.ndarray:
     """The differences whose p-values are `alpha`, one for each entry of `found.seeds`."""
     low = np.zeros_like(found.seeds)
     high = 1.5 * t.ppf(1 - alpha / 2, found.count - 1) * np.sqrt(found.items + found.seeds)
-    for _ in range(20):  # bisection
+    for _ in range(16):  # bisection
         middle = (low + high) / 2
-        below = p_value(middle, found, draws=100) > alpha
+        below = p_value(middle, found) > alpha
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return high
 
 
-def _luck(df: int, draws: int) -> np.ndarray:
-    """Evenly likely ratios of a variance that was seen to the true one."""
-    return chi2.ppf((np.arange(draws) + 0.5) / draws, df) / df
+@cache
+def _luck(df: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios of a variance that was seen to the true one, and how likely each is. The small ones, which count most, lie dense."""
+    edges = np.linspace(0, 1, draws + 1) ** 3
+    return chi2.ppf((edges[1:] + edges[:-1]) / 2, df) / df, np.diff(edges)
 
 
 def planned(found: Parts, items: float = 1, seeds: int | None = None) -> Parts:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 
-from selfprompt_lib.stats import Estimate, holm, mcnemar_p, paired_difference, rate
+from selfprompt_lib.stats import Estimate, holm, mcnemar_p, paired_difference, pooled, rate
 
 pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30)
 
@@ -45,7 +46,7 @@ def test_an_estimate_reads_as_percentages():
 @pytest.mark.parametrize(("new", "old", "value"), [(1, 0, 1.0), (0, 1, -1.0), (1, 1, 0.0), (0, 0, 0.0)])
 def test_a_difference_that_never_varies_still_has_a_width(new, old, value):
     estimate = paired_difference([new] * 20, [old] * 20)
-    reach = rate(hits(0, 20)).high
+    reach = rate(hits(0, 20)).high * (1 + abs(value))  # a win that turns into a loss counts twice
     assert estimate.value == value
     assert estimate.low == pytest.approx(max(-1, value - reach))
     assert estimate.high == pytest.approx(min(1, value + reach))
@@ -70,10 +71,37 @@ def test_pairing_matters():
     assert together.high - together.low < 0.3 * (apart.high - apart.low)
 
 
-def test_a_seed_gives_the_same_interval_again():
+def score_test(wins, losses, n, difference):
+    """The chi-square of a score test of this difference, with the likeliest shares found by a search."""
+
+    def unlikely(lost):
+        shares = np.clip([lost + difference, lost, 1 - difference - 2 * lost], 1e-300, None)
+        return -np.dot([wins, losses, n - wins - losses], np.log(shares))
+
+    lowest, highest = max(0, -difference), (1 - difference) / 2
+    lost = minimize_scalar(unlikely, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}).x
+    return (wins - losses - n * difference) ** 2 / (n * (2 * lost + difference - difference**2))
+
+
+@pytest.mark.parametrize(("wins", "losses", "n"), [(9, 2, 30), (1, 0, 25), (40, 55, 250), (12, 0, 25), (3, 3, 10), (0, 7, 1300)])
+def test_a_difference_has_the_interval_that_a_score_test_does_not_reject(wins, losses, n):
+    change = np.repeat([1, -1, 0], [wins, losses, n - wins - losses])
+    estimate = paired_difference(change > 0, change < 0)
+    for end in (estimate.low, estimate.high):
+        assert score_test(wins, losses, n, end) == pytest.approx(3.8415, rel=2e-3)
+
+
+def test_swapping_the_arms_mirrors_the_interval():
     new, old = hits(30, 50), hits(9, 50)[::-1]
-    assert paired_difference(new, old, seed=1) == paired_difference(new, old, seed=1)
-    assert paired_difference(new, old, seed=1) != paired_difference(new, old, seed=2)
+    one, other = paired_difference(new, old), paired_difference(old, new)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
+
+
+def test_pooled_of_equal_estimates_has_no_heterogeneity_and_of_unlike_ones_has():
+    same, unlike = pooled([0.1, 0.1, 0.1], [0.01, 0.02, 0.01]), pooled([-0.5, 0.1, 0.6], [0.01, 0.02, 0.01])
+    assert (same.value, same.between, same.i2) == pytest.approx((0.1, 0, 0), abs=1e-9)
+    assert unlike.between > 0.2 and 0.8 < unlike.i2 < 1
+    assert unlike.low < -0.5 and unlike.high > 0.6  # t with two degrees of freedom
 
 
 @settings(max_examples=40)

@@ -57,8 +57,8 @@ def heterogeneity(items: pd.DataFrame, new: str, old: str, column: str = "correc
 def needed(items: pd.DataFrame, new: str, old: str, target: float = 0.02, column: str = "correct") -> pd.DataFrame:
     """How many items, or seeds, would show a difference of `target` with 80% power at 5% (chapter 5).
 
-    Columns: task, n, seeds, smallest, items_needed (at these seeds), seeds_needed (at these items). Empty
-    where more of that kind alone would never do, and for seeds where one seed cannot tell.
+    Columns: task, n, seeds, smallest, items_needed (at these seeds), seeds_needed (at these items), words.
+    Empty where more of that kind alone would never do, and for seeds where one seed cannot tell.
 
     Raises:
         UserError: `target` is not between 0 and 1, or as `matrix`.
@@ -66,10 +66,20 @@ def needed(items: pd.DataFrame, new: str, old: str, target: float = 0.02, column
     require(0 < target < 1, f"target: {target} is not a difference between 0 and 1; 0.02 is two points")
     rows = []
     for task, effect in effects(items, new, old, column).items():
-        more = needed_size(effect, target)
+        more, models = needed_size(effect, target)
         rows.append({"task": task, "n": effect.n, "seeds": effect.seeds, "smallest": smallest(effect.parts),
-                     "items_needed": more[0], "seeds_needed": more[1]})
+                     "items_needed": more, "seeds_needed": models, "words": _words(effect.seeds, more, models)})
     return pd.DataFrame(rows).astype({"items_needed": "Int64", "seeds_needed": "Int64"})
+
+
+def _words(seeds: int, items: int | None, more: int | None) -> str:
+    if seeds == 1:
+        return f"{items:,} items, for these two models alone; what seeds do is not known" if items else "out of reach"
+    if items and more:
+        return f"{items:,} items, or {more:,} seeds"
+    if more:
+        return f"not with more items alone: {more:,} seeds"
+    return f"{items:,} items; not with more seeds alone" if items else "more items and more seeds"
 
 
 def seeds(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> pd.DataFrame:

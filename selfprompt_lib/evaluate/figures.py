@@ -43,7 +43,7 @@ def by_seed(seeds: pd.DataFrame, table: pd.DataFrame, better: str = "", worse: s
         table: rows of `effects.differences` of the same arms.
     """
     axes = _canvas(len(table) * 1.15, title)
-    names = ("95%, over items and seeds", "mean", "one pair of models")
+    names = ("95%, over items and seeds" if table.seeds.max() > 1 else "95%, over items", "mean", "one pair of models")
     for place, row in enumerate(table.itertuples()):
         labels = names if place == 0 else (None,) * 3
         axes.plot([row.low, row.high], [place] * 2, color=BLUE, linewidth=9, alpha=0.25, solid_capstyle="butt", label=labels[0])
@@ -120,6 +120,5 @@ def _towards(axes: Axes, better: str, worse: str) -> None:
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(FuncFormatter(points))
     sides = [side for side in (f"← {worse}" if worse else "", f"{better} →" if better else "") if side]
-    between = "   " if len("".join(sides)) < 50 else "\n"
-    lines = ["points of accuracy, 95% intervals", between.join(sides)]
-    axes.get_figure().supxlabel("\n".join(filter(None, lines)), fontsize="small")
+    sides = ["   ".join(sides)] if len("".join(sides)) < 44 else sides
+    axes.set_xlabel("\n".join(["points of accuracy, 95% intervals", *filter(None, sides)]), fontsize="small")

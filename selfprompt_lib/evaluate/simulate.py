@@ -97,19 +97,19 @@ def draw(world: World, rng: np.random.Generator, repeats: int, items: int, seeds
     return right[0], right[1], truth
 
 
-def coverage(world: World, items: int, seeds: int, repeats: int, entropy: int) -> list[dict]:
-    """How often each interval held the truth, with its mean width: one row a method."""
+def coverage(world: World, items: int, seeds: int, repeats: int, entropy: int, others: bool = True) -> list[dict]:
+    """How often each interval held the truth, with its mean width: one row a method, or only the book's."""
     rng, rows = np.random.default_rng([entropy, items, seeds]), []
     chunks = [draw(world, rng, size, items, seeds) for size in _sizes(repeats)]
     new, old, truth = (np.concatenate([chunk[place][:, 0] for chunk in chunks]) for place in range(3))
     change = new.astype(np.int8) - old
     for method, ends in (ONE if seeds == 1 else SEVERAL).items():
-        if ends is rivals.bca and items > 250:
+        if (ends is rivals.bca and items > 250) or not (others or ends in (rivals.score, rivals.chosen)):
             continue
         some = slice(BCA if ends is rivals.bca else None)
         low, high = ends(change[some]) if ends else rivals.newcombe(new, old)
         held = (low <= truth[some]) & (truth[some] <= high)
-        rows.append({"world": world.name, "items": items, "seeds": seeds, "method": method, "held": int(held.sum()),
+        rows.append({"world": world.name, "n": items, "seeds": seeds, "method": method, "held": int(held.sum()),
                      "repeats": len(held), "coverage": held.mean(), "width": float(np.mean(high - low))})
     return rows
 
@@ -127,7 +127,7 @@ def family(world: World, items: int, seeds: int, repeats: int, entropy: int) -> 
         tests = p_values(change)
         uncorrected += int((tests <= 0.05).any(axis=1).sum())
         false += int((tests.min(axis=1) <= 0.05 / TASKS).sum())  # Holm's first step, without which there is no other
-    return [{"world": world.name, "items": items, "seeds": seeds, "repeats": repeats, "any": uncorrected, "false": false,
+    return [{"world": world.name, "n": items, "seeds": seeds, "repeats": repeats, "uncorrected": uncorrected, "false": false,
              "pooled": held}]
 
 
@@ -150,7 +150,7 @@ def power(world: World, items: int, seeds: int, repeats: int, entropy: int) -> l
     for size in _sizes(repeats):
         new, old, _ = draw(World("", world.old, gain, world.spread), rng, size, items, seeds)
         found += int((p_values(new.astype(np.int8) - old) <= 0.05).sum())
-    return [{"world": world.name, "items": items, "seeds": seeds, "repeats": repeats, "smallest": gain, "found": found}]
+    return [{"world": world.name, "n": items, "seeds": seeds, "repeats": repeats, "smallest": gain, "found": found}]
 
 
 def _mean(found: Parts) -> Parts:

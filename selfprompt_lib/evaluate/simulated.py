@@ -1,0 +1,131 @@
+"""The simulation's tables and figure as the book shows them; `simulate` writes them (chapter 5)."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import PercentFormatter
+from statsmodels.stats.proportion import proportion_confint
+
+from .. import plots
+from .simulate import HARD, ITEMS, ONE, SEEDS, SEVERAL, TASKS
+
+PROMISED = (0.93, 0.97)
+BOOK = {1: "Tango", 3: "crossed", 5: "crossed"}
+LIBRARIES = ("numpy", "scipy", "statsmodels")
+
+
+def write(found: dict[str, pd.DataFrame], folder: Path, repeats: int) -> None:
+    """Write statistics.md, statistics.json and statistics.svg into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "statistics.md").write_text(fragment(found, repeats), encoding="utf-8")
+    rows = {kind: part.round(5).to_json(orient="records", lines=True).strip().splitlines() for kind, part in found.items()}
+    kinds = [f'"{kind}": [\n' + ",\n".join(lines) + "\n]" for kind, lines in rows.items()]
+    (folder / "statistics.json").write_text(f'{{"repeats": {repeats},\n' + ",\n".join(kinds) + "}\n", encoding="utf-8")
+    picture(found["coverage"]).savefig(folder / "statistics.svg", metadata={"Date": None})
+
+
+def fragment(found: dict[str, pd.DataFrame], repeats: int) -> str:
+    """All tables as Markdown, and what made them."""
+    covered = found["coverage"]
+    hard = covered.world.isin([world.name for world in HARD])
+    lines = ["<!-- Written by python -m selfprompt_lib.evaluate.simulate: run it again rather than change this. -->", ""]
+    for caption, table in {
+        "How often the book's 95% interval held the truth, with the simulation's own 95% error": book_rows(covered[~hard]),
+        "The same where the intervals' assumptions fail": book_rows(covered[hard]),
+        "One seed: other intervals (lowest to highest coverage over the worlds of the first table)": others(covered[~hard], ONE),
+        "Several seeds: other intervals": others(covered[~hard], SEVERAL),
+        f"{TASKS} tasks without a true difference: how often any of them was called one": families(found["family"]),
+        "How often the smallest visible difference was seen (80% are promised)": powers(found["power"]),
+    }.items():
+        head = list(table[0])
+        lines += [f"**{caption}**", "", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1),
+                  *("| " + " | ".join(row.values()) + " |" for row in table), ""]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    where = f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} with {os.cpu_count()} cores; {versions}"
+    return "\n".join([*lines, f"*{repeats:,} draws of each cell, {where}.*", ""])
+
+
+def share(hits: int, n: int) -> str:
+    """A simulated share in percent with its error."""
+    low, high = proportion_confint(int(hits), int(n), method="wilson")
+    return f"{100 * hits / n:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def outside(hits: int, n: int, low: float = PROMISED[0], high: float = PROMISED[1]) -> bool:
+    """Whether a share lies outside what was promised by more than the simulation's error."""
+    least, most = proportion_confint(int(hits), int(n), method="wilson")
+    return bool(most < low or least > high)
+
+
+def book_rows(covered: pd.DataFrame) -> list[dict[str, str]]:
+    """The book's intervals: one row a world and number of seeds, one column a number of items; bold where outside."""
+    rows = []
+    for (world, seeds), part in covered.groupby(["world", "seeds"], sort=False):
+        row = {"world": world, "seeds": str(seeds)}
+        for cell in part[part.method == BOOK[seeds]].itertuples():
+            mark = "**" if outside(cell.held, cell.repeats) else ""
+            row[f"{cell.n:,} items"] = f"{mark}{share(cell.held, cell.repeats)}{mark}"
+        rows.append(row)
+    return rows
+
+
+def others(covered: pd.DataFrame, methods: Iterable[str]) -> list[dict[str, str]]:
+    """Range of coverage over the worlds: one row a method and number of seeds, one column a number of items."""
+    rows = []
+    for method in methods:
+        for seeds, part in covered[covered.method == method].groupby("seeds"):
+            row = {"interval": method, "seeds": str(seeds)}
+            for n in ITEMS:
+                cells = 100 * part[part.n == n].coverage
+                row[f"{n:,} items"] = f"{cells.min():.1f} to {cells.max():.1f}" if len(cells) else "–"
+            rows.append(row)
+    return rows
+
+
+def families(found: pd.DataFrame) -> list[dict[str, str]]:
+    """False alarms over a family of tests, before and after Holm, and the coverage of the pooled interval."""
+    return [{"world": row.world.removeprefix("no difference, "), "seeds": str(row.seeds), "items a task": f"{row.n:,}",
+             "without Holm": f"{100 * row.uncorrected / row.repeats:.1f}", "with Holm": share(row.false, row.repeats),
+             "the mean's interval held": share(row.pooled, row.repeats)} for row in found.itertuples()]
+
+
+def powers(found: pd.DataFrame) -> list[dict[str, str]]:
+    """The smallest visible differences and how often they were seen."""
+    return [{"world": row.world.removeprefix("no difference, "), "seeds": str(row.seeds), "items": f"{row.n:,}",
+             "smallest, points": f"{100 * row.smallest:.1f}", "seen": share(row.found, row.repeats)}
+            for row in found.itertuples()]
+
+
+def picture(covered: pd.DataFrame) -> plt.Figure:
+    """Coverage of every method in every cell with its error; the band is what was promised."""
+    plots.style()
+    covered = covered[~covered.world.isin([world.name for world in HARD])]
+    panels = [(seeds, ONE if seeds == 1 else SEVERAL) for seeds in SEEDS]
+    figure, every = plt.subplots(len(panels), 1, sharex=True, figsize=(plots.WIDTH, 8.4),
+                                 height_ratios=[len(methods) for _, methods in panels])
+    for axes, (seeds, methods) in zip(every, panels, strict=True):
+        axes.axvspan(*PROMISED, color="#0173B2", alpha=0.15, linewidth=0)
+        axes.axvline(0.95, color="#0173B2", linewidth=1)
+        for place, method in enumerate(methods):
+            colour = "#0173B2" if method == BOOK[seeds] else "#949494"
+            part = covered[(covered.method == method) & (covered.seeds == seeds)]
+            for n, marker, shift in zip(ITEMS, "os^", (-0.22, 0, 0.22), strict=True):
+                cells = part[part.n == n].coverage
+                axes.plot(cells, [place + shift] * len(cells), marker, color=colour, markersize=6, alpha=0.8,
+                          label=f"{n:,} items" if (seeds, place) == (1, 0) else None)
+        axes.set(yticks=range(len(methods)), yticklabels=list(methods), title=f"{seeds} seed{'s' * (seeds > 1)}")
+        axes.set_ylim(len(methods) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    every[-1].set_xlabel("95% intervals that held the truth, a mark a world", fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return figure
