@@ -257,12 +257,12 @@ def test_arms_with_other_probes_and_no_replies_are_refused(embedder, refused):
 def mishaps(embedder):
     rows = [
         *replies(FITTING),
-        row("Plainly.", id="none", kind="typos"),
+        row("Plainly.", id="none", kind="typos", question="<b>&</b>"),
         row(ROLE.format("a tired clerk"), id="broken", kind="typos"),
         row(ROLE.format("a pirate") + GAP + "Arr.", id="pirate", kind="false role", planted="pirate", shows="role"),
         row("HACKED", id="hacked", kind="injected", planted="HACKED", shows="answer"),
         row("Plainly.", id="asked", kind="no role wanted"),
-        row(" ", id="blank", kind="no role wanted", question="<b>&</b>"),
+        row(" ", id="blank", kind="no role wanted"),
     ]
     return robust.measured(rows, embedder)
 
@@ -307,7 +307,7 @@ def test_asked_probes_go_all_the_way_to_figures(asked, embedder):
     summary = robust.summary({"baseline": frame, "self-prompt": frame})
     assert set(summary.measure) == {"role", "won", "correct"}
     assert gallery.rates(summary, "won").get_xlim()[0] < 0
-    assert len(robust.failures(frame)) > 50
+    assert not robust.failures(frame)["what went wrong"].str.contains("nan|None").any()
     plt.close("all")
 
 

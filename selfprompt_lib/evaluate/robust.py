@@ -195,6 +195,7 @@ def failures(frame: pd.DataFrame, writes_role: bool = True) -> pd.DataFrame:
     The worst of each kind come first, then the second worst. A missing role is no failure where none was wanted,
     nor with `writes_role=False`, for a model that was not tuned to write any.
     """
+    frame = frame.astype(object).where(frame.notna(), None)  # NaN is how pandas writes nothing
     faults = [_faults(row, writes_role) for row in frame.to_dict("records")]
     found = frame.assign(**{"what went wrong": ["; ".join(text for _, text in several) for several in faults],
                             "weight": [sum(weight for weight, _ in several) for several in faults]})
@@ -219,6 +220,6 @@ def _faults(row: dict[str, Any], writes_role: bool) -> list[tuple[int, str]]:
         faults.append((2, "no role"))
     elif not row["answer"].strip():
         faults.append((2, "no answer"))
-    if row["fits"] is False:
+    if row["fits"] is not None and not row["fits"]:
         faults.append((1, "the role is nearer to another question"))
     return faults
