@@ -98,7 +98,8 @@ def test_repetition_counts_runs_that_stood_before(text, share):
 
 def test_similarity_orders_answers_as_a_reader_would(embedder):
     own = QUESTIONS[0].reference
-    same, part, other, none = reference.similarities(embedder, [own, own[: len(own) // 2], QUESTIONS[5].reference, " "], [own] * 4)
+    answers = [own, own[: len(own) // 2], QUESTIONS[5].reference, " "]
+    same, part, other, none = reference.similarities(embedder, answers, [own] * 4)
     assert same == pytest.approx(1, abs=1e-5) and same > part > 0.5 > other > -0.2 and none == 0
 
 

@@ -46,7 +46,7 @@ def likelihoods(model, tokenizer, questions: Sequence[Question], starts: Sequenc
     starts = list(starts or [""] * len(questions))
     texts = []
     for question, start in zip(questions, starts, strict=True):
-        require(question.reference.strip(), f"question {question.id}: reference is empty; give an answer, or leave this measure out")
+        require(question.reference.strip(), f"question {question.id}: reference is empty; write one, or leave this measure out")
         texts.append((prompt_text(tokenizer, question.question) + start, question.reference))
     pairs = [_tokens(tokenizer, before, reference) for before, reference in texts]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -138,9 +138,9 @@ def _of_replies(arm: str, rows: Sequence[dict[str, Any]], questions: Sequence[Qu
     require(len(rows) == len(questions) and not wrong,
             f"arm {arm}: its {len(rows)} replies are not those of the {len(questions)} questions, in their order"
             f"{f' (first: {wrong[0]})' if wrong else ''}; ask this arm the same questions")
-    answers = [row["answer"] for row in rows]
-    alike = similarities(embedder, answers, [question.reference for question in questions])
-    return {"similarity": [cosine if question.reference.strip() else np.nan for cosine, question in zip(alike, questions, strict=True)],
+    answers, references = [row["answer"] for row in rows], [question.reference for question in questions]
+    alike = similarities(embedder, answers, references)
+    return {"similarity": [cosine if text.strip() else np.nan for cosine, text in zip(alike, references, strict=True)],
             "tokens": [row["answer_tokens"] for row in rows], "repetition": [repetition(answer) for answer in answers]}
 
 
