@@ -16,7 +16,7 @@ from ..errors import UserError, require
 from ..profiles import Judge, Profile
 from ..provenance import write_json
 from ..stats import Estimate
-from .judge import GUIDELINE, ask_both_orders, no_verdicts
+from .judge import ask_both_orders, no_verdicts
 from .planted import FAIR, planted
 from .verdicts import mean_score
 
@@ -159,7 +159,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     known[given.name or examination.judge] = asdict(examination) | {
         "settings": profile.judge.model_dump(mode="json", include={"bar", "position_bias", "length_bias", "pairs"}),
-        "guideline": GUIDELINE.name if profile.judge.guideline is None else Path(profile.judge.guideline).name,
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     write_json(given.out.with_suffix(".json"), known)

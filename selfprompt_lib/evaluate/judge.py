@@ -4,6 +4,9 @@ It is asked through the annotator's client (`selfprompt_lib.annotate`), so its l
 are the same: a second run asks only what is missing.
 """
 
+import functools
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,10 +23,10 @@ from ..annotate.live import ask_what_is_missing
 from ..annotate.replies import Replies
 from ..errors import require
 from ..profiles import Judge, Profile
+from ..rows import read_rows
 
-GUIDELINE = Path(__file__).parent.parent / "data" / "judge" / "guideline.md"
-ENDING = ("First write one short reason, in at most 30 words. Then write a last line that says nothing but\n"
-          "Verdict: A, Verdict: B or Verdict: tie")
+FOLDER = Path(__file__).parent.parent / "data" / "judge"
+ENDING = "First write one short reason, in at most 30 words. Then end with the line Verdict: A, Verdict: B or Verdict: tie."
 VERDICT = re.compile(r"^\W*verdict[\W_]*:[\W_]*(?:answer\s+|a\s+(?=tie))?(a|b|tie)[\W_]*$", re.IGNORECASE | re.MULTILINE)
 SWAPPED = {"A": "other", "B": "one", "tie": "tie"}
 PLAIN = {"A": "one", "B": "other", "tie": "tie"}
@@ -64,6 +67,21 @@ class Verdict(BaseModel):
     reason: str
 
 
+class Example(Verdict):
+    """A line of examples.jsonl: a comparison with its verdict, to show the form."""
+
+    id: str
+    question: str
+    a: str
+    b: str
+
+
+def written(shown: Shown) -> str:
+    """Question and answers as the judge reads them."""
+    return (f"Question: {shown.question}\n\n[Answer A]\n{shown.a}\n[End of answer A]\n\n"
+            f"[Answer B]\n{shown.b}\n[End of answer B]\n\nWhich answer helps more?")
+
+
 @dataclass(frozen=True)
 class JudgeForm(Asking):
     """What is asked for a verdict. Made by `JudgeForm.of` from the profile."""
@@ -72,17 +90,27 @@ class JudgeForm(Asking):
     once_more = f"Judge the two answers once more. {ENDING}"
 
     settings: Judge
+    examples: tuple[Example, ...]
 
     @classmethod
     def of(cls, settings: Judge) -> "JudgeForm":
-        """Read the guideline: the package's, or the one that `judge.guideline` names."""
-        return cls(settings, read_guideline(settings, GUIDELINE))
+        """Read the guideline, the package's or the one that `judge.guideline` names, and the examples."""
+        examples = tuple(read_rows(FOLDER / "examples.jsonl", Example))
+        return cls(settings, read_guideline(settings, FOLDER / "guideline.md"), examples)
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Twelve digits of the digest of guideline and examples."""
+        text = json.dumps([self.guideline, [example.model_dump() for example in self.examples]])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def messages(self, question: Shown) -> list[dict[str, str]]:
-        """The guideline, then question and answers with how to end the reply."""
-        asked, a, b = map(self.shorten, question)
-        shown = f"Question: {asked}\n\n[Answer A]\n{a}\n[End of answer A]\n\n[Answer B]\n{b}\n[End of answer B]\n\n{ENDING}"
-        return [{"role": "system", "content": self.guideline}, user(shown)]
+        """The guideline, an example of each verdict, then question and answers."""
+        turns = [{"role": "system", "content": f"{self.guideline}\n\n{ENDING}"}]
+        for example in self.examples:
+            reply = f"{example.reason}\nVerdict: {example.verdict}"
+            turns += [user(written(Shown(example.question, example.a, example.b))), {"role": "assistant", "content": reply}]
+        return turns + [user(written(Shown(*map(self.shorten, question))))]
 
     def read(self, reply: str) -> Verdict:
         """The verdict of a reply, and the rest of it as the reason.

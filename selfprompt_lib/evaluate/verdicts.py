@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import dirichlet
 from scipy.stats import t as student
 
@@ -65,7 +66,7 @@ def at_equal_length(rows: Sequence[dict[str, Any]]) -> AtEqualLength:
         return AtEqualLength(None, note="no regression: all pairs end alike, or length parts the wins from the losses")
     fitted = _regression(length, score)
     reach = student.ppf(0.975, len(judged) - 2) * fitted.bse[0]
-    middle, low, high = 1 / (1 + np.exp(-(fitted.params[0] + np.array([0, -reach, reach]))))
+    middle, low, high = expit(fitted.params[0] + np.array([0, -reach, reach]))
     one_sided = (difference >= 0).all() or (difference <= 0).all()
     note = "one side is never the shorter one: what is said of equal lengths is extrapolated" if one_sided else ""
     return AtEqualLength(Estimate(float(middle), float(low), float(high), len(judged)), float(fitted.params[1]), note)

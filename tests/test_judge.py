@@ -1,0 +1,380 @@
+"""The judge: what it is asked, how it is read, both orders, what is kept; win rates, and the sheet for people."""
+
+import asyncio
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import lines
+
+from selfprompt_lib import annotate, profiles
+from selfprompt_lib.evaluate import sheet, verdicts
+from selfprompt_lib.evaluate.judge import JudgeForm, Pair, Shown, judge
+
+FORM = JudgeForm.of(profiles.Judge())
+PAIRS = [Pair(f"q{i}", "history" if i % 2 else "health", f"What is fact number {i}?", "a" * (50 + i), "b" * (80 - i))
+         for i in range(8)]  # fmt: skip
+
+
+def profile(served, **settings):
+    given = {"base_url": served.base_url, "model": "served-judge", "retries": 0, "tries": 2} | settings
+    return profiles.load("smoke", {f"judge.{name}": value for name, value in given.items()})
+
+
+def ask(served, folder, pairs=PAIRS, say=print, **settings):
+    """Have the pairs judged through the server; one row a pair."""
+
+    async def run():
+        chosen = profile(served, **settings)
+        endpoint = await annotate.connect(chosen, chosen.judge)
+        try:
+            return await judge(endpoint, chosen, pairs, folder, say)
+        finally:
+            await endpoint.client.close()
+
+    return asyncio.run(run())
+
+
+# The reply
+
+
+@pytest.mark.parametrize("ending, verdict", [
+    ("Verdict: A", "A"), ("verdict: b", "B"), ("**Verdict:** tie.", "tie"), ("Verdict: [[B]]", "B"), ("Verdict: Answer A", "A"),
+    ("Verdict: a tie", "tie"), ("- Verdict: **A**\n", "A"), ("Verdict: A\nVerdict: A", "A"),
+])  # fmt: skip
+def test_a_verdict_is_read_with_its_reason(ending, verdict):
+    found = FORM.read(f"The other one\nbreaks off.\n{ending}")
+    assert (found.verdict, found.reason) == (verdict, "The other one breaks off.")
+
+
+@pytest.mark.parametrize("reply, why", [
+    ("Both have their merits.", "no line"), ("Verdict: A and B are alike", "no line"), ("Verdict:", "no line"), ("A", "no line"),
+    ("Verdict: A, Verdict: B or Verdict: tie", "no line"), ("Verdict: A\nVerdict: B", "more than one verdict: A, B"),
+    ("The verdict: A is better, I think", "no line"),
+])  # fmt: skip
+def test_a_reply_without_one_verdict_is_not_guessed_at(reply, why):
+    with pytest.raises(ValueError, match=why):
+        FORM.read(reply)
+
+
+# The request
+
+
+def test_question_and_answers_stand_in_the_request_after_one_example_of_each_verdict():
+    turns = FORM.messages(Shown("Why?", "Because.", "So."))
+    assert [turn["role"] for turn in turns] == ["system", *["user", "assistant"] * 3, "user"]
+    assert {FORM.read(turn["content"]).verdict for turn in turns if turn["role"] == "assistant"} == {"A", "B", "tie"}
+    assert "Why?" in turns[-1]["content"] and turns[-1]["content"].index("Because.") < turns[-1]["content"].index("So.")
+
+
+def test_the_key_changes_with_question_answers_order_guideline_and_judge(tmp_path):
+    def key(question="Why?", a="x", b="y", address="here", model="m", **settings):
+        return JudgeForm.of(profiles.Judge(**settings)).key(Shown(question, a, b), address, model)
+
+    guideline = tmp_path / "guideline.md"
+    guideline.write_text("Say which is better.")
+    others = [key(question="How?"), key(a="z"), key(b="z"), key(a="y", b="x"), key(address="there"), key(model="n"),
+              key(guideline=str(guideline)), key(parameters={"temperature": 0})]
+    assert len({key(), *others}) == 1 + len(others)
+    assert {key(bar=0.9), key(pairs=3), key(tries=9), key(budget=1)} == {key()}
+
+
+def test_each_long_text_is_cut_by_itself():
+    form = JudgeForm.of(profiles.Judge(longest_question=200))
+    shown = Shown("q" * 300, "a" * 400, "short")
+    written = form.messages(shown)[-1]["content"]
+    assert "100 characters cut" in written and "200 characters cut" in written and "short" in written
+    assert form.cut(shown) > 200 and form.cut(Shown("q", "a", "b")) == 0
+
+
+# Both orders
+
+
+@pytest.mark.parametrize("kind, verdict, first, second, consistent", [
+    ("longer", "other", "other", "other", True), ("first", "tie", "one", "other", False),
+    ("second", "tie", "other", "one", False),
+])  # fmt: skip
+def test_both_orders_are_asked_and_where_they_differ_it_is_a_tie(loopback, tmp_path, kind, verdict, first, second, consistent):
+    served = loopback(judge=kind)
+    [row] = ask(served, tmp_path, PAIRS[:1])
+    told = {"id": "q0", "domain": "health", "verdict": verdict, "first": first, "second": second, "consistent": consistent,
+            "reasons": ["It seems so to me."] * 2, "outcome": "judged", "lengths": [50, 80]}  # fmt: skip
+    assert row | told == row and served.paid() == 2
+    a, b = (body["messages"][-1]["content"] for body in served.bodies())
+    assert a.index("a" * 50) < a.index("b" * 80) and b.index("b" * 80) < b.index("a" * 50)
+
+
+def test_every_reply_is_in_the_log_with_its_provenance(loopback, tmp_path):
+    rows, said = ask(loopback(judge="longer"), tmp_path, say=(said := []).append, price=[1, 1]), said
+    log = lines(tmp_path / "replies.jsonl")
+    assert len(log) == 2 * len(rows) == 2 * len(PAIRS) and {row["outcome"] for row in log} == {"verdict"}
+    assert {row["guideline"] for row in log} == {FORM.version} and {row["requested_model"] for row in log} == {"served-judge"}
+    assert "16 comparisons, 1 done before, 15 requests; about" in said[0] and "about $" in said[0]
+
+
+def test_a_second_run_asks_only_what_is_missing(loopback, tmp_path):
+    served = loopback(judge="longer")
+    first = ask(served, tmp_path, PAIRS[:3])
+    assert ask(served, tmp_path, PAIRS)[:3] == first and served.paid() == 2 * len(PAIRS)
+    log = tmp_path / "replies.jsonl"
+    kept = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(kept[:7]) + kept[7][:40])  # killed within a write
+    assert ask(served, tmp_path, PAIRS)[:3] == first and served.paid() == 2 * len(PAIRS) + 9
+    assert max(served.counts()["asked"].values()) == 2
+
+
+@pytest.mark.parametrize("more", [{}, {"mode": "batch", "poll_seconds": 0.05}])
+def test_prose_is_asked_again_with_the_reason_and_then_counted(loopback, tmp_path, more):
+    verdict, prose = {"content": "Right.\nVerdict: A"}, {"content": "I like both."}
+    [row] = ask(loopback(replies=[prose, verdict]), tmp_path / "mended", PAIRS[:1], **more)
+    attempts = [reply["attempt"] for reply in lines(tmp_path / "mended" / "replies.jsonl")]
+    assert row["outcome"] == "judged" and sorted(attempts) == [1, 1, 2, 2]
+    served = loopback(replies=[prose, prose])
+    with pytest.raises(profiles.UserError, match="no line that says Verdict"):
+        ask(served, tmp_path / "prose", PAIRS[:1], **more)
+    assert served.paid() == 4
+
+
+def test_a_judge_of_prose_only_is_refused_with_the_mend(loopback, tmp_path, refused):
+    with refused("judge: none of served-judge's replies on 8 pairs holds a verdict", "judge.model", "judge.max_tokens"):
+        ask(loopback(judge="prose"), tmp_path)
+
+
+def test_a_pair_with_one_unread_order_has_no_verdict(loopback, tmp_path):
+    rows = ask(loopback(judge="longer", faults=0.4, kinds=["refusal"], seed=1), tmp_path)
+    unread = [row for row in rows if row["verdict"] is None]
+    assert 0 < len(unread) < len(rows)
+    told = {(row["outcome"], row["reason"], row["consistent"]) for row in unread}
+    assert told == {("refusal", "I can't help with that.", None)}
+    table = verdicts.win_rates(rows).set_index("pairs")
+    assert table.unread["all"] == len(unread) and table.loc["all", ["wins", "ties", "losses"]].sum() == len(rows) - len(unread)
+
+
+@pytest.mark.parametrize("settings, told", [
+    ({"base_url": "http://127.0.0.1:9/v1"}, "judge.base_url: no answer from"),
+    ({"base_url": "https://api.openai.com/v1"}, "set judge.base_url to null"),
+    ({"budget": 1}, "judge.budget: the price of served-judge is unknown; set judge.price"),
+    ({"guideline": "/no/such/file"}, "judge.guideline: /no/such/file is missing"),
+])  # fmt: skip
+def test_faults_are_told_by_the_judge_s_own_fields(loopback, tmp_path, refused, monkeypatch, settings, told):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    served = loopback(judge="longer")
+    with refused(told):
+        ask(served, tmp_path, **settings)
+    assert not served.counts()["asked"]
+
+
+def test_a_model_that_the_server_lacks_stops_at_the_first_call(loopback, tmp_path, refused):
+    with refused("judge: the first call to served-judge", "check judge.model, judge.parameters"):
+        ask(loopback(refuse={"status": 404, "body": {"error": {"message": "no such model"}}}), tmp_path)
+
+
+def test_two_pairs_with_one_id_are_refused_and_no_pairs_are_no_rows(loopback, tmp_path, refused):
+    with refused("2 pairs have the id 'q1'"):
+        ask(loopback(), tmp_path, [*PAIRS, PAIRS[1]])
+    assert ask(loopback(), tmp_path, []) == []
+
+
+def test_a_spent_budget_leaves_pairs_without_a_verdict(loopback, tmp_path):
+    said = []
+    rows = ask(loopback(judge="longer"), tmp_path, say=said.append, price=[1, 1], budget=0.008, concurrency=1)
+    assert 0 < sum(row["verdict"] is not None for row in rows) < len(rows)
+    assert rows[-1]["outcome"] == "not asked" and "(judge.budget)" in said[-1]
+
+
+# Win rates
+
+
+def judged(wins, ties, losses):
+    return [{"verdict": said} for said in ["one"] * wins + ["tie"] * ties + ["other"] * losses]
+
+
+@pytest.mark.parametrize("counts, value", [
+    ((10, 0, 0), 1), ((0, 0, 10), 0), ((0, 10, 0), 0.5), ((3, 4, 3), 0.5), ((6, 2, 2), 0.7),
+])  # fmt: skip
+def test_ties_count_half_and_every_interval_has_a_width(counts, value):
+    found = verdicts.win_rate(judged(*counts))
+    assert found.value == pytest.approx(value) and found.low <= value <= found.high and found.n == 10
+    assert 0.1 < found.high - found.low < 0.6 and found.low >= 0 and found.high <= 1
+
+
+@pytest.mark.parametrize("n", [10, 50, 250])
+@pytest.mark.parametrize("shares", [(0.4, 0.2, 0.4), (0.1, 0.8, 0.1), (0.7, 0.2, 0.1)])
+def test_the_interval_of_the_win_rate_covers_what_it_promises(n, shares):
+    truth = shares[0] + shares[1] / 2
+    draws = np.random.default_rng(n).multinomial(n, shares, size=200)
+    found = [verdicts.mean_score(*map(int, draw), seed=i) for i, draw in enumerate(draws)]
+    assert np.mean([each.low <= truth <= each.high for each in found]) > 0.91
+
+
+def test_no_verdicts_are_no_rate():
+    assert np.isnan(verdicts.win_rate([{"verdict": None}]).value) and verdicts.win_rate([]).n == 0
+
+
+def world(count, quality, length, lead, seed=0):
+    """Verdicts on `count` pairs: log odds `quality` + `length` a standard deviation, `one` longer by `lead` characters."""
+    dice = np.random.default_rng(seed)
+    longer = np.round(dice.normal(lead, 300, count))
+    chance = 1 / (1 + np.exp(-(quality + length * np.tanh(longer / longer.std()))))
+    orders = dice.random((2, count)) < chance
+    said = np.where(orders[0] == orders[1], np.where(orders[0], "one", "other"), "tie")
+    return [{"verdict": str(word), "lengths": [1000 + int(more), 1000], "domain": "health"}
+            for word, more in zip(said, longer, strict=True)]  # fmt: skip
+
+
+def test_where_length_makes_the_preference_the_adjusted_rate_is_even():
+    rows = world(400, quality=0, length=2.5, lead=300)
+    raw, adjusted = verdicts.win_rate(rows), verdicts.at_equal_length(rows)
+    assert raw.low > 0.65 and adjusted.estimate.low < 0.5 < adjusted.estimate.high
+    assert adjusted.estimate.value == pytest.approx(0.5, abs=0.06) and adjusted.slope > 1.5
+
+
+def test_where_quality_makes_it_the_adjusted_rate_stays():
+    rows = world(400, quality=1, length=0, lead=300)
+    raw, adjusted = verdicts.win_rate(rows), verdicts.at_equal_length(rows)
+    assert adjusted.estimate.low > 0.5 and adjusted.estimate.value == pytest.approx(raw.value, abs=0.06)
+
+
+def test_where_good_answers_are_short_the_adjusted_rate_is_higher():
+    rows = world(400, quality=1, length=2, lead=-300)
+    assert verdicts.at_equal_length(rows).estimate.low > verdicts.win_rate(rows).value
+
+
+def test_the_adjusted_interval_covers_what_it_promises():
+    found = [verdicts.at_equal_length(world(50, 0, 2, 200, seed)).estimate for seed in range(200)]
+    assert np.mean([each.low <= 0.5 <= each.high for each in found if each]) > 0.9
+
+
+@pytest.mark.parametrize("lengths, said, why", [
+    (range(-10, 20), ["one"] * 30, "all pairs end alike"),
+    (range(-15, 15), ["other"] * 15 + ["one"] * 15, "length parts the wins from the losses"),
+    ([7] * 30, ["one", "other", "tie"] * 10, "differ in length by the same"),
+    (range(9), ["one", "other", "tie"] * 3, "9 verdicts are too few"),
+])  # fmt: skip
+def test_where_no_regression_can_be_fitted_it_says_why(lengths, said, why):
+    rows = [{"verdict": word, "lengths": [100 + more, 100], "domain": "d"} for word, more in zip(said, lengths, strict=True)]
+    found = verdicts.at_equal_length(rows)
+    assert found.estimate is None and why in found.note
+    table = verdicts.win_rates(rows).set_index("pairs")
+    assert np.isnan(table["win rate"]["all, at equal length"]) and why in table.note["all, at equal length"]
+
+
+def test_extrapolation_is_told():
+    rows = [row | {"lengths": [2000 + row["lengths"][0], 1000]} for row in world(60, 0.5, 1, 0)]
+    assert "extrapolated" in verdicts.at_equal_length(rows).note
+
+
+def test_the_table_has_all_pairs_then_equal_length_then_the_domains():
+    rows = [row | {"domain": name} for name in ("health", "history") for row in world(30, 0.5, 1, 0)]
+    table = verdicts.win_rates(rows)
+    assert table.pairs.tolist() == ["all", "all, at equal length", "health", "history"]
+    assert table.wins[0] == table.wins[2] + table.wins[3] and (table.low <= table["win rate"]).all()
+
+
+# The sheet for people
+
+
+def fill_in(path, words):
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.assign(better=[words(row) for row in frame.itertuples()]).to_csv(path, index=False)
+
+
+def longest(row):
+    """What a reader says who likes length: columns 3 and 4 are the two answers."""
+    return "1" if len(row[3]) > len(row[4]) else "2"
+
+
+@pytest.fixture
+def blank(tmp_path):
+    sheet.blind_sheet(PAIRS, tmp_path / "pairs", 6, seed=3)
+    return tmp_path / "pairs.csv", tmp_path / "pairs.key.json"
+
+
+def test_a_blind_sheet_hides_whose_answers_they_are(blank):
+    path, key = blank
+    frame, first = pd.read_csv(path), json.loads(key.read_text())
+    assert list(frame) == ["id", "question", "answer 1", "answer 2", "better", "notes"] and len(frame) == 6
+    assert set(first.values()) == {"one", "other"} and set(first) == set(frame.id)
+    assert frame.id.tolist() != sorted(frame.id)
+    assert [text[0] == "a" for text in frame["answer 1"]] == [first[name] == "one" for name in frame.id]
+    text = path.read_text() + path.with_suffix(".html").read_text()
+    assert "other" not in text and "key.json" not in text
+
+
+def test_a_filled_in_sheet_is_read_back_with_the_places_undone(blank):
+    path, key = blank
+    fill_in(path, longest)
+    read = sheet.read_blind(path, key)
+    assert set(read.verdict) == {"other"} and list(read) == ["id", "verdict", "notes"]
+
+
+@pytest.mark.parametrize("word", ["", "A", "3", "both"])
+def test_a_row_without_a_verdict_names_line_and_column(blank, refused, word):
+    path, key = blank
+    fill_in(path, lambda row: word if row.Index == 2 else "tie")
+    with refused("pairs.csv, line 4 (", "column better", f"{word.lower()!r} is no verdict; write 1, 2 or tie"):
+        sheet.read_blind(path, key)
+
+
+@pytest.mark.parametrize("content, told", [
+    ("id,question\nq1,x\n", "no column better"), ("id,better\nq99,1\n", "line 2, column id: 'q99' is not in"),
+    ("id,better\nq1,1\nq1,2\n", "a row occurs twice: q1"), ("id,better\n", "has no rows"),
+    ("id,better\nq1,1,2,3\n", "line 2: has 4"),
+])  # fmt: skip
+def test_a_damaged_sheet_is_told(tmp_path, refused, content, told):
+    (tmp_path / "s.csv").write_text(content)
+    (tmp_path / "key.json").write_text('{"q1": "one"}')
+    with refused(str(tmp_path / "s.csv"), told):
+        sheet.read_blind(tmp_path / "s.csv", tmp_path / "key.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"q1": "first"}', '{"q1": [1]}'])
+def test_a_key_that_is_none_is_told(blank, refused, content):
+    path, key = blank
+    key.write_text(content)
+    with refused(str(key), "no key of a sheet"):
+        sheet.read_blind(path, key)
+
+
+def test_a_sheet_that_was_filled_in_is_not_overwritten(blank, refused):
+    path, _ = blank
+    before = path.read_bytes()
+    sheet.blind_sheet(PAIRS, path.with_suffix(""), 6, seed=3)
+    assert path.read_bytes() == before  # a blank one may be written anew
+    fill_in(path, longest)
+    before = path.read_bytes()
+    with refused("pairs.csv", "has been filled in; move it and its key away"):
+        sheet.blind_sheet(PAIRS, path.with_suffix(""), 6)
+    assert path.read_bytes() == before
+
+
+def test_the_page_is_filled_in_by_clicks_and_read_back(browser, tmp_path):
+    pairs = [Pair("x<'\"", "d", "CARDS & <b>NAMES</b>?", "<script>document.title = 'taken'</script>", "plain")]
+    sheet.blind_sheet(pairs, tmp_path / "pairs", 1)
+    page = browser.new_page()
+    page.goto((tmp_path / "pairs.html").as_uri())
+    assert page.title() == "Which answer is better?" and page.locator(".q").first.inner_text() == pairs[0].question
+    page.get_by_text("tie", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    download.value.save_as(tmp_path / "back.csv")
+    page.close()
+    assert sheet.read_blind(tmp_path / "back.csv", tmp_path / "pairs.key.json").verdict.tolist() == ["tie"]
+
+
+def said(*words):
+    return pd.DataFrame({"id": [f"q{i}" for i in range(len(words))], "verdict": words})
+
+
+def test_agreement_of_two_readers_and_of_reader_and_judge():
+    one = said("one", "one", "other", "tie", "one", "other")
+    assert sheet.agreement(one, one)["kappa"] == pytest.approx(1) and sheet.agreement(one, one)["same"].value == 1
+    found = sheet.agreement(one, said("one", "other", "other", "tie", None))
+    assert (found["pairs"], found["same"].value) == (4, 0.75) and found["kappa"] == pytest.approx((0.75 - 0.3125) / (1 - 0.3125))
+    assert sheet.agreement(one, said(*["one"] * 6))["kappa"] is None
+
+
+def test_sheets_without_a_pair_in_common_are_refused(refused):
+    with refused("no pair in common"):
+        sheet.agreement(said("one"), pd.DataFrame({"id": ["other"], "verdict": ["one"]}))
