@@ -11,7 +11,7 @@ asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `d
 
 from . import figures
 from .arms import ARMS, GIVEN
-from .bench import TASK_FOLDER, ask, data_note, load_tasks, overview, run, scored_tasks
+from .bench import ask, data_note, load_tasks, overview, run, scored_tasks
 from .contrasts import causes, contrasts, shown
 from .effects import differences, groups, needed, seeds
 from .items import UNREAD, accuracy, checked, disputed, read_table, readings, wins
@@ -20,7 +20,7 @@ from .measure import measure, plan, save
 from .words import found
 
 __all__ = [
-    "ARMS", "GIVEN", "TASK_FOLDER", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "checked", "contrasts",
+    "ARMS", "GIVEN", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "checked", "contrasts",
     "data_note", "differences", "disputed", "figures", "found", "groups", "load_tasks", "measure", "needed", "overview", "plan",
     "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "wins",
 ]

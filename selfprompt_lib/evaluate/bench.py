@@ -13,11 +13,10 @@ from lm_eval.tasks import TaskManager
 from ..designs import get_design
 from ..profiles import TASKS, Profile
 from ..rows import STARTER
-from ..tasks import checks, readers
+from ..tasks import FOLDER, checks, readers
 from .arms import plain
 from .lm import Arm, StartedLM, key
 
-TASK_FOLDER = Path(__file__).parents[1] / "tasks"
 TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
 
 
@@ -34,7 +33,9 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     data = str(STARTER) if profile.data.benchmarks == "starter" else profile.data.mirror
-    folders = [str(TASK_FOLDER), *filter(None, [profile.evaluate.include_path])]
+    folders = [str(Path(folder).expanduser()) for folder in (FOLDER, profile.evaluate.include_path) if folder]
+    if profile.evaluate.include_path:
+        checks.check_folder(Path(profile.evaluate.include_path).expanduser())  # lm-eval would leave a faulty file out in silence
     manager = TaskManager(include_path=folders, include_defaults=False,
                           metadata={"data": data, "items": profile.evaluate.items, "seed": profile.evaluate.subset_seed})
     names = [f"selfprompt_{name}" if name in TASKS else name for name in scored_tasks(profile, tasks)]
@@ -88,7 +89,7 @@ def _rows(lm: StartedLM, task, name: str, samples: list[dict[str, Any]], design:
         row[how] = sample["filtered_resps"][0] if kind != "code" else "[code]"
         row[f"correct_{how}"] = bool(sample.get("exact_match", sample.get("pass_at_1")))
         second = lm.seconds.get((lm.arm, item), "")
-        row["second"] = readers.read(kind, "tolerant", reply + second, doc) if second else row.get("tolerant")
+        row["second"] = readers.read(kind, "tolerant", second.strip(), doc) if second else row.get("tolerant")
         row["correct_second"] = row["second"] == row["key"] if second else row.get("correct_tolerant")
     for row in found.values():
         row["correct"] = row["correct_second"]

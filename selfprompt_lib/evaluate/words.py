@@ -21,8 +21,8 @@ def _overall(row: pd.Series, tasks: int) -> str:
             f"differs from the baseline by **{points(row.difference)} points** (95% interval {points(row.low)} to "
             f"{points(row.high)}, p = {row.p:.2f}). ")
     if row.low <= 0 <= row.high:
-        return text + (f"The interval includes zero: an effect of either sign was not seen. One of {100 * row.smallest:.0f} points "
-                       "or more would have been seen four times in five; smaller ones can be there.")
+        return text + ("The interval includes zero: an effect of either sign was not seen. One of "
+                       f"{100 * row.smallest:.0f} points or more would have been seen four times in five; smaller ones can be there.")
     kind = "gain" if row.difference > 0 else "loss"
     luck = " for this one pair of models; other training seeds may differ" if row.seeds == 1 else ""
     return text + f"The interval leaves out zero: a {kind}{luck}."
@@ -49,7 +49,8 @@ def _causes(causes: pd.DataFrame) -> str:
 
 def _more(row: pd.Series) -> str:
     if pd.notna(row.items_needed):
-        return f"To see a difference of two points one would need about {int(row.items_needed):,} items with as many training seeds."
+        return (f"To see a difference of two points one would need about {int(row.items_needed):,} items with as many training "
+                "seeds.")
     if pd.notna(row.seeds_needed):
         return (f"More items alone would not show a difference of two points: the luck of training hides it. About "
                 f"{int(row.seeds_needed):,} training seeds would.")
