@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from .errors import UserError
 from .run import executed
@@ -19,6 +19,7 @@ from .stage import CHAPTERS
 
 PROJECT = Path(__file__).parent.parent
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
+FOUND = PROJECT / "book" / "measured" / "found"
 RESULTS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 
 
@@ -64,15 +65,23 @@ def assemble(root: Path, source: Path) -> None:
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     for template, page in PAGES.items():
         (source / page).write_text(render(template, report), encoding="utf-8")
+    from .evaluate import study  # lm-eval takes seconds to load, which the command line need not wait for
+
+    study.draw(FOUND, source / "book")
+    (source / "book" / "found.md").write_text(_template("found.md.jinja").render(study.facts(FOUND)), encoding="utf-8")
 
 
 def render(template: str, report: dict[str, Any]) -> str:
     """A generated page: a Jinja template over `report.json`."""
+    return _template(template).render(report=report, stages=report["stages"], chapters=CHAPTERS.values())
+
+
+def _template(name: str) -> Template:
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.0f}%"
     pages.filters["points"] = lambda value: f"{100 * value:+.0f}"
-    return pages.get_template(template).render(report=report, stages=report["stages"], chapters=CHAPTERS.values())
+    return pages.get_template(name)
 
 
 def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:

@@ -20,9 +20,12 @@ def _overall(row: pd.Series, tasks: int) -> str:
     text = (f"Over {int(row.n):,} items in {tasks} tasks, each task counting the same, and with {seeds}, the self-prompt model "
             f"differs from the baseline by **{points(row.difference)} points** (95% interval {points(row.low)} to "
             f"{points(row.high)}, p = {row.p:.2f}). ")
+    if row.smallest >= 1:
+        return text + "So small a sample could not have shown any effect."
     if row.low <= 0 <= row.high:
         return text + ("The interval includes zero: an effect of either sign was not seen. One of "
-                       f"{100 * row.smallest:.0f} points or more would have been seen four times in five; smaller ones can be there.")
+                       f"{100 * row.smallest:.0f} points or more would have been seen four times in five; a smaller one can be "
+                       "there.")
     kind = "gain" if row.difference > 0 else "loss"
     luck = " for this one pair of models; other training seeds may differ" if row.seeds == 1 else ""
     return text + f"The interval leaves out zero: a {kind}{luck}."
