@@ -39,7 +39,7 @@ class Data(_Section):
     train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, or a .jsonl file")
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
     longest: int | None = Field(None, ge=100, description="characters of a sample's turns; longer samples are left out")
-    questions: str = Field("starter", description="held-out questions: starter, or a .jsonl file")
+    questions: str = Field("starter", description="held-out questions: starter, lima-test, or a .jsonl file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
     benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
     mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")

@@ -77,8 +77,12 @@ def _closed(row: dict) -> dict:
 
 
 def questions(profile: Profile) -> list[Question]:
-    """The held-out questions, evenly picked (chapter 4)."""
+    """The held-out questions, evenly picked; `lima-test` is LIMA's test prompts, with domains by a classifier (chapter 4)."""
     source = profile.data.questions
+    if source == "lima-test":
+        from .evaluate import domains  # it loads an embedder
+
+        return evenly(domains.lima_test(profile.data.mirror), profile.data.question_rows)
     rows = read_rows(STARTER / "heldout.jsonl" if source == "starter" else Path(source), Question)
     return evenly(rows, profile.data.question_rows)
 
