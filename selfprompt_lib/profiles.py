@@ -5,16 +5,16 @@ A profile says everything a run depends on. `--set key=value` on the command lin
 """
 
 import difflib
-import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from .designs import get_design
 from .errors import UserError, require
 from .rows import first_fault
+from .sections import Annotate, Judge, Section
 
 FOLDER = Path(__file__).parent / "data" / "profiles"
 TASKS = (
@@ -25,15 +25,10 @@ ARMS = (
     "base", "baseline", "role-play", "self-prompt",
     "other question's role", "random expert", "irrelevant role", "no role",
 )
-NonNegative = Annotated[float, Field(ge=0)]
 DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class Data(_Section):
+class Data(Section):
     """Where rows come from."""
 
     train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, or a .jsonl file")
@@ -45,63 +40,7 @@ class Data(_Section):
     mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")
 
 
-class Client(_Section):
-    """How a model on a server is asked: what chapters 1 (annotator) and 5 (judge) share."""
-
-    section: ClassVar[str]  # where the settings stand in the profile, for messages
-    base_url: str | None = Field(None, description="endpoint; null starts a local server")
-    model: str | None = Field(None, description="model name there; null means the profile's model")
-    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
-    mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
-    max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
-    longest_question: int = Field(12_000, ge=200, description="characters; the middle of longer ones is cut")
-    parameters: dict[str, Any] = Field({}, description="more of the request, such as {temperature: 0.7}")
-    guideline: str | None = Field(None, description="text file; null means the package's")
-    tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
-    retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
-    timeout: float = Field(600, gt=0, description="seconds to wait for one reply")
-    concurrency: int = Field(2, ge=1, description="requests in flight")
-    requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
-    tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
-    poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
-    budget: float | None = Field(None, gt=0, description="US dollars that are not passed; null means no limit")
-    price: tuple[NonNegative, NonNegative] | None = Field(
-        None, description="[input, output] in US dollars per million tokens; null: asked of genai-prices"
-    )
-
-    @field_validator("parameters")
-    @classmethod
-    def _only_more(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        ours = {"messages", "model", "n", "stream", "response_format"} & set(parameters)
-        if ours:
-            raise ValueError(f"{', '.join(sorted(ours))} cannot be set here")
-        for name in ("max_tokens", "max_completion_tokens"):
-            if not isinstance(parameters.get(name, 1), int) or parameters.get(name, 1) < 1:
-                raise ValueError(f"{name} must be a number of tokens, so that the cost is limited")
-        return parameters
-
-    @field_validator("base_url")
-    @classmethod
-    def _no_secret(cls, url: str | None) -> str | None:
-        if url and (not url.startswith(("http://", "https://")) or "@" in url or re.search(r"[?&][^=]*key=", url)):
-            raise ValueError("needs http(s):// and no credentials; put the key into the variable of api_key_env")
-        return url
-
-
-class Annotate(Client):
-    """Chapter 1: who writes roles, how they are asked, and which roles the later chapters train on."""
-
-    section: ClassVar[str] = "annotate"
-    samples: int = Field(24, ge=1, description="samples annotated live")
-    json_schema: bool = Field(False, description="the server takes response_format with a JSON schema")
-    examples: str | None = Field(None, description="JSONL file with question and role; null means the package's")
-    train_on: Literal["reference", "live"] = Field(
-        "reference", description="roles to train on: those of the data, or those annotated live"
-    )
-    price_model: str = Field("gpt-5-mini", description="hosted model whose price is stated")
-
-
-class Roles(_Section):
+class Roles(Section):
     """Chapter 2: how roles are measured."""
 
     embedder: str = Field("starter", description="starter (MiniLM from PyPI) or a model name")
@@ -111,7 +50,7 @@ class Roles(_Section):
     clusters: int = Field(8, ge=2, description="groups of alike roles that are shown")
 
 
-class Sft(_Section):
+class Sft(Section):
     """Chapter 3: fine-tuning. Defaults are the paper's and LIMA's."""
 
     epochs: float = Field(15, gt=0)
@@ -138,7 +77,7 @@ class Sft(_Section):
         return micro
 
 
-class Infer(_Section):
+class Infer(Section):
     """Chapter 4: asking."""
 
     max_new_tokens: int = Field(256, ge=8)
@@ -146,11 +85,11 @@ class Infer(_Section):
     batch_size: int = Field(64, ge=1)
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """Chapter 5: benchmarks."""
 
-    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="the eight, or tasks of include_path")
     include_path: str | None = Field(None, description="a folder with more task YAMLs")
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="the eight, or tasks of include_path")
     arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
     given_seeds: int = Field(1, ge=1, description="training seeds whose models also answer with given roles")
     items: int | None = Field(None, ge=2, description="items a task; null means all")
@@ -176,28 +115,16 @@ class Evaluate(_Section):
             raise ValueError(f"{folder} has no task YAMLs; give the folder that they lie in")
         return folder
 
-    @model_validator(mode="after")
-    def _known(self) -> "Evaluate":
-        for name in self.tasks:
-            if name not in TASKS and not self.include_path:
-                raise ValueError(f"tasks: unknown task {name!r}; choose of {', '.join(TASKS)}, or set include_path for your own")
-        return self
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        unknown = [] if info.data.get("include_path") else [name for name in tasks if name not in TASKS]
+        if unknown:
+            raise ValueError(f"unknown task {unknown[0]!r}; choose of {', '.join(TASKS)}, or set include_path for your own")
+        return tasks
 
 
-class Judge(Client):
-    """Chapter 5: who judges pairs of answers, and what a judge must pass before it is believed."""
-
-    section: ClassVar[str] = "judge"
-    max_tokens: int = Field(64, ge=16, description="longest reply, in tokens; a model that thinks first needs 1000 or more")
-    concurrency: int = Field(12, ge=1, description="requests in flight")
-    questions: int | None = Field(None, ge=2, description="questions whose answers are judged; null means all")
-    pairs: int = Field(50, ge=1, le=50, description="planted pairs of each kind in the examination")
-    bar: float = Field(0.7, gt=0, lt=1, description="the lower 95% bound of accuracy on planted pairs must reach it")
-    position_bias: float = Field(0.2, ge=0, le=1, description="largest excess of either place among a judge's preferences")
-    length_bias: float = Field(0.2, ge=0, le=1, description="largest share of pairs won by an answer that was only padded")
-
-
-class Ablate(_Section):
+class Ablate(Section):
     """Chapter 6: prompt designs, compared at equal data and budget."""
 
     designs: tuple[DesignName, ...] = Field(("none", "title-only", "first-person", "from-now-on"), min_length=1)
@@ -205,7 +132,7 @@ class Ablate(_Section):
     question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
 
 
-class Profile(_Section):
+class Profile(Section):
     """A whole setting. See `selfprompt_lib/data/profiles/*.yaml` for those that exist."""
 
     name: str

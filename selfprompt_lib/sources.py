@@ -80,7 +80,7 @@ def questions(profile: Profile) -> list[Question]:
     """The held-out questions, evenly picked; `lima-test` is LIMA's test prompts, with domains by a classifier (chapter 4)."""
     source = profile.data.questions
     if source == "lima-test":
-        from .evaluate import domains  # it loads an embedder
+        from . import domains  # it takes an embedder, which the command line need not wait for
 
         return evenly(domains.lima_test(profile.data.mirror), profile.data.question_rows)
     rows = read_rows(STARTER / "heldout.jsonl" if source == "starter" else Path(source), Question)

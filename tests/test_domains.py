@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from selfprompt_lib.evaluate import domains
+from selfprompt_lib import domains
 from selfprompt_lib.rows import DOMAINS, STARTER, Question, read_rows
 
 REAL = Path(__file__).parents[2] / "shared" / "data"

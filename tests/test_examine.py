@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import lines
@@ -165,10 +168,29 @@ def test_the_log_of_the_examination_takes_the_verdicts_too(loopback, tmp_path):
 # The command
 
 
-def command(served, tmp_path, *more, **settings):
+def arguments(served, tmp_path, **settings):
     given = {"base_url": served.base_url, "model": "scripted", "pairs": 10, "tries": 1} | settings
     chosen = [f"--set=judge.{name}={json.dumps(value)}" for name, value in given.items()]
-    return main(["--profile", "smoke", "--out", str(tmp_path / "judge.md"), "--folder", str(tmp_path / "log"), *chosen, *more])
+    return ["--profile", "smoke", "--out", str(tmp_path / "judge.md"), "--folder", str(tmp_path / "log"), *chosen]
+
+
+def command(served, tmp_path, *more, **settings):
+    return main([*arguments(served, tmp_path, **settings), *more])
+
+
+def test_killed_in_its_middle_it_goes_on_and_asks_nothing_again_that_was_written_down(loopback, tmp_path):
+    served = loopback(judge="perfect", latency=0.05)
+    start = [sys.executable, "-m", "selfprompt_lib.evaluate.examine", *arguments(served, tmp_path, concurrency=4)]
+    with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while served.paid() < 30 and process.poll() is None:
+            time.sleep(0.01)
+        assert process.poll() is None
+        process.kill()
+    kept = len(lines(tmp_path / "log" / "replies.jsonl"))
+    paid = served.paid()
+    assert 0 <= paid - kept <= 4 and not (tmp_path / "judge.md").exists()
+    assert command(served, tmp_path) == 0 and served.paid() == paid + 110 - kept
+    assert len({row["key"] for row in lines(tmp_path / "log" / "replies.jsonl")}) == 110
 
 
 def test_the_command_writes_a_column_a_judge_and_says_whether_it_may_judge(loopback, tmp_path, capsys):

@@ -16,7 +16,7 @@ import openai
 from pydantic import BaseModel
 
 from ..errors import UserError, require
-from ..profiles import Client
+from ..sections import Client
 
 Outcome = Literal["role", "verdict", "malformed", "truncated", "empty", "refusal", "content filter", "error", "not asked"]
 FINAL: tuple[Outcome, ...] = ("role", "verdict", "refusal", "content filter")  # asking again would not change them

@@ -18,7 +18,8 @@ import httpx2
 import openai
 
 from ..errors import UserError, require
-from ..profiles import Client, Profile
+from ..profiles import Profile
+from ..sections import Client
 
 # Continuous batching in small blocks: about twice as fast on two cores as one request after another.
 SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800", "--cb-max-batch-tokens", "512")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import require
-from ..profiles import Client
 from ..rows import Sample
+from ..sections import Client
 from .endpoint import Endpoint
 from .forms import Form, write_role
 

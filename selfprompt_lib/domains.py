@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from .. import stats
-from ..errors import require
-from ..hub import hub_rows
-from ..roles import measure
-from ..rows import DOMAINS, STARTER, Conversation, Question, Sample, parse_rows, read_rows
+from . import stats
+from .errors import require
+from .hub import hub_rows
+from .roles import measure
+from .rows import DOMAINS, STARTER, Conversation, Question, Sample, parse_rows, read_rows
 
 LIMA = "GAIR/lima"
 LABELS = Path(__file__).parents[1] / "data" / "domains" / "lima-test.jsonl"
