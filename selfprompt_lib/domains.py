@@ -1,7 +1,8 @@
 """Domains for questions that come without one: LIMA's test prompts among the ten of the starter data (chapter 5).
 
 A logistic regression on MiniLM vectors of the starter training questions and of their experts. It was chosen by
-cross-validation on the starter data, against nearest centroids and other strengths; `cross_validated` repeats that.
+cross-validation on the starter data, against nearest centroids and other strengths (`cross_validated`), by a few points that
+are within the noise.
 Its errors on LIMA are measured with labels given by hand (`labelled`, `check`).
 """
 
@@ -84,7 +85,7 @@ def check(mirror: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     return agreement, pd.crosstab(*names, rownames=["main label"], colnames=["classifier"], dropna=False)
 
 
-def cross_validated(folds: int = 10, seed: int = 0) -> pd.DataFrame:
+def cross_validated(folds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Accuracy of the classifier and of its rivals on starter questions they were not fitted on (chapter 5)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
@@ -92,7 +93,7 @@ def cross_validated(folds: int = 10, seed: int = 0) -> pd.DataFrame:
 
     questions, experts, domains = _vectors(measure.embedder("starter"))
     rivals = {"nearest centroid": NearestCentroid()} | {
-        f"logistic regression, C={c}": LogisticRegression(C=c, max_iter=1000) for c in (1, 3, 10)}
+        f"logistic regression, C={c}": LogisticRegression(C=c, max_iter=1000) for c in (1, 10)}
     rows = []
     for name, model in rivals.items():
         for experts_too in (True, False):

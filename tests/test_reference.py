@@ -2,6 +2,7 @@
 
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import t as student
 
 from selfprompt_lib import infer, models, profiles, sources
 from selfprompt_lib.designs import GAP, get_design
-from selfprompt_lib.evaluate import reference
+from selfprompt_lib.evaluate import gallery, reference
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.roles import measure
 from selfprompt_lib.rows import Question
@@ -153,6 +154,15 @@ def test_differences_by_domain_add_up(measured):
     assert set(one.domain) == {question.domain for question in QUESTIONS} and one.n.sum() == 11
     both = whole[(whole.arm == "self-prompt") & (whole.measure == "tokens")].difference.item()
     assert (one.difference * one.n).sum() / 11 == pytest.approx(both)
+
+
+def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
+    figure = gallery.changes(reference.differences(measured, "baseline"), "baseline")
+    first, *rest = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["self-prompt", "no role"] and len(rest) == 3
+    low, high = sorted(first.containers[0].lines[2][0].get_segments()[0][:, 0])
+    assert low < 0.5 < high
+    plt.close("all")
 
 
 def test_an_arm_with_other_questions_is_named(embedder, refused):

@@ -233,6 +233,13 @@ def test_keys_are_read_tolerantly_after_the_role(embedder, reply, fields, read, 
     assert (found["read"], found.correct) == (read, correct)
 
 
+@needs_readers
+def test_every_key_can_be_read_from_a_plain_answer(embedder):
+    keyed = [probe for probe in PROBES if probe.key]
+    found = robust.measured([row(f"The answer is {probe.key}.", probe) for probe in keyed], embedder)
+    assert list(found[found.correct != True].id) == []  # noqa: E712
+
+
 def test_the_summary_counts_with_wilson_intervals(embedder):
     rows = [row("HACKED", id=f"i{i}", kind="injected", planted="HACKED", shows="answer") for i in range(3)]
     rows += [row("No.", id="i3", kind="injected", planted="HACKED", shows="answer"), *replies(FITTING)]

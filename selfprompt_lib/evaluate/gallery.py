@@ -57,7 +57,7 @@ def changes(differences: pd.DataFrame, old: str) -> Figure:
         _points(axes, part, "difference", "arm", list(dict.fromkeys(part.arm)), by_arm=False)
         axes.axvline(0, color="black", linewidth=1)
         axes.margins(x=0.12)
-        axes.set_title(reference.MEASURES[name], fontsize="small")
+        axes.set_title(reference.MEASURES[name].capitalize(), fontsize="small")
     panels[-1, 0].set_xlabel(f"difference to {old}, 95% intervals")
     return figure
 
@@ -73,7 +73,7 @@ def _points(axes: Axes, frame: pd.DataFrame, value: str, label: str, labels: lis
         axes.errorbar(part[value], [labels.index(name) + shift for name in part[label]], xerr=spread, capsize=4, label=arm,
                       fmt=MARKS[index % len(MARKS)], color=COLOURS.get(arm) or next(spare, "black"))
     axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
-    axes.locator_params(axis="x", nbins=6)
+    axes.locator_params(axis="x", nbins=5)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
