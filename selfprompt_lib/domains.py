@@ -22,7 +22,7 @@ from .roles import measure
 from .rows import DOMAINS, STARTER, Conversation, Question, Sample, parse_rows, read_rows
 
 LIMA = "GAIR/lima"
-LABELS = Path(__file__).parents[1] / "data" / "domains" / "lima-test.jsonl"
+LABELS = Path(__file__).parent / "data" / "domains" / "lima-test.jsonl"
 
 
 class Label(BaseModel):

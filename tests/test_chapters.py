@@ -40,37 +40,56 @@ def test_swapped_roles_belong_to_others():
     assert all(role != row["role"] for role, row in zip(infer.swapped(rows), rows, strict=True))
 
 
-def items(arm, used, right):
-    return [
-        {
-            "arm": arm,
-            "role_used": used,
-            "task": "t",
-            "item": i,
-            "question": "q",
-            "key": "A",
-            "read": "A",
-            "reply": "r",
-            "correct": bool(c),
-        }
-        for i, c in enumerate(right)
-    ]
+def items(arm, right, seed=0):
+    rows = [{"seed": seed, "arm": arm, "task": "t", "item": str(i), "stratum": "", "question": "q", "reply": "r", "role": None,
+             "key": "A", "strict": "[none]", "tolerant": "A", "second": "A", "correct_strict": False,
+             "correct_tolerant": bool(c), "correct_second": bool(c), "correct": bool(c)} for i, c in enumerate(right)]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def test_differences_are_paired_by_item_and_corrected():
-    frame = pd.DataFrame(items("new", "", [1, 1, 1, 0]) + items("old", "", [0, 1, 0, 0])[::-1])
+def test_wins_are_the_items_that_one_arm_alone_answered():
+    frame = pd.concat([items("new", [1, 1, 1, 0]), items("old", [0, 1, 0, 0])[::-1]])
+    assert len(evaluate.wins(frame, "new", "old")) == 2 and evaluate.wins(frame, "old", "new").empty
     table = evaluate.differences(frame, "new", "old").set_index("task")
     assert table.loc["t", ["wins", "losses"]].tolist() == [2, 0] and table.loc["all", "difference"] == 0.5
-    assert table.loc["t", "p"] == 0.5 and len(evaluate.wins(frame, "new", "old")) == 2
 
 
-def test_effects_compare_the_own_role_with_anothers_and_none():
-    rows = (
-        items("d", ablate.OWN, [1, 1, 0, 1]) + items("d", ablate.SWAPPED, [0, 1, 0, 1]) + items("d", ablate.EMPTY, [0, 0, 0, 0])
-    )
-    effect = ablate.effects(pd.DataFrame(rows)).set_index("compared with")
-    assert effect.loc[ablate.SWAPPED, "difference"] == 0.25 and effect.loc[ablate.EMPTY, "difference"] == 0.75
-    assert (effect.p_holm >= effect.p).all()
+def test_readings_count_what_each_reader_found():
+    table = evaluate.readings(items("base", [1, 1, 0, 0], -1)).set_index("reader")
+    assert table.loc["strict", ["right", "read"]].tolist() == [0, 0]
+    assert table.loc["tolerant", ["right", "read"]].tolist() == [0.5, 1]
+    assert len(evaluate.disputed(items("base", [1, 1, 0, 0], -1))) == 2
+
+
+def test_causes_compare_the_own_role_with_given_ones_in_the_seeds_that_both_have():
+    frame = pd.concat([items("self-prompt", [1, 1, 0, 1], seed) for seed in (0, 1)]
+                      + [items("no role", [0, 0, 0, 0]), items("random expert", [0, 1, 0, 1])])  # fmt: skip
+    table = evaluate.causes(frame).set_index("contrast")
+    assert table.loc["its own minus no role", "difference"] == 0.75 and table.loc["its own minus random expert", "difference"] == 0.25
+    assert (table.seeds == 1).all() and (table.p_holm >= table.p).all() and len(table) == 2
+
+
+def test_the_untuned_model_is_paired_with_every_seed():
+    frame = pd.concat([items("baseline", [1, 1, 0, 1], seed) for seed in (0, 1)] + [items("base", [0, 1, 0, 1], -1)])
+    (row,) = evaluate.contrasts(frame).to_dict("records")
+    assert row["contrast"] == "baseline minus base" and row["difference"] == 0.25 and row["seeds"] == 2
+
+
+@pytest.mark.parametrize(("new", "old", "said"), [
+    ([1] * 40, [0] * 40, "leaves out zero: a gain for this one pair of models"),
+    ([0] * 40, [1] * 40, "a loss for this one pair"),
+    ([1, 0] * 20, [0, 1] * 20, "an effect of either sign was not seen"),
+    ([1, 0], [0, 0], "So small a sample could not have shown any effect."),
+])  # fmt: skip
+def test_what_was_found_is_said_in_words(new, old, said):
+    frame = pd.concat([items("self-prompt", new), items("baseline", old)])
+    pair = "self-prompt", "baseline"
+    assert said in evaluate.found(evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed(frame, *pair))
+
+
+def test_designs_are_compared_with_the_one_without_a_role():
+    effect = ablate.effects(pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])).set_index("design")
+    assert effect.loc["d", "difference"] == 0.5 and len(effect) == 1
 
 
 def test_figures_draw_intervals_and_percent():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from selfprompt_lib import profiles
 from selfprompt_lib.profiles import TASKS, Profile, flatten, load, names, parse_settings
 
-NAMES = ("cpu", "gpu", "llama-2-7b", "mistral-7b", "smoke")
+NAMES = ("cpu", "gpu", "llama-2-7b", "mistral-7b", "smoke", "two-cores")
 FIELDS = [key for key in flatten(load("cpu")) if key not in ("name", "about")]
 SECTIONS = sorted({key.split(".")[0] for key in FIELDS if "." in key})
 
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     return lambda name, **fields: (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"about": "A test."} | fields))
 
 
-def test_the_five_profiles_exist():
+def test_the_six_profiles_exist():
     assert tuple(names()) == NAMES
 
 
@@ -122,7 +122,7 @@ def test_name_and_about_cannot_be_set(key, refused):
         ("data.benchmarks", "mirror", "'starter' or 'hub'"),
         ("sft.gradient_checkpointing", "perhaps", "valid boolean"),
         ("evaluate.run_code", 2, "valid boolean"),
-        ("evaluate.tasks", ["mmlu", "gsm9k"], "evaluate.tasks.1: "),
+        ("evaluate.tasks", ["mmlu", "gsm9k"], "evaluate.tasks: unknown task 'gsm9k'"),
         ("evaluate.tasks", "mmlu", "valid tuple"),
         ("evaluate.tasks", [], "at least 1"),
         ("design", "from-then-on", "from-now-on, first-person"),

@@ -5,8 +5,8 @@ models, and `items` is the table of what came out. `effects` and `contrasts` com
 them and `words` says what they mean. `simulate` tests the statistics.
 
 Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted` pairs, and `judge`
-asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `domains` sorts questions, and
-`robust` probes with unusual ones, which `gallery` shows.
+asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `robust` probes with unusual
+questions, which `gallery` shows. `study` keeps what a run found.
 """
 
 from . import figures
@@ -17,10 +17,11 @@ from .effects import differences, groups, needed, seeds
 from .items import UNREAD, accuracy, checked, disputed, read_table, readings, wins
 from .lm import Arm, StartedLM
 from .measure import measure, plan, save
-from .words import found
+from .words import found, summary
 
 __all__ = [
     "ARMS", "GIVEN", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "checked", "contrasts",
     "data_note", "differences", "disputed", "figures", "found", "groups", "load_tasks", "measure", "needed", "overview", "plan",
-    "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "wins",
+    "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "summary",
+    "wins",
 ]

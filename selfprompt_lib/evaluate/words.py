@@ -1,6 +1,32 @@
 """What a table of differences says, in plain words, made from its numbers."""
 
+from typing import Any
+
 import pandas as pd
+
+from .. import stats
+from ..profiles import Profile
+from .contrasts import causes, contrasts
+from .effects import differences
+from .items import readings
+
+
+def summary(profile: Profile, items: pd.DataFrame) -> dict[str, Any]:
+    """The metrics of the benchmarks that chapter 5 records, for pages and the README (chapter 5).
+
+    `accuracy` is that of the first training seed, whose Wilson interval knows no luck of training.
+    """
+    first = items[items.seed.isin([-1, profile.seed])]
+    difference = differences(items, "self-prompt", "baseline")
+    overall = difference.iloc[-1].drop("task").to_dict()
+    return {
+        "tasks": list(items.task.unique()), "items": int(overall["n"]), "seeds": int(overall["seeds"]),
+        "data": profile.data.benchmarks, "mirror": profile.data.mirror is not None,
+        "accuracy": {arm: stats.rate(part.correct) for arm, part in first.groupby("arm", sort=False)},
+        "difference": overall, "differences": difference.to_dict("records"), "readings": readings(items).to_dict("records"),
+        "causes": causes(items).to_dict("records"), "contrasts": contrasts(items).to_dict("records"),
+        "wrote_role": stats.rate(first[first.arm == "self-prompt"].role.notna()),
+    }
 
 
 def found(differences: pd.DataFrame, causes: pd.DataFrame, needed: pd.DataFrame) -> str:
