@@ -47,7 +47,7 @@ def data_identity(profile: Profile) -> dict[str, str]:
     shipped = sorted(p for p in folder.rglob("*") if p.suffix in (".jsonl", ".json", ".csv"))
     identity = {p.relative_to(folder).as_posix(): file_digest(p) for p in shipped}
     given = (profile.data.train, profile.data.questions, profile.annotate.guideline, profile.annotate.examples,
-             *profile.roles.files, *profile.roles.reviews)
+             profile.judge.guideline, *profile.roles.files, *profile.roles.reviews)
     for name in filter(None, given):
         if Path(name).is_file():
             identity[name] = file_digest(Path(name))

@@ -43,7 +43,8 @@ def test_swapped_roles_belong_to_others():
 def items(arm, right, seed=0):
     rows = [{"seed": seed, "arm": arm, "task": "t", "item": str(i), "stratum": "", "question": "q", "reply": "r", "role": None,
              "key": "A", "strict": "[none]", "tolerant": "A", "second": "A", "correct_strict": False,
-             "correct_tolerant": bool(c), "correct_second": bool(c), "correct": bool(c)} for i, c in enumerate(right)]  # fmt: skip
+             "correct_tolerant": bool(c), "correct_second": bool(c), "correct": bool(c)}
+            for i, c in enumerate(right)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -65,7 +66,7 @@ def test_causes_compare_the_own_role_with_given_ones_in_the_seeds_that_both_have
     frame = pd.concat([items("self-prompt", [1, 1, 0, 1], seed) for seed in (0, 1)]
                       + [items("no role", [0, 0, 0, 0]), items("random expert", [0, 1, 0, 1])])  # fmt: skip
     table = evaluate.causes(frame).set_index("contrast")
-    assert table.loc["its own minus no role", "difference"] == 0.75 and table.loc["its own minus random expert", "difference"] == 0.25
+    assert table.difference.to_dict() == {"its own minus random expert": 0.25, "its own minus no role": 0.75}
     assert (table.seeds == 1).all() and (table.p_holm >= table.p).all() and len(table) == 2
 
 
