@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import binom, norm
 from tqdm import tqdm
 
 from ..crossed import Parts, interval, p_value, parts, smallest
@@ -177,12 +177,6 @@ def run(repeats: int, processes: int = 2) -> dict[str, pd.DataFrame]:
         for kind, future in tqdm(waiting, desc="simulating", unit="cell"):
             rows[kind] += future.result()
     return {kind: pd.DataFrame(found) for kind, found in rows.items()}
-
-
-def error(hits: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a simulated share (Wilson)."""
-    found = binomtest(int(hits), int(n)).proportion_ci(method="wilson")
-    return found.low, found.high
 
 
 def main() -> None:
