@@ -112,7 +112,8 @@ def ask(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Pro
     Long questions are asked apart: in one batch, every short one would carry their length along.
     """
     parts = [[p for p in probes if (len(p.question) > LONG) is long] for long in (False, True)]
-    rows = {row["id"]: row for part in parts for row in infer.replies(model, tokenizer, profile, design, part, label=label)}
+    rows = {row["id"]: row for part in filter(None, parts)
+            for row in infer.replies(model, tokenizer, profile, design, part, label=label)}
     return [rows[probe.id] | probe.model_dump(exclude={"question"}) for probe in probes]
 
 
