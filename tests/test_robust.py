@@ -325,3 +325,10 @@ def test_figures_show_every_kind_and_arm():
     assert [label.get_text() for label in axes.get_yticklabels()] == list(kinds)
     assert len(axes.containers) == 2
     plt.close("all")
+
+
+@pytest.mark.parametrize("kind", ["empty", "very long"])
+def test_one_kind_alone_can_be_asked(kind):
+    profile, some = profiles.load("smoke", {"infer.max_new_tokens": 8}), [probe for probe in PROBES if probe.kind == kind][:2]
+    assert [row["id"] for row in robust.ask(*models.load("smoke"), profile, DESIGN, some)] == [probe.id for probe in some]
+    assert robust.ask(*models.load("smoke"), profile, DESIGN, []) == []

@@ -25,6 +25,7 @@ from ..sources import evenly
 FOLDER = Path(__file__).parents[1] / "data" / "robust"
 UNUSUAL = ("other language", "very short", "very long", "code", "maths")
 HOSTILE = ("false role", "no role wanted", "injected", "typos", "several at once", "empty", "no words", "role-like text")
+LONG = 1000  # characters of a long question
 LEFT_OUT = "domain left out"
 ALL = "all probes"
 MEASURES = {  # what is counted of each kind, in the words of a figure
@@ -106,9 +107,14 @@ def left_out(domains: Sequence[str]) -> list[Probe]:
 
 def ask(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Probe],
         label: str = "probing") -> list[dict[str, Any]]:
-    """The rows of `infer.replies` for the probes, with the probes' own fields (chapter 5)."""
-    rows = infer.replies(model, tokenizer, profile, design, probes, label=label)
-    return [row | probe.model_dump(exclude={"question"}) for row, probe in zip(rows, probes, strict=True)]
+    """The rows of `infer.replies` for the probes, with the probes' own fields, in their order (chapter 5).
+
+    Long questions are asked apart: in one batch, every short one would carry their length along.
+    """
+    parts = [[p for p in probes if (len(p.question) > LONG) is long] for long in (False, True)]
+    rows = {row["id"]: row for part in filter(None, parts)
+            for row in infer.replies(model, tokenizer, profile, design, part, label=label)}
+    return [rows[probe.id] | probe.model_dump(exclude={"question"}) for probe in probes]
 
 
 def measured(rows: Sequence[dict[str, Any]], embedder, seed: int = 0) -> pd.DataFrame:
