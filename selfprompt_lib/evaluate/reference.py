@@ -86,6 +86,15 @@ def written(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [row["role"] + GAP if row["outcome"] == "role" else "" for row in rows]
 
 
+def by_arm(baseline, tuned, tokenizer, questions: Sequence[Question], rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """`likelihoods` of the baseline, and of the self-prompt model behind the roles that it wrote in `rows` and behind none."""
+    return {
+        "baseline": likelihoods(baseline, tokenizer, questions, label="baseline"),
+        "self-prompt": likelihoods(tuned, tokenizer, questions, written(rows), label="self-prompt"),
+        "self-prompt, no role": likelihoods(tuned, tokenizer, questions, label="self-prompt, no role"),
+    }
+
+
 def similarities(embedder, answers: Sequence[str], references: Sequence[str]) -> list[float]:
     """Cosine of each answer and its reference; 0 for an empty answer (chapter 5).
 
