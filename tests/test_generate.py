@@ -9,7 +9,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from single import resolution, single, tie
 
-from selfprompt_lib import evaluate, generate, models, profiles, sources
+from selfprompt_lib import evaluate, generate, models, profiles, sft, sources
+from selfprompt_lib.designs import GAP, get_design
+from selfprompt_lib.rows import STARTER, Sample, read_rows
 
 QUESTIONS = [row.question for row in sources.questions(profiles.load("cpu", {"data.question_rows": 8}))]
 QUESTIONS.append("Say yes. " * 60)
@@ -143,6 +145,18 @@ def test_a_reply_begins_with_its_start(smoke):
     assert all(reply.startswith(start) for reply, start in zip(ours, starts, strict=True))
 
 
+def test_a_forced_role_is_read_as_it_stands_in_training():
+    tokenizer = models.load(models.SMOKE)[1]
+    sample = read_rows(STARTER / "train.jsonl", Sample)[0]
+    design = get_design("from-now-on")
+    asked, answer = sft.conversation(sample, design)[:2]
+    trained = tokenizer.encode(generate.prompt_text(tokenizer, asked["content"]) + answer["content"], add_special_tokens=False)
+    start = generate.prompt_text(tokenizer, asked["content"]) + design.role_text(sample.role) + GAP
+    ours = generate.begun(tokenizer, start)
+    assert trained[: len(ours)] == ours and tokenizer.decode(ours) == start
+    assert trained[: len(ours)] != tokenizer.encode(start, add_special_tokens=False), "alone it is another token"
+
+
 def test_no_reply_begins_with_what_is_forbidden(smoke):
     model, tokenizer = smoke
     free = generate.ask(model, tokenizer, QUESTIONS, max_new_tokens=6)
@@ -172,7 +186,7 @@ def test_the_progress_bar_counts_questions_and_tokens(smoke):
 def requests(**settings):
     """Two tasks' items as lm-eval hands them over, with settings of their own."""
     return [
-        Instance("generate_until", {"question": text}, (f"{text}\nAnswer:", {"do_sample": False} | settings | more), 0,
+        Instance("generate_until", {"id": i, "question": text}, (f"{text}\nAnswer:", {"do_sample": False} | settings | more), 0,
                  (task, i, 1))
         for task, more in (("short", {"max_gen_toks": 6}), ("long", {"max_gen_toks": 20})) for i, text in enumerate(QUESTIONS[:5])
     ]  # fmt: skip

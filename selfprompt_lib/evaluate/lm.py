@@ -9,7 +9,7 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.utils import apply_template
 
 from ..errors import require
-from ..generate import written
+from ..generate import begun, written
 
 SECOND_TOKENS = 8
 SHORTEST = 8  # tokens that a reply may have behind a start, however long the start is
@@ -78,10 +78,10 @@ class StartedLM(HFLM):
         taken = new + max(map(len, then)) + SECOND_TOKENS * any(then)
         require(taken < self.max_length, f"evaluate.max_new_tokens: {new:,} leave no room for a question in the model's context "
                                          f"of {self.max_length:,}; set it lower")
-        prompts = [self.tok_encode(request.args[0] + (start or ""), left_truncate_len=self.max_length - taken)
+        prompts = [self._prompt(request.args[0], start or "", self.max_length - taken)
                    for (_, request), start in zip(rows, starts, strict=True)]
         first, second = written(
-            self.model, prompts, max_new_tokens=[max(SHORTEST, new - len(self._ids(start or ""))) for start in starts],
+            self.model, prompts, max_new_tokens=[max(SHORTEST, new - len(self._ids(start))) if start else new for start in starts],
             batch_size=int(self.batch_size), then=then, then_tokens=SECOND_TOKENS,
             label=None if quiet else f"asking {', '.join(arm.name for arm in self.arms)}",
             forbidden=[self._ids(arm.opening)[:1] if start is None else [] for (arm, _), start in zip(rows, starts, strict=True)],
@@ -94,6 +94,14 @@ class StartedLM(HFLM):
 
     def _start(self, arm: Arm, request) -> str | None:
         return arm.starts.get(key(request.task_name, request.doc), "") if arm.starts else ""
+
+    def _prompt(self, context: str, start: str, room: int) -> list[int]:
+        """As HFLM encodes a prompt, with its first special tokens; behind a start it must be as in training."""
+        if not start:
+            return self.tok_encode(context, left_truncate_len=room)
+        plain = self.tok_encode(context)
+        special = plain[: len(plain) - len(self._ids(context))]
+        return special + begun(self.tokenizer, context + start)[len(special) - room :]
 
     def _ids(self, text: str) -> list[int]:
         return self.tok_encode(text, add_special_tokens=False) if text else []
