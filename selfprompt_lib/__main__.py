@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     from . import book, plan, run, sources  # papermill and SciPy: not for --help
+    from .annotate.endpoint import hosted
     from .stage import run_folder
 
     settings = profiles.parse_settings(given.set)
@@ -56,6 +57,8 @@ def _run(given: argparse.Namespace) -> int:
         plan.show(profile, root, chapters)
         return 0
     sources.check(profile)
+    if profile.judge.base_url and any(chapter.name == "evaluate" for chapter in chapters):
+        hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}
     run.run(profile, parameters, root, chapters, force=bool(given.only))
     if not given.no_book:

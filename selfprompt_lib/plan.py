@@ -14,6 +14,8 @@ from .stage import Chapter
 
 CHARACTERS_A_TOKEN = 4.2  # English prose; good to about 20%
 CARD_FLOPS = 3e14  # bf16, what a good fine-tuning run reaches on one 80 GB card
+COMPARISONS = 11  # of a planted pair of each kind: five kinds in both orders, and the identical ones in one
+COMPARISON_TOKENS = 900  # guideline, examples, question and two answers, about
 CPU_FLOPS = 8e10  # float32 on two laptop cores
 
 
@@ -54,6 +56,7 @@ def facts(profile: Profile) -> dict[str, str]:
                 + (f", read from {profile.data.mirror}" if profile.data.mirror else ""),
         "roles": f"{live} annotated live by {profile.annotate.model or profile.model}; trained on: {profile.annotate.train_on}",
         "cost": cost(profile, starter, live),
+        "judge": judging(profile),
         "memory": f"about {bytes_a_weight(profile) * size / 1e9:.1f} GB for weights, gradients and {profile.sft.optimizer}"
                   + (" (LoRA: little but the frozen weights)" if profile.sft.lora_rank else "") + ", plus activations",
         "time": f"about {f'{hours:.0f} h' if hours > 2 else f'{60 * hours:.0f} min'} to train the two models of chapter 3, on "
@@ -80,13 +83,27 @@ def cost(profile: Profile, samples: list[Sample], rows: int) -> str:
     return f"about ${dollars:.2f} for {rows} roles{limit}" if dollars is not None else "price unknown for this model"
 
 
+def judging(profile: Profile) -> str:
+    """Who judges in chapter 5, how often, and the price, as a sentence; a judge that fails is asked about planted pairs only."""
+    settings = profile.judge
+    planted, real = COMPARISONS * settings.pairs, 2 * (settings.questions or profile.data.question_rows)
+    asked = f"{planted} comparisons to examine it, {real} more if it passes"
+    if settings.base_url is None:
+        return f"{settings.model or profile.model}, on this machine: {asked}"
+    price = annotate.Price(settings.model or profile.model, settings.base_url, settings.price)
+    dollars = price.dollars((planted + real) * COMPARISON_TOKENS, (planted + real) * settings.max_tokens)
+    limit = f", budget ${settings.budget:g}" if settings.budget else ""
+    return f"{settings.model}: {asked}; " + (f"about ${dollars:.2f}{limit}" if dollars is not None else "price unknown")
+
+
 def missing(profile: Profile) -> list[str]:
     """What this machine lacks for the profile: a card, a key, a token."""
     lacks = []
     if profile.dtype == "bfloat16" and not shutil.which("nvidia-smi"):
         lacks.append(f"a card: {profile.model} at this setting needs a GPU, and none is found")
-    if profile.annotate.base_url and not os.environ.get(profile.annotate.api_key_env):
-        lacks.append(f"a key: export {profile.annotate.api_key_env} for {profile.annotate.base_url}")
+    for asked in (profile.annotate, profile.judge):
+        if asked.base_url and not os.environ.get(asked.api_key_env):
+            lacks.append(f"a key: export {asked.api_key_env} for {asked.base_url}")
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     gated = (profile.data.train == lima_role.NAME or profile.data.train.startswith("GAIR/")) and not profile.data.mirror
     gated = gated or profile.model.startswith(("meta-llama/", "mistralai/"))

@@ -7,7 +7,7 @@ from typing import TypeVar
 from . import lima_role, models
 from .errors import require
 from .hub import hub_rows
-from .profiles import Profile
+from .profiles import TASKS, Profile
 from .rows import STARTER, Question, Sample, parse_rows, read_rows
 
 T = TypeVar("T")
@@ -60,6 +60,13 @@ def check(profile: Profile) -> None:
     require(mirror is None or Path(mirror).expanduser().is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")
     questions(profile)
+    if profile.evaluate.include_path:
+        from .tasks import checks  # lm-eval takes seconds to load
+
+        there = checks.check_folder(Path(profile.evaluate.include_path).expanduser())
+        unknown = [name for name in profile.evaluate.tasks if name not in (*TASKS, *there)]
+        require(not unknown, f"evaluate.tasks: no task {unknown[:1]} here or in {profile.evaluate.include_path}, which has "
+                             f"{', '.join(there)}")
     if mirror or profile.data.train == "starter" or profile.data.train.endswith(".jsonl"):
         check_roles(profile, training_samples(profile))
 

@@ -80,9 +80,9 @@ class StartedLM(HFLM):
                                          f"of {self.max_length:,}; set it lower")
         prompts = [self._prompt(request.args[0], start or "", self.max_length - taken)
                    for (_, request), start in zip(rows, starts, strict=True)]
+        rooms = [max(SHORTEST, new - len(self._ids(start))) if start else new for start in starts]
         first, second = written(
-            self.model, prompts, max_new_tokens=[max(SHORTEST, new - len(self._ids(start))) if start else new for start in starts],
-            batch_size=int(self.batch_size), then=then, then_tokens=SECOND_TOKENS,
+            self.model, prompts, max_new_tokens=rooms, batch_size=int(self.batch_size), then=then, then_tokens=SECOND_TOKENS,
             label=None if quiet else f"asking {', '.join(arm.name for arm in self.arms)}",
             forbidden=[self._ids(arm.opening)[:1] if start is None else [] for (arm, _), start in zip(rows, starts, strict=True)],
             stopped=(lambda ids: any(stop in self.tok_decode(ids) for stop in stops)) if stops else None,
