@@ -224,6 +224,12 @@ def test_master_weights_stay_in_float32_when_computing_in_bfloat16(tmp_path):
     assert share["float32"] > 0.99 and share["bfloat16"] < 0.1
 
 
+def test_a_training_that_is_taken_up_after_its_end_still_tells_how_it_went(tmp_path):
+    once, again = (weights_after(smoke(sft__checkpoints=1), tmp_path, SAMPLES[:4])[1] for _ in range(2))
+    assert once["steps"] == len(once["moved"]) == len(once["losses"]) > 0
+    assert again["moved"] == once["moved"] and again["losses"] == once["losses"]
+
+
 RUN = """
 import sys, torch
 from pathlib import Path

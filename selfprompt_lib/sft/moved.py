@@ -10,10 +10,8 @@ WATCHED = 1_000_000  # weights looked at, evenly spread: enough for a share to a
 
 
 class Moved(TrainerCallback):
-    """Notes after each optimizer step which share of the watched weights is not what it was (`shares`)."""
-
-    def __init__(self) -> None:
-        self.shares: list[float] = []
+    """Notes after each optimizer step which share of the watched weights is not what it was, as `moved` in the
+    trainer's log, which a checkpoint keeps."""
 
     def on_train_begin(self, args, state, control, model=None, **_) -> None:
         trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -22,7 +20,7 @@ class Moved(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **_) -> None:
         now = watched(model)
-        self.shares.append(share(now != self.last))
+        state.log_history.append({"moved": share(now != self.last), "step": state.global_step})
         self.last = now
 
 

@@ -101,11 +101,11 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     model, tokenizer = model_to_train(profile)
     preflight(profile, samples, design, model, tokenizer)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
-    moved, checkpoints = Moved(), folder / "shards" if processes.shards() > 1 else folder
+    checkpoints = folder / "shards" if processes.shards() > 1 else folder
     trainer = Trainer(
         model=model, args=sft_config(profile, checkpoints, bool(held_out)), processing_class=tokenizer,
         train_dataset=_rows(samples, design), eval_dataset=_rows(held_out, design) if held_out else None,
-        peft_config=adapters(profile), callbacks=[_Progress(f"training, design {design.name}"), moved])
+        peft_config=adapters(profile), callbacks=[_Progress(f"training, design {design.name}"), Moved()])
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
     if processes.count() > 1:
@@ -113,7 +113,8 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     with residual_dropout(model, profile.sft.residual_dropout):
         trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
     tokenizer.chat_template = own_template
-    logged = {key: [float(entry[key]) for entry in trainer.state.log_history if key in entry] for key in ("loss", "eval_loss")}
+    logged = {key: [float(entry[key]) for entry in trainer.state.log_history if key in entry]
+              for key in ("loss", "eval_loss", "moved")}
     record = {
         "design": design.name,
         "samples": len(samples),
@@ -122,7 +123,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
         "seconds": round(time.perf_counter() - began, 1),
         "losses": logged["loss"],
         "held_out": logged["eval_loss"],
-        "moved": moved.shares,
+        "moved": logged["moved"],
         "checkpoints": folder.name,
         "processes": processes.count(),
         "shards": processes.parts(model),
