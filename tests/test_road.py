@@ -120,3 +120,27 @@ def test_plain_papermill_refuses_an_unknown_parameter(tmp_path):
 def test_a_chapter_says_which_one_must_run_first(tmp_path):
     done = command("run", "--profile", "smoke", "--out", tmp_path, "--only", 3, "--no-book")
     assert done.returncode == 2 and "chapter 1 (annotate) has not finished; run it first" in done.stderr
+
+
+def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused):
+    import pandas as pd
+
+    from selfprompt_lib.evaluate import study
+
+    kept = tmp_path / "found"
+    done = subprocess.run([sys.executable, "-m", "selfprompt_lib.evaluate.study", "--run", str(road / "smoke"), "--out", str(kept)],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    items = pd.read_parquet(kept / "items.parquet")
+    whole = pd.read_parquet(road / "smoke" / "evaluate" / "items.parquet")
+    assert not {"question", "reply", "role"} & set(items) and len(items) == len(whole)
+    facts = study.facts(kept)
+    assert facts["record"]["profile"] == "smoke" and facts["differences"][-1]["task"] == "all" and facts["answer"]
+    study.draw(kept, tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"found-tasks", "found-seeds", "found-others", "found-probes"}
+    record = json.loads((kept / "record.json").read_text())
+    (kept / "record.json").write_text(json.dumps(record | {"profile": "gpu"}))
+    with refused("holds a study of profile gpu", "another folder"):
+        study.keep(road / "smoke", kept)
+    with refused("no evaluate/items.parquet", "run chapter 5"):
+        study.keep(tmp_path / "nowhere", kept)
