@@ -128,8 +128,8 @@ def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused
     from selfprompt_lib.evaluate import study
 
     kept = tmp_path / "found"
-    done = subprocess.run([sys.executable, "-m", "selfprompt_lib.evaluate.study", "--run", str(road / "smoke"), "--out", str(kept)],
-                          capture_output=True, text=True)  # fmt: skip
+    module = [sys.executable, "-m", "selfprompt_lib.evaluate.study"]
+    done = subprocess.run([*module, "--run", str(road / "smoke"), "--out", str(kept)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     items = pd.read_parquet(kept / "items.parquet")
     whole = pd.read_parquet(road / "smoke" / "evaluate" / "items.parquet")
