@@ -33,8 +33,8 @@ def rate(hits: Sequence[bool]) -> Estimate:
     return Estimate(float(hits.mean()), float(low), float(high), len(hits))
 
 
-def paired_difference(new: Sequence[bool], old: Sequence[bool], seed: int | None = None) -> Estimate:
-    """Mean of `new - old` over the same items, with Tango's score interval (chapter 5). `seed` has no effect."""
+def paired_difference(new: Sequence[bool], old: Sequence[bool]) -> Estimate:
+    """Mean of `new - old` over the same items, with Tango's score interval (chapter 5)."""
     new, old = _pair(new, old)
     wins, losses = int((new & ~old).sum()), int((~new & old).sum())
     low, high = tango(wins, losses, len(new))
