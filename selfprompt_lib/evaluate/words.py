@@ -78,8 +78,8 @@ def _causes(causes: pd.DataFrame) -> str:
 
 def _more(row: pd.Series) -> str:
     if row.seeds == 1 and pd.notna(row.items_needed):
-        return (f"A difference of two points between these two models would take about {int(row.items_needed):,} items to see; to "
-                "speak of the method it takes several training seeds as well.")
+        return (f"A difference of two points between these two models would take about {int(row.items_needed):,} items; to "
+                "speak of the method it takes several training seeds too.")
     if pd.notna(row.items_needed):
         return (f"To see a difference of two points one would need about {int(row.items_needed):,} items with as many training "
                 "seeds.")
