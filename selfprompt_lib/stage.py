@@ -169,6 +169,7 @@ def fingerprint(chapter: Chapter, profile: Profile, root: Path, extra: dict | No
     for earlier in chapter.reads:
         record = read_record(root, earlier)
         require(record, f"{root / earlier}: chapter {CHAPTERS[earlier].number} ({earlier}) has not finished; run it first")
+        _of_one_run(chapter, CHAPTERS[earlier], record, root)
         artefacts |= {f"{earlier}/{name}": digest for name, digest in record["outputs"].items()}
     return {
         "fields": fields,
@@ -178,6 +179,16 @@ def fingerprint(chapter: Chapter, profile: Profile, root: Path, extra: dict | No
         "version": __version__,
         "code": code_hash(chapter.notebook, without=set(CHAPTERS) - set(chapter.rooms) | {"profiles", "run", "book"}),
     }
+
+
+def _of_one_run(chapter: Chapter, earlier: Chapter, record: dict[str, Any], root: Path) -> None:
+    """Stop where two chapters that this one reads do not belong together, such as replies of another model."""
+    for name, digest in record["inputs"]["artefacts"].items():
+        source, _, file = name.partition("/")
+        there = read_record(root, source) if source in chapter.reads else None
+        require(not there or there["outputs"].get(file) == digest,
+                f"{root / earlier.name}: chapter {earlier.number} ({earlier.name}) was made from another {name} than is there now; "
+                "run it again")
 
 
 def changed(chapter: Chapter, profile: Profile, root: Path) -> list[str]:

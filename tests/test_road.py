@@ -59,6 +59,21 @@ def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
     assert reasons == ["artefact train.jsonl"]
 
 
+def test_replies_of_another_model_are_refused(road, refused):
+    from selfprompt_lib import profiles
+    from selfprompt_lib.stage import fingerprint
+
+    record = road / "smoke" / "sft" / "stage.json"
+    text = record.read_text()
+    digest = json.loads(text)["outputs"]["self-prompt/model.safetensors"]
+    record.write_text(text.replace(digest, "0" * 64))
+    try:
+        with refused("infer: chapter 4 (infer) was made from another sft/self-prompt/model.safetensors", "run it again"):
+            fingerprint(CHAPTERS["evaluate"], profiles.load("smoke"), road / "smoke")
+    finally:
+        record.write_text(text)
+
+
 def test_no_key_in_any_artefact_notebook_or_page(road):
     found = [p for p in road.rglob("*") if p.is_file() and p.stat().st_size < 20e6 and KEY.encode() in p.read_bytes()]
     assert found == []
