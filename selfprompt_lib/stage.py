@@ -187,8 +187,8 @@ def _of_one_run(chapter: Chapter, earlier: Chapter, record: dict[str, Any], root
         source, _, file = name.partition("/")
         there = read_record(root, source) if source in chapter.reads else None
         require(not there or there["outputs"].get(file) == digest,
-                f"{root / earlier.name}: chapter {earlier.number} ({earlier.name}) was made from another {name} than is there now; "
-                "run it again")
+                f"{root / earlier.name}: chapter {earlier.number} ({earlier.name}) was made from another {name} than is there "
+                "now; run it again")
 
 
 def changed(chapter: Chapter, profile: Profile, root: Path) -> list[str]:

@@ -87,7 +87,12 @@ def written(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def by_arm(baseline, tuned, tokenizer, questions: Sequence[Question], rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """`likelihoods` of the baseline, and of the self-prompt model behind the roles that it wrote in `rows` and behind none."""
+    """`likelihoods` of the baseline, and of the self-prompt model behind the roles that it wrote in `rows` and behind none.
+
+    Empty where a question has no reference answer, as LIMA's test prompts have none (chapter 5).
+    """
+    if not all(question.reference.strip() for question in questions):
+        return {}
     return {
         "baseline": likelihoods(baseline, tokenizer, questions, label="baseline"),
         "self-prompt": likelihoods(tuned, tokenizer, questions, written(rows), label="self-prompt"),
