@@ -65,10 +65,17 @@ def assemble(root: Path, source: Path) -> None:
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     for template, page in PAGES.items():
         (source / page).write_text(render(template, report), encoding="utf-8")
+    (source / "book" / "found.md").write_text(_found(source / "book"), encoding="utf-8")
+
+
+def _found(folder: Path) -> str:
+    """The page of the study that is committed, and its figures in `folder`."""
+    if not (FOUND / "record.json").is_file():
+        return "# What we found\n\nNo measurement is kept in `book/measured/found`. [Running it](running.md) tells how to make one.\n"
     from .evaluate import study  # lm-eval takes seconds to load, which the command line need not wait for
 
-    study.draw(FOUND, source / "book")
-    (source / "book" / "found.md").write_text(_template("found.md.jinja").render(study.facts(FOUND)), encoding="utf-8")
+    study.draw(FOUND, folder)
+    return _template("found.md.jinja").render(study.facts(FOUND))
 
 
 def render(template: str, report: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Run the chapters in order with papermill, skip what has not changed, and report."""
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from .stage import CHAPTERS, Chapter, changed, read_record, writable
 
 # glibc hands large blocks back to the system at once and pays page faults for each new one; kept,
 # training is about an eighth faster on a CPU. Other systems ignore the names.
-KERNEL_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**35), "TOKENIZERS_PARALLELISM": "false"}
+# Asking needs blocks of many sizes, which would pile up.
+TRAINING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**35)}
+TRAINS = ("sft", "ablate")
 Say = Callable[[str], None]
 
 
@@ -37,8 +40,7 @@ def run(profile: Profile, parameters: dict[str, Any], root: Path, chapters: list
         UserError: a notebook that failed, with its cell and the reason; its copy is kept.
     """
     writable(root / "nbs")
-    for name, value in KERNEL_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     began = time.perf_counter()
     for chapter in chapters:
         label = f"{chapter.number} {chapter.name}"
@@ -73,13 +75,26 @@ def execute(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
     """Run one notebook with papermill and a progress bar; a failed copy is kept and named."""
     target, work = executed(chapter, root), root / "nbs" / f"{chapter.notebook.stem}.running.ipynb"
     try:
-        papermill.execute_notebook(chapter.notebook, work, parameters=parameters, kernel_name="python3", cwd=Path.cwd(),
-                                   progress_bar={"desc": f"  {chapter.notebook.stem}"})
+        with environment(TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}):
+            papermill.execute_notebook(chapter.notebook, work, parameters=parameters, kernel_name="python3", cwd=Path.cwd(),
+                                       progress_bar={"desc": f"  {chapter.notebook.stem}"})
     except PapermillExecutionError as error:
         failed = root / "nbs" / f"{chapter.notebook.stem}.failed.ipynb"
         work.replace(failed)
         raise UserError(failure(chapter, error, failed)) from None
     work.replace(target)
+
+
+@contextlib.contextmanager
+def environment(more: dict[str, str]) -> Iterator[None]:
+    """Environment variables for the kernels that are started meanwhile; what the user has set stays."""
+    new = {name: value for name, value in more.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
 
 
 def failure(chapter: Chapter, error: PapermillExecutionError, kept: Path) -> str:

@@ -14,6 +14,7 @@ from .batch import Batch
 from .writer import Writer
 
 READ_AT_ONCE = 16  # prompts in a group: enough to keep a processor busy
+USUAL = 256  # tokens of a row; of longer ones fewer are written at the same time, so that memory has a limit
 
 
 @torch.inference_mode()
@@ -25,7 +26,7 @@ def greedy(model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequenc
 
     Args:
         max_new_tokens: for all prompts, or for each.
-        rows: replies written at the same time.
+        rows: replies written at the same time, if they are of usual length.
         processors: transformers' logits processors, of the ids before a token and its logits.
         forbidden: for each prompt, tokens that its reply may not begin with.
         stopped: whether a reply so far is complete; asked every few tokens, so a reply can go on for some.
@@ -71,12 +72,20 @@ def _thinned(writer: Writer, batch: Batch) -> Batch | None:
 
 def _filled(writer: Writer, batch: Batch | None, waiting: deque[int], rows: int) -> Batch:
     """The batch with the next prompts, as far as there is room; a few free places wait until a group fits."""
-    while waiting and rows - (len(batch.rows) if batch else 0) >= min(READ_AT_ONCE, rows):
-        new = writer.begin(_alike(writer, waiting, min(READ_AT_ONCE, rows)))
+    while waiting and (free := _places(writer, batch, waiting[0], rows)):
+        new = writer.begin(_alike(writer, waiting, free))
         if batch:
             batch.take_in(new)
         batch = batch or new
     return batch
+
+
+def _places(writer: Writer, batch: Batch | None, row: int, rows: int) -> int:
+    """How many prompts as long as this one are read next; 0 until a group fits, but never for an empty batch."""
+    width = max(batch.mask.shape[1] if batch else 0, len(writer.prompts[row]) + writer.rooms[row])
+    most = max(1, min(rows, rows * USUAL // width))
+    free, group = most - (len(batch.rows) if batch else 0), min(READ_AT_ONCE, most)
+    return group if free >= group else 0
 
 
 def _alike(writer: Writer, waiting: deque[int], most: int) -> list[int]:

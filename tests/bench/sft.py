@@ -24,7 +24,7 @@ from fragment import show, spread, write
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.run import KERNEL_ENVIRONMENT
+from selfprompt_lib.run import TRAINING_ENVIRONMENT
 from selfprompt_lib.sft.memory import parameters
 from selfprompt_lib.sft.pace import product_rate
 
@@ -85,7 +85,7 @@ def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) ->
             dtype = "float32" if "float32" in name else "auto"
             command = [sys.executable, __file__, "ours", data, mirror or "", dtype, folder]
             done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, text=True, env=os.environ | KERNEL_ENVIRONMENT)
+                                  stdout=subprocess.PIPE, text=True, env=os.environ | TRAINING_ENVIRONMENT)
             found = json.loads(done.stdout.splitlines()[-1])
     speed, most = found["tokens"] / found["seconds"], (before + limit()) / 2
     return found | {"speed": speed, "limit": most, "share": speed / most}
