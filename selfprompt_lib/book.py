@@ -71,7 +71,7 @@ def assemble(root: Path, source: Path) -> None:
 def _found(folder: Path) -> str:
     """The page of the study that is committed, and its figures in `folder`."""
     if not (FOUND / "record.json").is_file():
-        return ("# What we found\n\nNo measurement is kept in `book/measured/found` yet. [Running it](running.md) tells how to make "
+        return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) tells how to make "
                 "one.\n")
     from .evaluate import study  # lm-eval takes seconds to load, which the command line need not wait for
 
