@@ -1,6 +1,7 @@
 """Figures in one style: seaborn, colour-blind safe, large enough for a phone and a projector."""
 
 import html
+import textwrap
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -35,7 +36,7 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
         axes.errorbar(part[value], places, xerr=spread, fmt="o" if index % 2 == 0 else "s", color=colour, capsize=4, label=name)
     if zero:
         axes.axvline(0, color="black", linewidth=1)
-    axes.set(yticks=range(len(labels)), yticklabels=labels, title=title, xlabel=axis)
+    axes.set(yticks=range(len(labels)), yticklabels=[textwrap.fill(str(label), 24) for label in labels], title=title, xlabel=axis)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
