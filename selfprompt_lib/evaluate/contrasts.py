@@ -34,8 +34,12 @@ def _table(items: pd.DataFrame, pairs, labels: list[str]) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame):
-    """A table of differences for readers: points with their sign, and without the columns that figures need."""
-    columns = [name for name in ("task", "contrast", "design") if name in table]
-    kept = [*columns, "difference", "low", "high", "wins", "losses", "n", "seeds", "p", "p_holm", "smallest"]
-    points = dict.fromkeys(("difference", "low", "high"), "{:+.1%}")
-    return table[kept].style.format(points | {"p": "{:.3f}", "p_holm": "{:.3f}", "smallest": "{:.1%}"}).hide(axis="index")
+    """A table of differences for readers, narrow enough for a page: points with their sign, and the interval in one column."""
+    names = [name for name in ("task", "contrast", "design") if name in table]
+    whole = table.assign(**{
+        "95% interval": [f"{100 * low:+.0f} to {100 * high:+.0f}" for low, high in zip(table.low, table.high, strict=True)],
+        "won, lost": [f"{won}, {lost}" for won, lost in zip(table.wins, table.losses, strict=True)],
+    })
+    kept = whole[[*names, "difference", "95% interval", "won, lost", "n", "seeds", "p", "p_holm", "smallest"]]
+    forms = {"difference": "{:+.1%}", "p": "{:.3f}", "p_holm": "{:.3f}", "smallest": "{:.0%}"}
+    return kept.style.format(forms).hide(axis="index")
