@@ -20,6 +20,7 @@ from .measure import save
 from .words import found
 
 TEXTS = ["question", "reply", "role"]  # the benchmarks have licences of their own
+PAIR = "self-prompt", "baseline"
 STAGES = ("annotate", "sft", "infer", "evaluate")
 ABOUT = """\
 Keep what chapters 1 to 5 of a run found: the table of items without texts, as Parquet, and metrics with their
@@ -53,7 +54,8 @@ def _stage(path: Path) -> dict[str, Any]:
 def facts(folder: Path) -> dict[str, Any]:
     """What the page says: tables as lists of rows, sentences, and the record; all from the folder of `keep`."""
     items, record = pd.read_parquet(folder / "items.parquet"), json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    main, more, other = _compared(items)
+    main, other = _compared(items)
+    more = needed(items, *PAIR)
     metrics = record["stages"]["evaluate"]["metrics"]
     tasks = items[items.arm == "self-prompt"].groupby(["task", "arm"], sort=False).item.nunique().droplevel(1)
     return {
@@ -69,12 +71,12 @@ def facts(folder: Path) -> dict[str, Any]:
 def draw(folder: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
     items, record = pd.read_parquet(folder / "items.parquet"), json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    main, _, other = _compared(items)
+    main, other = _compared(items)
     metrics = record["stages"]["evaluate"]["metrics"]
     sides = "self-prompt better", "baseline better"
     drawn = {
         "found-tasks": figures.forest(main, *sides, "Self-prompt minus baseline"),
-        "found-seeds": figures.by_seed(seeds(items, "self-prompt", "baseline"), main, *sides, "Each pair of models"),
+        "found-seeds": figures.by_seed(seeds(items, *PAIR), main, *sides, "Each pair of models"),
         "found-others": plots.intervals(other, "difference", "contrast", zero=True, axis="difference in accuracy, 95% intervals",
                                         title="Other arms, and other roles"),
         "found-probes": gallery.rates(pd.DataFrame(metrics["robustness"]), "role"),
@@ -84,9 +86,8 @@ def draw(folder: Path, out: Path) -> None:
         plt.close(axes.get_figure())
 
 
-def _compared(items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    pair = "self-prompt", "baseline"
-    return differences(items, *pair), needed(items, *pair), pd.concat([causes(items), contrasts(items)], ignore_index=True)
+def _compared(items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return differences(items, *PAIR), pd.concat([causes(items), contrasts(items)], ignore_index=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,25 +6,23 @@ import pandas as pd
 
 from .. import stats
 from ..profiles import Profile
-from .contrasts import causes, contrasts
-from .effects import differences
-from .items import readings
 
 
-def summary(profile: Profile, items: pd.DataFrame) -> dict[str, Any]:
+def summary(profile: Profile, items: pd.DataFrame, difference: pd.DataFrame, causes: pd.DataFrame, contrasts: pd.DataFrame,
+            readings: pd.DataFrame) -> dict[str, Any]:
     """The metrics of the benchmarks that chapter 5 records, for pages and the README (chapter 5).
 
+    The tables are what the functions of these names made of the items.
     `accuracy` is that of the first training seed, whose Wilson interval knows no luck of training.
     """
     first = items[items.seed.isin([-1, profile.seed])]
-    difference = differences(items, "self-prompt", "baseline")
     overall = difference.iloc[-1].drop("task").to_dict()
     return {
         "tasks": list(items.task.unique()), "items": int(overall["n"]), "seeds": int(overall["seeds"]),
         "data": profile.data.benchmarks, "mirror": profile.data.mirror is not None,
         "accuracy": {arm: stats.rate(part.correct) for arm, part in first.groupby("arm", sort=False)},
-        "difference": overall, "differences": difference.to_dict("records"), "readings": readings(items).to_dict("records"),
-        "causes": causes(items).to_dict("records"), "contrasts": contrasts(items).to_dict("records"),
+        "difference": overall, "differences": difference.to_dict("records"), "readings": readings.to_dict("records"),
+        "causes": causes.to_dict("records"), "contrasts": contrasts.to_dict("records"),
         "wrote_role": stats.rate(first[first.arm == "self-prompt"].role.notna()),
     }
 
