@@ -79,6 +79,7 @@ class Outside:
         for server in (self.tcp, self.udp, *self.doors):
             server.setblocking(False)
         self.bystander = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "SELFPROMPT_SECRET": self.secret})
+        self.family = {child.pid for child in psutil.Process().children()}
         self.before = self.state()
 
     def state(self):
@@ -109,7 +110,7 @@ class Outside:
             "a server was reached": any(map(reached, (self.tcp, *self.doors))) or received(self.udp),
             "files were left": any(True for folder in common for _ in Path(folder).glob(f"{MARK}*")) or any(self.own.iterdir()),
             "the secret was told": self.secret in self.verdict.detail,
-            "processes live on": bool(survivors(self.bystander)),
+            "processes live on": bool(survivors(self.family)),
         }
         return [what for what, true in found.items() if true]
 
@@ -130,14 +131,21 @@ def received(server):
     return True
 
 
-def survivors(bystander):
-    """Living descendants of this process but one, after three seconds at most."""
+def survivors(family):
+    """Living descendants of this process, after three seconds at most; `family` came before the test (another one's browser)."""
     for _ in range(60):
-        alive = [one for one in psutil.Process().children(recursive=True) if one.pid != bystander.pid and lives(one)]
+        strangers = [child for child in psutil.Process().children() if child.pid not in family]
+        alive = [one for child in strangers for one in (child, *descendants(child)) if lives(one)]
         if not alive:
             break
         time.sleep(0.05)
     return alive
+
+
+def descendants(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
 
 
 def lives(process):
@@ -245,6 +253,6 @@ def test_nothing_lives_on_where_the_harness_is_killed(way, outside):
     with subprocess.Popen(harness, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as process:
         process.stdout.readline()
         time.sleep(0.3)
-        assert len(psutil.Process().children(recursive=True)) > 3
+        assert len(psutil.Process(process.pid).children(recursive=True)) > 1
         process.kill()
-    assert survivors(outside.bystander) == []
+    assert survivors(outside.family) == []
