@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from jinja2 import StrictUndefined, Template
 from matplotlib.ticker import PercentFormatter
 from statsmodels.stats.proportion import proportion_confint
 
@@ -20,6 +21,7 @@ from .simulate import HARD, ITEMS, ONE, SEEDS, SEVERAL, TASKS
 
 PROMISED = (0.93, 0.97)
 BOOK = {1: "Tango", 3: "crossed", 5: "crossed"}
+TEMPLATES = Path(__file__).parents[1] / "templates"
 LIBRARIES = ("numpy", "scipy", "statsmodels")
 
 
@@ -51,7 +53,27 @@ def fragment(found: dict[str, pd.DataFrame], repeats: int) -> str:
                   *("| " + " | ".join(row.values()) + " |" for row in table), ""]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     where = f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} with {os.cpu_count()} cores; {versions}"
-    return "\n".join([*lines, f"*{repeats:,} draws of each cell, {where}.*", ""])
+    return "\n".join([*lines, f"*{repeats:,} draws of each cell, {where}.*", "", "What the tables say:", "", said(found), ""])
+
+
+def said(found: dict[str, pd.DataFrame]) -> str:
+    """What the tables say: the sentences of templates/statistics.md.jinja with the tables' own figures."""
+    usual = found["coverage"][~found["coverage"].world.isin([world.name for world in HARD])]
+    own, alike = usual[usual.method == usual.seeds.map(BOOK)], usual.world.iloc[0]
+    seen = found["power"].assign(share=100 * found["power"].found / found["power"].repeats)
+    alarms = {(row.world == alike, row.seeds, row.n): 100 * row.false / row.repeats for row in found["family"].itertuples()}
+    return Template((TEMPLATES / "statistics.md.jinja").read_text(encoding="utf-8"), undefined=StrictUndefined).render(
+        cells=len(own), missed=[cell for cell in own.itertuples() if outside(cell.held, cell.repeats)],
+        ends={method: ends(100 * part.coverage) for method, part in usual.groupby("method")}, alarms=alarms,
+        several=max(rate for (_, seeds, _), rate in alarms.items() if seeds > 1),
+        seen_one=ends(seen[seen.seeds == 1].share), seen_several=ends(seen[seen.seeds > 1].share),
+        smallest={row.seeds: 100 * row.smallest for row in seen.itertuples() if (row.world, row.n) == (alike, 250)},
+    )
+
+
+def ends(percent: pd.Series) -> str:
+    """The lowest and the highest share."""
+    return f"{percent.min():.1f} to {percent.max():.1f}"
 
 
 def share(hits: int, n: int) -> str:
