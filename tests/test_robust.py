@@ -1,8 +1,10 @@
 """Robustness: the probes, asking them, what is found in the replies, the summary, the gallery of failures."""
 
 import importlib.util
+import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from selfprompt_lib import models, profiles
 from selfprompt_lib.designs import DESIGNS, GAP, get_design
-from selfprompt_lib.evaluate import gallery, robust
+from selfprompt_lib.evaluate import gallery, left_out, robust
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.roles import measure
 from selfprompt_lib.rows import STARTER, Question, Sample, read_rows
@@ -332,3 +334,42 @@ def test_one_kind_alone_can_be_asked(kind):
     profile, some = profiles.load("smoke", {"infer.max_new_tokens": 8}), [probe for probe in PROBES if probe.kind == kind][:2]
     assert [row["id"] for row in robust.ask(*models.load("smoke"), profile, DESIGN, some)] == [probe.id for probe in some]
     assert robust.ask(*models.load("smoke"), profile, DESIGN, []) == []
+
+
+# Domains left out of training
+
+
+def habits(trained, left):
+    """Replies to four questions in two seeds; roles are written as the two texts of 0 and 1 say, first all of seed 0."""
+    rows = [{"id": f"q{i % 4}", "domain": "coding", "seed": i // 4, "trained": kind, "role_written": hit == "1",
+             "fits": True if hit == "1" else None, "rows": 2}
+            for kind, hits in ((True, trained), (False, left)) for i, hit in enumerate(hits)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_change_pairs_questions_and_seeds():
+    found = left_out.change(habits("11111101", "11001001"), "role_written")
+    assert (found.value, found.n, found.seeds) == (-3 / 8, 4, 2) and found.low < -3 / 8 < found.high
+    fits = left_out.change(habits("11111111", "10011001"), "fits")
+    assert fits.n == 2 and fits.value == 0
+
+
+def test_measures_that_no_question_has_for_all_models_are_dashes():
+    page = left_out.fragment(habits("1100", "0011"), profiles.load("cpu"))
+    for part in ("| roles written | 50% | 50% | +0 [", "| 100% | 100% | – | – | 0 |", "| coding | 50% | 50% | 4 |"):
+        assert part in page
+
+
+def test_each_half_of_the_domains_is_left_out_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["--profile", "smoke", "--set", "data.train_rows=2", "--set", "infer.max_new_tokens=8", "--out"]
+    assert left_out.main([*command, "left-out.md"]) == 0
+    kept = json.loads(Path("left-out.json").read_text())
+    replies = pd.DataFrame(kept["replies"])
+    assert len(replies) == 100 and kept["profile"]["name"] == "smoke"
+    assert replies.groupby("id").trained.agg(set).map(len).eq(2).all()
+    assert (replies.groupby(["domain", "trained"]).size() == 5).all()
+    assert Path("left-out.md").read_text().startswith(left_out.MARK) and "smoke" in capsys.readouterr().out
+    Path("mine.md").write_text("mine")
+    assert left_out.main([*command, "mine.md"]) == 2 and Path("mine.md").read_text() == "mine"
+    assert "was not written by this command" in capsys.readouterr().err
