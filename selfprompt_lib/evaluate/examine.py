@@ -203,7 +203,7 @@ def fragment(known: Mapping[str, dict[str, Any]]) -> str:
     """The examinations as a Markdown table with one column a judge."""
 
     def cell(value: dict[str, Any] | None) -> str:
-        return "–" if value is None else str(Estimate(**value))
+        return "–" if value is None else str(Estimate(**value)).replace(" ", "\N{NO-BREAK SPACE}")
 
     lines = {kind: [cell(one["kinds"][kind]) for one in known.values()] for kind in FAIR}
     names = {"accuracy": "**all pairs**", "position": "position bias", "length": "length bias",

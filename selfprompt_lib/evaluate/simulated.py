@@ -36,24 +36,28 @@ def write(found: dict[str, pd.DataFrame], folder: Path, repeats: int) -> None:
 
 
 def fragment(found: dict[str, pd.DataFrame], repeats: int) -> str:
-    """All tables as Markdown, and what made them."""
+    """What the tables say, all tables as Markdown, and what made them."""
     covered = found["coverage"]
     hard = covered.world.isin([world.name for world in HARD])
-    lines = ["<!-- Written by python -m selfprompt_lib.evaluate.simulate: run it again rather than change this. -->", ""]
+    lines = ["<!-- Written by python -m selfprompt_lib.evaluate.simulate: run it again rather than change this. -->", "",
+             "What the tables say:", "", said(found), "",
+             f"All numbers are shares of 100. The simulation's own 95% error is about {error(95, repeats):.0f} near 95 and "
+             f"{error(80, repeats):.0f} near 80.", ""]
     for caption, table in {
-        "How often the book's 95% interval held the truth, with the simulation's own 95% error": book_rows(covered[~hard]),
+        "How often the book's 95% interval held the truth (bold: beyond 93 to 97 by more than the simulation's error)":
+            book_rows(covered[~hard]),
         "The same where the intervals' assumptions fail": book_rows(covered[hard]),
-        "One seed: other intervals (lowest to highest coverage over the worlds of the first table)": others(covered[~hard], ONE),
+        "One seed: other intervals (lowest and highest over the worlds of the first table)": others(covered[~hard], ONE),
         "Several seeds: other intervals": others(covered[~hard], SEVERAL),
         f"{TASKS} tasks without a true difference: how often any of them was called one": families(found["family"]),
-        "How often the smallest visible difference was seen (80% are promised)": powers(found["power"]),
+        "How often the smallest visible difference was seen (80 are promised)": powers(found["power"]),
     }.items():
         head = list(table[0])
         lines += [f"**{caption}**", "", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1),
                   *("| " + " | ".join(row.values()) + " |" for row in table), ""]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     where = f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()} with {os.cpu_count()} cores; {versions}"
-    return "\n".join([*lines, f"*{repeats:,} draws of each cell, {where}.*", "", "What the tables say:", "", said(found), ""])
+    return "\n".join([*lines, f"*{repeats:,} draws of each cell, {where}.*", ""])
 
 
 def said(found: dict[str, pd.DataFrame]) -> str:
@@ -77,9 +81,14 @@ def ends(percent: pd.Series) -> str:
 
 
 def share(hits: int, n: int) -> str:
-    """A simulated share in percent with its error."""
-    low, high = proportion_confint(int(hits), int(n), method="wilson")
-    return f"{100 * hits / n:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    """A simulated share in percent."""
+    return f"{100 * hits / n:.1f}"
+
+
+def error(percent: float, n: int) -> float:
+    """Half of the 95% interval of a simulated share, in points."""
+    low, high = proportion_confint(round(percent * n / 100), n, method="wilson")
+    return 50 * (high - low)
 
 
 def outside(hits: int, n: int, low: float = PROMISED[0], high: float = PROMISED[1]) -> bool:
@@ -108,7 +117,7 @@ def others(covered: pd.DataFrame, methods: Iterable[str]) -> list[dict[str, str]
             row = {"interval": method, "seeds": str(seeds)}
             for n in ITEMS:
                 cells = 100 * part[part.n == n].coverage
-                row[f"{n:,} items"] = f"{cells.min():.1f} to {cells.max():.1f}" if len(cells) else "–"
+                row[f"{n:,} items"] = f"{cells.min():.1f}–{cells.max():.1f}" if len(cells) else "–"
             rows.append(row)
     return rows
 
