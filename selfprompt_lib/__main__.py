@@ -13,13 +13,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib", description="Self-Prompt Tuning, the book")
     commands = top.add_subparsers(dest="command", required=True)
-    go = commands.add_parser("run", help="execute the notebooks in order and build the book",
-                             formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    go.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(profiles.names())}")
-    go.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                    help="change a profile field, for example sft.epochs=2")
-    go.add_argument("--seed", type=int, help="seed of data order, shuffles and initialisation (the profile's without it)")
-    go.add_argument("--out", default="runs", help="folder for artefacts")
+    go = commands.add_parser("run", help="execute the notebooks in order and build the book")
+    profiles.add_arguments(go, run=True)
     which = go.add_mutually_exclusive_group()
     which.add_argument("--from", dest="start_from", type=int, metavar="N", help="begin at chapter N")
     which.add_argument("--only", type=int, metavar="N", help="run chapter N, changed or not")

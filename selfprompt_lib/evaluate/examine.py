@@ -170,9 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.evaluate.examine", description=ABOUT,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(profiles.names())} (default: cpu)")
-    top.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                     help="change a field, for example judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
+    profiles.add_arguments(top, "judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
     top.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the table; FILE.json is written beside it")
     top.add_argument("--folder", type=Path, default=Path("runs/judge"),
                      help="where replies are kept: run again, and only what is missing is asked (default: runs/judge)")

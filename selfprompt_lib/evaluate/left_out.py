@@ -104,9 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     """`python -m selfprompt_lib.evaluate.left_out`; returns the exit status."""
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.evaluate.left_out", description=ABOUT,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(profiles.names())} (default: cpu)")
-    top.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                     help="change a field, for example sft.seeds=3 or data.train_rows=32")
+    profiles.add_arguments(top, "sft.seeds=3 or data.train_rows=32")
     top.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the table; FILE.json is written beside it")
     given = top.parse_args(arguments)
     try:

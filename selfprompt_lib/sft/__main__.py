@@ -24,13 +24,8 @@ PLACES = {"none": "baseline"}  # the others lie under their own name; the profil
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.sft",
-                                  description="Fine-tune as chapter 3 does, on any number of cards",
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    top.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(profiles.names())}")
-    top.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                     help="change a profile field, for example sft.epochs=2")
-    top.add_argument("--seed", type=int, help="seed of data order, dropout and initialisation (the profile's without it)")
-    top.add_argument("--out", default="runs", help="folder for artefacts")
+                                  description="Fine-tune as chapter 3 does, on any number of cards")
+    profiles.add_arguments(top, run=True)
     top.add_argument("--data", type=Path, metavar="FILE", help="JSONL file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS), help="what to train; may be repeated "
                      "(the profile's design and none without it)")
