@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,30 @@ def assemble(root: Path, source: Path) -> None:
     (source / "book" / "found.md").write_text(_found(source / "book"), encoding="utf-8")
 
 
-def _found(folder: Path) -> str:
-    """The page of the study that is committed, and its figures in `folder`."""
-    if not (FOUND / "record.json").is_file():
-        return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) tells how to make "
-                "one.\n")
+@cache
+def _study(folder: Path) -> dict[str, Any] | None:
+    """What the study that is committed in `folder` found, or None."""
+    if not (folder / "record.json").is_file():
+        return None
     from .evaluate import study  # lm-eval takes seconds to load, which the command line need not wait for
 
+    return study.facts(folder)
+
+
+def _found(folder: Path) -> str:
+    """The page of the study that is committed, and its figures in `folder`."""
+    if not (found := _study(FOUND)):
+        return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) tells how to make "
+                "one.\n")
+    from .evaluate import study
+
     study.draw(FOUND, folder)
-    return _template("found.md.jinja").render(study.facts(FOUND))
+    return _template("found.md.jinja").render(found)
 
 
 def render(template: str, report: dict[str, Any]) -> str:
-    """A generated page: a Jinja template over `report.json`."""
-    return _template(template).render(report=report, stages=report["stages"], chapters=CHAPTERS.values())
+    """A generated page: a Jinja template over `report.json` and the committed study."""
+    return _template(template).render(report=report, stages=report["stages"], chapters=CHAPTERS.values(), study=_study(FOUND))
 
 
 def _template(name: str) -> Template:
