@@ -74,8 +74,8 @@ def test_the_page_of_deviations_agrees_with_the_profiles():
 def test_no_private_place_or_secret_is_named():
     files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True).stdout.split()
     words = re.compile("/wo" + "rk/|/ro" + r"ot/|sk-[A-Za-z0-9]{20}|hf_[A-Za-z0-9]{20}")
-    assert [name for name in files if (PROJECT / name).suffix in (".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".jinja")
-            and words.search((PROJECT / name).read_text())] == []  # fmt: skip
+    kinds = (".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".jinja", ".json", ".svg")
+    assert [name for name in files if (PROJECT / name).suffix in kinds and words.search((PROJECT / name).read_text())] == []
 
 
 def test_modules_stay_small_and_have_no_import_circle():
@@ -114,3 +114,15 @@ def test_every_test_that_the_recipe_names_exists():
     source = "".join(path.read_text() for path in (PROJECT / "tests").glob("test_*.py"))
     there = set(re.findall(r"^def (test_\w+)", source, re.M))
     assert len(named) >= 12 and named <= there
+
+
+def test_the_page_of_the_kept_study_is_whole_and_the_readme_says_the_same(tmp_path):
+    from selfprompt_lib import book
+    from selfprompt_lib.evaluate import study
+
+    page = book._found(tmp_path)
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>|\{\{|\{%", page)
+    for name in re.findall(r"```\{figure\} (\S+)", page):
+        assert (tmp_path / name).stat().st_size > 10_000
+    answer = study.facts(book.FOUND)["answer"]
+    assert answer in page and answer in (PROJECT / "README.md").read_text()

@@ -154,6 +154,9 @@ def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused
     study.draw(kept, tmp_path)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"found-tasks", "found-seeds", "found-others", "found-probes"}
     record = json.loads((kept / "record.json").read_text())
+    assert str(road) not in json.dumps(record)
+    trained = json.loads((road / "smoke" / "sft" / "training.json").read_text())
+    assert record["stages"]["sft"]["seconds"] >= trained["self-prompt"]["seconds"] + trained["baseline"]["seconds"]
     (kept / "record.json").write_text(json.dumps(record | {"profile": "gpu"}))
     with refused("holds a study of profile gpu", "another folder"):
         study.keep(road / "smoke", kept)

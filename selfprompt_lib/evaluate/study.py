@@ -37,6 +37,7 @@ def keep(run: Path, out: Path) -> Path:
     items, record = run / "evaluate" / "items.parquet", out / "record.json"
     require(items.is_file(), f"--run {run}: no evaluate/items.parquet; run chapter 5 there first")
     stages = {name: _stage(run / name / "stage.json") for name in STAGES}
+    stages["sft"]["seconds"] = max(stages["sft"]["seconds"], _trained(run / "sft" / "training.json"))
     profile = stages["evaluate"]["provenance"]["profile"]
     before = json.loads(record.read_text(encoding="utf-8"))["profile"] if record.is_file() else profile["name"]
     require(before == profile["name"], f"--out {out}: holds a study of profile {before}; give another folder")
@@ -48,7 +49,16 @@ def keep(run: Path, out: Path) -> Path:
 def _stage(path: Path) -> dict[str, Any]:
     require(path.is_file(), f"{path}: missing; run that chapter first")
     record = json.loads(path.read_text(encoding="utf-8"))
+    if record["provenance"]["profile"]["data"]["mirror"]:
+        record["provenance"]["profile"]["data"]["mirror"] = "FOLDER"  # where it lies is nobody's business
     return {name: record[name] for name in ("metrics", "seconds", "finished", "provenance")}
+
+
+def _trained(path: Path) -> float:
+    """Seconds of all trainings; chapter 3's own are fewer where it took up what an earlier run had finished."""
+    runs = json.loads(path.read_text(encoding="utf-8"))
+    others = runs.pop("other seeds")
+    return sum(one["seconds"] for one in [*runs.values(), *(one for same in others.values() for one in same)])
 
 
 def facts(folder: Path) -> dict[str, Any]:
