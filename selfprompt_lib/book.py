@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -99,6 +100,10 @@ def _template(name: str) -> Template:
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.0f}%"
+    pages.filters["change"] = lambda row: (f"{100 * row['difference']:+.1f}\N{NO-BREAK SPACE}[{100 * row['low']:+.1f},"
+                                           f"\N{NO-BREAK SPACE}{100 * row['high']:+.1f}]")
+    pages.filters["seen"] = lambda value: f"{100 * value:.0f}" if value < 1 else "none"
+    pages.filters["number"] = lambda value: "–" if pd.isna(value) else f"{value:,}"
     pages.filters["points"] = lambda value: f"{100 * value:+.0f}"
     return pages.get_template(name)
 

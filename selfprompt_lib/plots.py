@@ -26,7 +26,8 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
     """Points with their 95% intervals (columns `low`, `high`) as percentages, one line a `label`."""
     labels, groups = list(dict.fromkeys(frame[label])), list(dict.fromkeys(frame[group])) if group else [None]
     palette = dict(zip(groups, sns.color_palette("colorblind", len(groups)), strict=True))
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.34 * len(frame)))
+    names = [textwrap.fill(str(name), 24) for name in labels]
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.6 + 0.34 * len(frame) + 0.2 * "".join(names).count("\n")))
     for index, name in enumerate(groups):
         part = frame[frame[group] == name] if group else frame
         shift = (index - (len(groups) - 1) / 2) * 0.22
@@ -36,7 +37,7 @@ def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None 
         axes.errorbar(part[value], places, xerr=spread, fmt="o" if index % 2 == 0 else "s", color=colour, capsize=4, label=name)
     if zero:
         axes.axvline(0, color="black", linewidth=1)
-    axes.set(yticks=range(len(labels)), yticklabels=[textwrap.fill(str(label), 24) for label in labels], title=title, xlabel=axis)
+    axes.set(yticks=range(len(labels)), yticklabels=names, title=title, xlabel=axis)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

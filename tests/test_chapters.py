@@ -88,6 +88,17 @@ def test_what_was_found_is_said_in_words(new, old, said):
     assert said in evaluate.found(evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed(frame, *pair))
 
 
+@pytest.mark.parametrize(("new", "old", "said"), [
+    ([1] * 40, [1] * 39 + [0], "Both are seen to be better than guessing."),
+    ([1] * 40, [0, 0, 0, 1] * 10, "Of the two only the self-prompt model is seen"),
+    ([0, 0, 0, 1] * 10, [0, 0, 0, 1] * 10, "and the self-prompt model on 25.0% (mean of the tasks); guessing would be right on 25.0%. "
+     "Neither is seen"),
+])  # fmt: skip
+def test_the_level_is_set_beside_guessing(new, old, said):
+    frame = pd.concat([items("self-prompt", new), items("baseline", old)])
+    assert said in evaluate.level(frame, dict.fromkeys([*frame.task.unique(), "all"], 0.25))
+
+
 def test_designs_are_compared_with_the_one_without_a_role():
     effect = ablate.effects(pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])).set_index("design")
     assert effect.loc["d", "difference"] == 0.5 and len(effect) == 1

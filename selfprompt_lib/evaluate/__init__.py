@@ -11,17 +11,16 @@ questions, which `gallery` shows. `study` keeps what a run found.
 
 from . import figures
 from .arms import ARMS, GIVEN
-from .bench import ask, data_note, load_tasks, overview, run, scored_tasks
+from .bench import ask, chance, data_note, load_tasks, overview, run, scored_tasks
 from .contrasts import causes, contrasts, shown
 from .effects import differences, groups, needed, seeds
 from .items import UNREAD, accuracy, checked, disputed, read_table, readings, wins
 from .lm import Arm, StartedLM
 from .measure import measure, plan, save
-from .words import found, summary
+from .words import found, level, summary
 
 __all__ = [
-    "ARMS", "GIVEN", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "checked", "contrasts",
-    "data_note", "differences", "disputed", "figures", "found", "groups", "load_tasks", "measure", "needed", "overview", "plan",
-    "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "summary",
-    "wins",
+    "ARMS", "GIVEN", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "chance", "checked", "contrasts",
+    "data_note", "differences", "disputed", "figures", "found", "groups", "level", "load_tasks", "measure", "needed",
+    "overview", "plan", "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "summary", "wins",
 ]

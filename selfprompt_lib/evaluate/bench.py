@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from ..profiles import TASKS, Profile
 from ..rows import STARTER
 from ..tasks import FOLDER, checks, readers
 from .arms import plain
+from .effects import ALL
 from .lm import Arm, StartedLM, key
 
 TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
@@ -97,13 +99,24 @@ def _rows(lm: StartedLM, task, name: str, samples: list[dict[str, Any]], design:
 
 
 def overview(tasks: dict[str, Any]) -> pd.DataFrame:
-    """One row a task: its name, what kind of answer it asks for, how many items, and the first question's beginning."""
-    rows = []
+    """One row a task: its name, what kind of answer it asks for, how many items, guessing's accuracy, the first question."""
+    rows, guessed = [], chance(tasks)
     for name, task in tasks.items():
-        docs = list(task.eval_docs)
-        rows.append({"task": name.removeprefix("selfprompt_"), "answer": task.config.metadata["kind"], "items": len(docs),
+        docs, short = list(task.eval_docs), name.removeprefix("selfprompt_")
+        rows.append({"task": short, "answer": task.config.metadata["kind"], "items": len(docs), "by chance": guessed[short],
                      "first question": task.doc_to_text(docs[0])})
     return pd.DataFrame(rows)
+
+
+def chance(tasks: dict[str, Any]) -> dict[str, float]:
+    """Guessing's accuracy on each task, 0 where a number or a program is asked for, and on `all`, their mean (chapter 5)."""
+    found = {name.removeprefix("selfprompt_"): mean(_guessed(task.config.metadata["kind"], doc) for doc in task.eval_docs)
+             for name, task in tasks.items()}
+    return found | {ALL: mean(found.values())}
+
+
+def _guessed(kind: str, doc: dict[str, Any]) -> float:
+    return 1 / len(doc["options"]) if kind == "choice" else 0.5 if kind == "yes_no" else 0.0
 
 
 def data_note(profile: Profile) -> str:

@@ -6,13 +6,13 @@ Everything here takes that table and two names of arms, `new` and `old`; a diffe
 import pandas as pd
 
 from .. import stats
-from ..crossed import Effect, crossed, needed_size, smallest
+from ..crossed import Effect, crossed, interval, needed_size, parts, smallest
 from ..errors import require
 from .groups import groups
 from .paired import matrix, tables
 
 ALL = "all"
-__all__ = ["ALL", "differences", "effects", "groups", "heterogeneity", "matrix", "needed", "seeds"]
+__all__ = ["ALL", "above_chance", "differences", "effects", "groups", "heterogeneity", "matrix", "needed", "seeds"]
 
 
 def effects(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> dict[str, Effect]:
@@ -43,6 +43,20 @@ def differences(items: pd.DataFrame, new: str, old: str, column: str = "correct"
     frame = pd.DataFrame(rows)
     frame.loc[: steps - 1, "p_holm"] = stats.holm(frame.p[:steps])
     return frame
+
+
+def above_chance(items: pd.DataFrame, arm: str, chance: dict[str, float], column: str = "correct") -> stats.Estimate:
+    """An arm's accuracy less that of guessing, the mean over tasks, with an interval over items and seeds (chapter 5).
+
+    Args:
+        chance: guessing's accuracy by task, of `bench.chance`.
+    """
+    rows = items[items.arm == arm]
+    tables = [part.pivot(index="item", columns="seed", values=column).to_numpy(dtype=float) - chance[str(task)]
+              for task, part in rows.groupby("task", sort=False)]
+    value = sum(table.mean() for table in tables) / len(tables)
+    low, high = interval(value, parts(*tables))
+    return stats.Estimate(float(value), float(low), float(high), sum(map(len, tables)))
 
 
 def heterogeneity(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> stats.Pooled | None:
@@ -91,8 +105,8 @@ def seeds(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> p
     rows = []
     for seed in next(iter(found.values())).columns:
         single = {task: part[[seed]].to_numpy() for task, part in found.items()}
-        for task, parts in [*((task, [part]) for task, part in single.items()), (ALL, list(single.values()))]:
-            effect = crossed(*parts)
+        for task, some in [*((task, [part]) for task, part in single.items()), (ALL, list(single.values()))]:
+            effect = crossed(*some)
             rows.append({"seed": int(seed), "task": task, "difference": effect.value, "low": effect.low, "high": effect.high,
                          "n": effect.n})
     return pd.DataFrame(rows)

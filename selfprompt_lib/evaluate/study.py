@@ -14,10 +14,10 @@ from ..errors import UserError, require
 from ..provenance import write_json
 from . import figures, gallery
 from .contrasts import causes, contrasts
-from .effects import differences, needed, seeds
+from .effects import ALL, differences, needed, seeds
 from .items import readings
 from .measure import save
-from .words import found
+from .words import found, level
 
 TEXTS = ["question", "reply", "role"]  # the benchmarks have licences of their own
 PAIR = "self-prompt", "baseline"
@@ -70,12 +70,19 @@ def facts(folder: Path) -> dict[str, Any]:
     tasks = items[items.arm == "self-prompt"].groupby(["task", "arm"], sort=False).item.nunique().droplevel(1)
     return {
         "record": record, "metrics": metrics, "profile": record["stages"]["evaluate"]["provenance"]["profile"],
+        "level": level(items, metrics["chance"]), "right": _right(items), "arms": list(dict.fromkeys(items.arm)),
         "answer": found(main, other[other.contrast.str.startswith("its own")], more),
         "differences": main.to_dict("records"), "others": other.to_dict("records"), "needed": more.to_dict("records"),
-        "readings": readings(items).to_dict("records"), "tasks": tasks.to_dict(),
+        "readings": {(row.arm, row.reader): row for row in readings(items).itertuples()}, "tasks": tasks.to_dict(),
         "roles": items[items.arm == "self-prompt"].groupby("seed").wrote_role.mean().to_dict(),
         "minutes": sum(stage["seconds"] for stage in record["stages"].values()) / 60,
     }
+
+
+def _right(items: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Accuracy by arm and task, and over `all` tasks, which count the same."""
+    share = items.groupby(["arm", "task"]).correct.mean()
+    return share.to_dict() | {(str(arm), ALL): float(mean) for arm, mean in share.groupby("arm").mean().items()}
 
 
 def draw(folder: Path, out: Path) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from .. import stats
 from ..profiles import Profile
+from .effects import ALL, above_chance
 
 
 def summary(profile: Profile, items: pd.DataFrame, difference: pd.DataFrame, causes: pd.DataFrame, contrasts: pd.DataFrame,
@@ -39,6 +40,19 @@ def found(differences: pd.DataFrame, causes: pd.DataFrame, needed: pd.DataFrame)
     return " ".join([*filter(None, parts), _more(needed.iloc[-1])])
 
 
+def level(items: pd.DataFrame, chance: dict[str, float]) -> str:
+    """How often the self-prompt model and the baseline are right, beside guessing (chapter 5)."""
+    arms = {"the baseline": "baseline", "the self-prompt model": "self-prompt"}
+    above = {name: above_chance(items, arm, chance) for name, arm in arms.items()}
+    plain, own = (f"{100 * (chance[ALL] + found.value):.1f}%" for found in above.values())
+    better = [name for name, found in above.items() if found.low > 0]
+    text = {0: "Neither is seen to be better than guessing, so there is little here that a role could make better or worse.",
+            1: f"Of the two only {''.join(better)} is seen to be better than guessing.",
+            2: "Both are seen to be better than guessing."}[len(better)]
+    return (f"The baseline is right on {plain} of the items and the self-prompt model on {own} (mean of the tasks); guessing "
+            f"would be right on {100 * chance[ALL]:.1f}%. {text}")
+
+
 def _overall(row: pd.Series, tasks: int) -> str:
     seeds = "one pair of models" if row.seeds == 1 else f"{int(row.seeds)} pairs of models, one a training seed"
     text = (f"Over {int(row.n):,} items in {tasks} tasks, each task counting the same, and with {seeds}, the self-prompt model "
@@ -58,7 +72,8 @@ def _overall(row: pd.Series, tasks: int) -> str:
 def _where(tasks: pd.DataFrame) -> str:
     seen = tasks[tasks.p_holm < 0.05]
     if seen.empty:
-        return f"In none of the tasks does a difference remain after Holm's correction (smallest p {tasks.p_holm.min():.2f})."
+        return ("In none of the tasks does a difference remain after Holm's correction (smallest corrected p "
+                f"{tasks.p_holm.min():.2f}).")
     listed = ", ".join(f"{row.task} ({points(row.difference)} points, p = {row.p_holm:.3f})" for row in seen.itertuples())
     return f"After Holm's correction a difference remains in {len(seen)} of {len(tasks)} tasks: {listed}."
 
