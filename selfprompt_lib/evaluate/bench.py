@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -104,7 +105,7 @@ def overview(tasks: dict[str, Any]) -> pd.DataFrame:
     for name, task in tasks.items():
         docs, short = list(task.eval_docs), name.removeprefix("selfprompt_")
         rows.append({"task": short, "answer": task.config.metadata["kind"], "items": len(docs), "by chance": guessed[short],
-                     "first question": task.doc_to_text(docs[0])})
+                     "first question": shorten(task.doc_to_text(docs[0]), 90, placeholder=" …")})
     return pd.DataFrame(rows)
 
 

@@ -6,6 +6,7 @@ from .. import stats
 from .arms import BASE, BASELINE, GIVEN, MANUAL, OWN
 from .effects import differences
 
+UNBROKEN = "\N{NO-BREAK SPACE}"  # so that no line is broken there
 PAIRS = ((BASELINE, BASE), (MANUAL, BASELINE), (OWN, MANUAL), (OWN, BASE))
 
 
@@ -34,12 +35,16 @@ def _table(items: pd.DataFrame, pairs, labels: list[str]) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame):
-    """A table of differences for readers, narrow enough for a page: points with their sign, and the interval in one column."""
+    """A table of differences for readers, narrow enough for a page: points with their sign and their interval in one column."""
     names = [name for name in ("task", "contrast", "design") if name in table]
     whole = table.assign(**{
-        "95% interval": [f"{100 * low:+.0f} to {100 * high:+.0f}" for low, high in zip(table.low, table.high, strict=True)],
+        "points [95% interval]": [_change(row) for row in table.itertuples()],
         "won, lost": [f"{won}, {lost}" for won, lost in zip(table.wins, table.losses, strict=True)],
     })
-    kept = whole[[*names, "difference", "95% interval", "won, lost", "n", "seeds", "p", "p_holm", "smallest"]]
-    forms = {"difference": "{:+.1%}", "p": "{:.3f}", "p_holm": "{:.3f}", "smallest": "{:.0%}"}
+    kept = whole[[*names, "points [95% interval]", "won, lost", "seeds", "p", "p_holm", "smallest"]]
+    forms = {"p": "{:.3f}", "p_holm": "{:.3f}", "smallest": lambda value: f"{value:.0%}" if value < 1 else "none"}
     return kept.style.format(forms).hide(axis="index")
+
+
+def _change(row) -> str:
+    return f"{100 * row.difference:+.0f} [{100 * row.low:+.0f}, {100 * row.high:+.0f}]".replace(" ", UNBROKEN)

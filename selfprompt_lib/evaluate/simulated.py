@@ -32,7 +32,8 @@ def write(found: dict[str, pd.DataFrame], folder: Path, repeats: int) -> None:
     rows = {kind: part.round(5).to_json(orient="records", lines=True).strip().splitlines() for kind, part in found.items()}
     kinds = [f'"{kind}": [\n' + ",\n".join(lines) + "\n]" for kind, lines in rows.items()]
     (folder / "statistics.json").write_text(f'{{"repeats": {repeats},\n' + ",\n".join(kinds) + "}\n", encoding="utf-8")
-    picture(found["coverage"]).savefig(folder / "statistics.svg", metadata={"Date": None})
+    with plt.rc_context({"svg.hashsalt": "statistics"}):  # the same numbers make the same file
+        picture(found["coverage"]).savefig(folder / "statistics.svg", metadata={"Date": None})
 
 
 def fragment(found: dict[str, pd.DataFrame], repeats: int) -> str:

@@ -46,7 +46,8 @@ def level(items: pd.DataFrame, chance: dict[str, float]) -> str:
     above = {name: above_chance(items, arm, chance) for name, arm in arms.items()}
     plain, own = (f"{100 * (chance[ALL] + found.value):.1f}%" for found in above.values())
     better = [name for name, found in above.items() if found.low > 0]
-    text = {0: "Neither is seen to be better than guessing, so there is little here that a role could make better or worse.",
+    text = {0: "Neither is seen to be better than guessing; where answers are no better than guesses, a role has little to "
+               "work on.",
             1: f"Of the two only {''.join(better)} is seen to be better than guessing.",
             2: "Both are seen to be better than guessing."}[len(better)]
     return (f"The baseline is right on {plain} of the items and the self-prompt model on {own} (mean of the tasks); guessing "
