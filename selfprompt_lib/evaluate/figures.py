@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from .. import plots
+from .items import accuracy
+from .paired import UNTUNED
 
 BLUE, GREY, ORANGE = plots.COLOURS["self-prompt"], "#949494", plots.COLOURS["baseline"]
 LINE, LETTERS = 0.42, 26  # inches for a line of a figure; letters of a name before it is broken
@@ -33,6 +35,13 @@ def forest(table: pd.DataFrame, better: str = "", worse: str = "", title: str = 
     _names(axes, [*range(len(tasks)), below], [*names, "mean of the tasks"])
     _towards(axes, better, worse)
     return axes
+
+
+def by_task(items: pd.DataFrame, seed: int) -> Axes:
+    """Accuracy of untuned model, baseline and self-prompt model by task for one training seed, with Wilson intervals."""
+    chosen = items[items.arm.isin(["base", "baseline", "self-prompt"]) & items.seed.isin([UNTUNED, seed])]
+    return plots.intervals(accuracy(chosen), "accuracy", "task", group="arm", axis="accuracy, 95% Wilson intervals",
+                           title="Accuracy by task")
 
 
 def by_seed(seeds: pd.DataFrame, table: pd.DataFrame, better: str = "", worse: str = "", title: str = "") -> Axes:

@@ -92,6 +92,7 @@ def draw(folder: Path, out: Path) -> None:
     metrics = record["stages"]["evaluate"]["metrics"]
     sides = "self-prompt better", "baseline better"
     drawn = {
+        "found-accuracy": figures.by_task(items, record["stages"]["evaluate"]["provenance"]["seed"]),
         "found-tasks": figures.forest(main, *sides, "Self-prompt minus baseline"),
         "found-seeds": figures.by_seed(seeds(items, *PAIR), main, *sides, "Each pair of models"),
         "found-others": plots.intervals(other, "difference", "contrast", zero=True, axis="difference in accuracy, 95% intervals",
