@@ -91,6 +91,7 @@ def draw(folder: Path, out: Path) -> None:
     main, other = _compared(items)
     metrics = record["stages"]["evaluate"]["metrics"]
     sides = "self-prompt better", "baseline better"
+    plots.style()
     drawn = {
         "found-accuracy": figures.by_task(items, record["stages"]["evaluate"]["provenance"]["seed"]),
         "found-tasks": figures.forest(main, *sides, "Self-prompt minus baseline"),
