@@ -36,7 +36,7 @@ def _table(items: pd.DataFrame, pairs, labels: list[str]) -> pd.DataFrame:
 
 def shown(table: pd.DataFrame):
     """A table of differences for readers, narrow enough for a page: points with their sign and their interval in one column."""
-    names = [name for name in ("task", "contrast", "design") if name in table]
+    names = [name for name in ("contrast", "design", "task") if name in table][:1]
     whole = table.assign(**{
         "points [95% interval]": [_change(row) for row in table.itertuples()],
         "won, lost": [f"{won}, {lost}" for won, lost in zip(table.wins, table.losses, strict=True)],
