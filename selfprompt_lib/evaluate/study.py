@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,7 @@ def _trained(path: Path) -> float:
 
 def facts(folder: Path) -> dict[str, Any]:
     """What the page says: tables as lists of rows, sentences, and the record; all from the folder of `keep`."""
-    items, record = pd.read_parquet(folder / "items.parquet"), json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    main, other = _compared(items)
+    items, record, main, other = _kept(folder)
     more = needed(items, *PAIR)
     metrics = record["stages"]["evaluate"]["metrics"]
     tasks = items[items.arm == "self-prompt"].groupby(["task", "arm"], sort=False).item.nunique().droplevel(1)
@@ -87,8 +87,7 @@ def _right(items: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 def draw(folder: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
-    items, record = pd.read_parquet(folder / "items.parquet"), json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    main, other = _compared(items)
+    items, record, main, other = _kept(folder)
     metrics = record["stages"]["evaluate"]["metrics"]
     sides = "self-prompt better", "baseline better"
     plots.style()
@@ -105,8 +104,11 @@ def draw(folder: Path, out: Path) -> None:
         plt.close(axes.get_figure())
 
 
-def _compared(items: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return differences(items, *PAIR), pd.concat([causes(items), contrasts(items)], ignore_index=True)
+@cache
+def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Items and record of the folder, and the tables that both words and figures need, which take seconds."""
+    items, record = pd.read_parquet(folder / "items.parquet"), json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return items, record, differences(items, *PAIR), pd.concat([causes(items), contrasts(items)], ignore_index=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
