@@ -40,9 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from . import book, plan, run, sources  # papermill and SciPy: not for --help
-    from .annotate.endpoint import hosted
-    from .stage import run_folder
+    from . import book, sources
+    from .llm_client.endpoint import hosted
+    from .pipeline import plan, run
+    from .pipeline.stage import run_folder
 
     settings = profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings, given.seed)

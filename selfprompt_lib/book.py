@@ -16,8 +16,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from .errors import UserError
-from .run import executed
-from .stage import CHAPTERS
+from .pipeline.run import executed
+from .pipeline.stage import CHAPTERS
 
 PROJECT = Path(__file__).parent.parent
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
@@ -97,7 +97,7 @@ def render(template: str, report: dict[str, Any]) -> str:
 
 
 def _template(name: str) -> Template:
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined,
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "resources" / "templates"), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.0f}%"
     pages.filters["change"] = lambda row: (f"{100 * row['difference']:+.1f}\N{NO-BREAK SPACE}[{100 * row['low']:+.1f},"

@@ -18,11 +18,11 @@ from pydantic import BaseModel, Field
 from . import stats
 from .errors import require
 from .hub import hub_rows
-from .roles import measure
+from .roles import metrics as measure
 from .rows import DOMAINS, STARTER, Conversation, Question, Sample, parse_rows, read_rows
 
 LIMA = "GAIR/lima"
-LABELS = Path(__file__).parent / "data" / "domains" / "lima-test.jsonl"
+LABELS = Path(__file__).parent / "resources" / "domains" / "lima-test.jsonl"
 
 
 class Label(BaseModel):

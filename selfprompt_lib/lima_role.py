@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from .errors import UserError, require
+from .files import write_json
 from .hub import hub_rows
-from .provenance import machine, write_json
+from .pipeline.provenance import machine
 from .rows import Conversation, Role, Sample, json_lines, parse_rows, read_rows
 
-FOLDER = Path(__file__).parent / "data" / "lima-role"
+FOLDER = Path(__file__).parent / "resources" / "lima-role"
 NAME = "lima-role"  # as a profile's data.train
 LIMA = ("GAIR/lima", "plain_text", "train")
 LEAST = 0.99  # matched share under which the copy of LIMA is taken to be another data set

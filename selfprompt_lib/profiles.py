@@ -17,7 +17,7 @@ from .errors import UserError, require
 from .rows import first_fault
 from .sections import Annotate, Judge, Section
 
-FOLDER = Path(__file__).parent / "data" / "profiles"
+FOLDER = Path(__file__).parent / "resources" / "profiles"
 TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
@@ -134,7 +134,7 @@ class Ablate(Section):
 
 
 class Profile(Section):
-    """A whole setting. See `selfprompt_lib/data/profiles/*.yaml` for those that exist."""
+    """A whole setting. See `selfprompt_lib/resources/profiles/*.yaml` for those that exist."""
 
     name: str
     about: str

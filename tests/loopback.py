@@ -70,7 +70,7 @@ def role_for(body: dict) -> str:
 
 
 ANSWERS = re.compile(r"Question: (.*)\n\n\[Answer A\]\n(.*)\n\[End of answer A\]\s+\[Answer B\]\n(.*)\n\[End of answer B\]", re.S)
-HELD_OUT = Path(__file__).parents[1] / "selfprompt_lib" / "data" / "starter" / "heldout.jsonl"
+HELD_OUT = Path(__file__).parents[1] / "selfprompt_lib" / "resources" / "starter" / "heldout.jsonl"
 REFERENCES = {row["question"]: row["reference"] for row in map(json.loads, HELD_OUT.read_text(encoding="utf-8").splitlines())}
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, profiles, sources
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.annotate.endpoint import hosted
-from selfprompt_lib.annotate.forms import FOLDER, SCHEMA
+from selfprompt_lib.annotate.role_prompt import FOLDER, SCHEMA
+from selfprompt_lib.llm_client.endpoint import hosted
 from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)

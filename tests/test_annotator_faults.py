@@ -15,7 +15,7 @@ from test_annotate import SAMPLES, ask, profile
 
 from selfprompt_lib import annotate
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.annotate.job import limiter, size
+from selfprompt_lib.llm_client.job import limiter, size
 
 FINAL = ("fine", "refusal")  # kinds of reply that the server gives and that nobody asks for again
 PRICE = [1, 1]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from selfprompt_lib import profiles
-from selfprompt_lib.stage import CHAPTERS, COMMON
+from selfprompt_lib.pipeline.stage import CHAPTERS, COMMON
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = [chapter.notebook for chapter in CHAPTERS.values()]

@@ -16,11 +16,20 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from selfprompt_lib.crossed import Parts, critical, crossed, needed_size, p_value, parts, planned, smallest
 from selfprompt_lib.evaluate import effects, figures, rivals
 from selfprompt_lib.evaluate import simulate as sim
 from selfprompt_lib.evaluate.groups import GROUP_OF, partial_pooling, shrink
 from selfprompt_lib.stats import holm, mcnemar_p, paired_difference
+from selfprompt_lib.two_way import (
+    Parts,
+    critical,
+    crossed,
+    needed_size,
+    p_value,
+    parts,
+    planned,
+    smallest,
+)
 
 ARMS = ("self-prompt", "baseline")
 

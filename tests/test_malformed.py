@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, lima_role
-from selfprompt_lib.annotate.forms import FOLDER
+from selfprompt_lib.annotate.role_prompt import FOLDER
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.profiles import Annotate
 from selfprompt_lib.roles import CRITERIA, read_sheet

@@ -13,7 +13,7 @@ from selfprompt_lib import infer, models, profiles, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import gallery, reference
 from selfprompt_lib.generate import prompt_text
-from selfprompt_lib.roles import measure
+from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import Question
 
 QUESTIONS = sources.questions(profiles.load("cpu", {"data.question_rows": 11}))

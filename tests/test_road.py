@@ -8,8 +8,8 @@ import sys
 import nbformat
 from conftest import KEY, command
 
-from selfprompt_lib import run
-from selfprompt_lib.stage import CHAPTERS
+from selfprompt_lib.pipeline import run
+from selfprompt_lib.pipeline.stage import CHAPTERS
 
 
 def test_every_chapter_leaves_artefacts_with_provenance(road):
@@ -61,7 +61,7 @@ def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
 
 def test_replies_of_another_model_are_refused(road, refused):
     from selfprompt_lib import profiles
-    from selfprompt_lib.stage import fingerprint
+    from selfprompt_lib.pipeline.stage import fingerprint
 
     record = road / "smoke" / "sft" / "stage.json"
     text = record.read_text()

@@ -17,7 +17,7 @@ from selfprompt_lib import models, profiles
 from selfprompt_lib.designs import DESIGNS, GAP, get_design
 from selfprompt_lib.evaluate import gallery, left_out, robust
 from selfprompt_lib.generate import count_tokens
-from selfprompt_lib.roles import measure
+from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import STARTER, Question, Sample, read_rows
 
 PROBES = robust.probes()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from selfprompt_lib import roles
-from selfprompt_lib.provenance import write_json
+from selfprompt_lib.files import write_json
 from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfprompt_lib.profiles import load
-from selfprompt_lib.rows import Question, Role, Sample, messages, parse_rows, read_json_lines, read_rows, write_rows
+from selfprompt_lib.rows import (
+    Question,
+    Role,
+    Sample,
+    messages,
+    parse_rows,
+    read_json_lines,
+    read_rows,
+    write_rows,
+)
 from selfprompt_lib.sources import evenly, hub_rows, questions, training_samples
 
 ROLE = {"expert": "a night nurse", "brings": "Calm.", "request": "explain fever"}

@@ -5,13 +5,15 @@
 asks many at once, `batch` uses the Batch API, `command` is `python -m selfprompt_lib annotate`.
 """
 
-from .batch import ask_in_batches
-from .choose import failures, to_annotate, training_set, well_formed
-from .endpoint import Endpoint, connect
-from .forms import Form, RoleReply, read_role, write_role
-from .live import annotate, ask_all, ask_what_is_missing, first_call
-from .price import Price, usage
-from .replies import Replies
+from ..llm_client.batch import ask_in_batches
+from ..llm_client.endpoint import Endpoint, connect
+from ..llm_client.live import ask_all, ask_what_is_missing, first_call
+from ..llm_client.price import Price
+from ..llm_client.response_cache import Replies
+from .cost import usage
+from .outcomes import failures, to_annotate, training_set, well_formed
+from .role_prompt import Form, RoleReply, read_role, write_role
+from .samples import annotate
 
 LIMA_ROWS = 1030
 

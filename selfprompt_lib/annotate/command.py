@@ -9,14 +9,14 @@ from pathlib import Path
 
 from .. import models, profiles
 from ..errors import require
+from ..llm_client.batch import ask_in_batches
+from ..llm_client.endpoint import connect
+from ..llm_client.job import Job, spent
+from ..llm_client.live import ask_all, estimate, first_call, statement
+from ..llm_client.response_cache import Replies
 from ..rows import Conversation, stream_rows, write_rows
-from .batch import ask_in_batches
-from .choose import failures
-from .endpoint import connect
-from .forms import Form
-from .job import Job, spent
-from .live import ask_all, estimate, first_call, statement
-from .replies import Replies
+from .outcomes import failures
+from .role_prompt import Form
 
 ABOUT = """\
 Have a model write a role for every row of a JSONL file. Rows have LIMA's conversations, TRL's messages or

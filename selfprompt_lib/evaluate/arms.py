@@ -29,7 +29,7 @@ ROUNDS = (
                                      "right. Please ask."},
 )
 # Says nothing of any question; long enough to be cut to the length of any role.
-ASIDE = Path(__file__).parents[1] / "data" / "evaluate" / "aside.txt"
+ASIDE = Path(__file__).parents[1] / "resources" / "evaluate" / "aside.txt"
 
 
 def plain(name: str) -> Arm:

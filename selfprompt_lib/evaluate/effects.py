@@ -6,8 +6,8 @@ Everything here takes that table and two names of arms, `new` and `old`; a diffe
 import pandas as pd
 
 from .. import stats
-from ..crossed import Effect, crossed, interval, needed_size, parts, smallest
 from ..errors import require
+from ..two_way import Effect, crossed, interval, needed_size, parts, smallest
 from .groups import groups
 from .paired import matrix, tables
 

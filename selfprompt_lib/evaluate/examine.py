@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import profiles, stats
-from ..annotate.endpoint import Endpoint, connect
 from ..errors import UserError, require
+from ..files import write_json
+from ..llm_client.endpoint import Endpoint, connect
 from ..profiles import Judge, Profile
-from ..provenance import write_json
 from ..stats import Estimate
 from .judge import ask_both_orders, no_verdicts
 from .planted import FAIR, planted

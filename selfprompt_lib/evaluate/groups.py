@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from ..crossed import crossed
 from ..errors import require
+from ..two_way import crossed
 from .paired import table
 
 # The 57 subjects in the four groups of Hendrycks et al., Measuring Massive Multitask Language Understanding (2021), as

@@ -16,16 +16,16 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from ..annotate.asking import Asking, read_guideline, user
-from ..annotate.endpoint import Endpoint
-from ..annotate.job import Job
-from ..annotate.live import ask_what_is_missing
-from ..annotate.replies import Replies
 from ..errors import require
+from ..llm_client.endpoint import Endpoint
+from ..llm_client.job import Job
+from ..llm_client.live import ask_what_is_missing
+from ..llm_client.prompt import Asking, read_guideline, user
+from ..llm_client.response_cache import Replies
 from ..profiles import Judge, Profile
 from ..rows import read_rows
 
-FOLDER = Path(__file__).parent.parent / "data" / "judge"
+FOLDER = Path(__file__).parent.parent / "resources" / "judge"
 ENDING = "First write one short reason, in at most 30 words. Then end with the line Verdict: A, Verdict: B or Verdict: tie."
 VERDICT = re.compile(r"^\W*verdict[\W_]*:[\W_]*(?:answer\s+|a\s+(?=tie))?(a|b|tie)[\W_]*$", re.IGNORECASE | re.MULTILINE)
 SWAPPED = {"A": "other", "B": "one", "tie": "tie"}

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from .. import profiles, sft, sources
-from ..crossed import Effect, crossed
 from ..designs import get_design
 from ..errors import UserError, require
+from ..files import write_json
+from ..pipeline.provenance import describe
 from ..profiles import Profile
-from ..provenance import describe, write_json
-from ..roles.measure import embedder
+from ..roles.metrics import embedder
 from ..rows import DOMAINS
+from ..two_way import Effect, crossed
 from . import robust
 from .words import points
 

@@ -12,7 +12,7 @@ from ..rows import STARTER, Question, read_rows
 from ..sources import evenly
 from .judge import Pair
 
-FOLDER = Path(__file__).parent.parent / "data" / "judge"
+FOLDER = Path(__file__).parent.parent / "resources" / "judge"
 PADDING = 3  # sentences that say nothing, before the answer and after it
 BREAK = re.compile(r"\n+|(?<=[.!?])(?<!\d[.])\s+")  # not after the number of a list
 FAIR = {  # kind → the verdicts that are right; `one` is the reference answer

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..designs import GAP
 from ..errors import require
 from ..generate import prompt_text
-from ..roles import measure
+from ..roles import metrics as measure
 from ..rows import Question
 
 MEASURES = {  # what `table` measures, in the words of a figure

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import bootstrap, multinomial, t
 from statsmodels.stats.proportion import proportion_confint
 
-from ..crossed import interval, parts
 from ..stats import Z, tango
+from ..two_way import interval, parts
 
 Ends = tuple[np.ndarray, np.ndarray]
 

@@ -18,11 +18,11 @@ from .. import infer, stats
 from ..designs import Design
 from ..errors import require
 from ..profiles import Profile
-from ..roles import measure
+from ..roles import metrics as measure
 from ..rows import DOMAINS, STARTER, Question, Sample, read_rows
 from ..sources import evenly
 
-FOLDER = Path(__file__).parents[1] / "data" / "robust"
+FOLDER = Path(__file__).parents[1] / "resources" / "robust"
 UNUSUAL = ("other language", "very short", "very long", "code", "maths")
 HOSTILE = ("false role", "no role wanted", "injected", "typos", "several at once", "empty", "no words", "role-like text")
 LONG = 1000  # characters of a long question

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .. import stats
 from ..errors import UserError, require
-from ..provenance import write_json
+from ..files import write_json
 from ..sheets import buttons, cells, page
 from .judge import Pair
 

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.stats import binom, norm
 from tqdm import tqdm
 
-from ..crossed import Parts, interval, p_value, parts, smallest
+from ..two_way import Parts, interval, p_value, parts, smallest
 from . import rivals
 
 SEEDS, ITEMS, TASKS = (1, 3, 5), (25, 250, 1300), 8

@@ -21,7 +21,7 @@ from .simulate import HARD, ITEMS, ONE, SEEDS, SEVERAL, TASKS
 
 PROMISED = (0.93, 0.97)
 BOOK = {1: "Tango", 3: "crossed", 5: "crossed"}
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[1] / "resources" / "templates"
 LIBRARIES = ("numpy", "scipy", "statsmodels")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .. import plots
 from ..errors import UserError, require
-from ..provenance import write_json
+from ..files import write_json
 from . import figures, gallery
 from .contrasts import causes, contrasts
 from .effects import ALL, differences, needed, seeds

@@ -5,7 +5,7 @@ side, and `review` makes the sheet for readers and reads it back.
 """
 
 from .compare import agreement, from_files, likeness, live_table, same_samples, side_by_side
-from .measure import (
+from .metrics import (
     by_group,
     clusters,
     common_experts,

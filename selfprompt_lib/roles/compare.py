@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import require
 from ..rows import Conversation, read_rows
-from .measure import derangement, embed, relevance, summary, table
+from .metrics import derangement, embed, relevance, summary, table
 
 
 def live_table(rows: Sequence[dict[str, Any]], reference: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -7,12 +7,12 @@ can do, `processes` what several processes do together, and `finished` keeps a r
 """
 
 from .audit import audit, preflight
+from .callbacks import moved_by_one_step
 from .choice import choices, kept
+from .conversation import conversation, tokens_in_loss, training_template
 from .dropout import dropout_rates, residual_dropout
 from .finished import copy, finished
 from .memory import fits, memory_plan, plan_table
-from .moved import moved_by_one_step
-from .text import conversation, tokens_in_loss, training_template
 from .train import identity, save, seeds, sft_config, train, train_again
 
 __all__ = [

@@ -11,10 +11,10 @@ from transformers import logging
 from .. import models, profiles, sft, sources
 from ..designs import DESIGNS, Design, get_design
 from ..errors import UserError, require
+from ..files import write_json
+from ..pipeline.stage import run_folder, writable
 from ..profiles import Profile
-from ..provenance import write_json
 from ..rows import Sample, read_rows
-from ..stage import run_folder, writable
 from . import processes
 from .train import identity
 

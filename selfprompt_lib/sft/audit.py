@@ -14,10 +14,10 @@ from ..models import dtype_for
 from ..profiles import Profile
 from ..rows import Sample
 from . import processes
+from .conversation import conversation, training_template
 from .dropout import KNOWN
 from .memory import memory_plan
 from .pace import minutes
-from .text import conversation, training_template
 
 
 def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, tokenizer) -> pd.DataFrame:

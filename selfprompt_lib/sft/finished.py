@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import models
+from ..files import write_json
+from ..pipeline.provenance import PACKAGE, describe
 from ..profiles import Profile
-from ..provenance import PACKAGE, describe, write_json
 from . import processes
 
 NAME, RECORD = "finished", "run.json"

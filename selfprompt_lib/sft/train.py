@@ -20,10 +20,10 @@ from ..profiles import Profile
 from ..rows import Sample
 from . import processes
 from .audit import preflight
+from .callbacks import Moved
+from .conversation import conversation, training_template
 from .dropout import residual_dropout
 from .finished import code_digest, keep, take_up
-from .moved import Moved
-from .text import conversation, training_template
 from .trainer import Trainer
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from selfprompt_lib.provenance import PACKAGE
+from selfprompt_lib.pipeline.provenance import PACKAGE
 from selfprompt_lib.rows import STARTER, Sample, read_rows, write_rows
 
 SETTINGS = {"sft.batch_size": 4, "sft.micro_batch_size": 1, "sft.max_length": 192, "sft.learning_rate": 1e-4,
@@ -24,7 +24,7 @@ SETTINGS = {"sft.batch_size": 4, "sft.micro_batch_size": 1, "sft.max_length": 19
 
 def train(kind: str, profile: str, rows: Path, out: Path) -> tuple[dict, dict, float]:
     """One training in processes of its own: its record, its weights, and its seconds."""
-    launch = ["-m", "accelerate.commands.launch", "--config_file", PACKAGE / "data" / "accelerate" / f"{kind}.yaml",
+    launch = ["-m", "accelerate.commands.launch", "--config_file", PACKAGE / "resources" / "accelerate" / f"{kind}.yaml",
               "--num_processes", "2", "--main_process_port", "0"]
     command = [sys.executable, *(launch if kind != "one process" else []), "-m", "selfprompt_lib.sft", "--profile", profile,
                "--data", rows, "--design", "from-now-on", "--out", out, *(f"--set={k}={v}" for k, v in SETTINGS.items())]

@@ -24,7 +24,7 @@ from fragment import show, spread, write
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.run import TRAINING_ENVIRONMENT
+from selfprompt_lib.pipeline.run import TRAINING_ENVIRONMENT
 from selfprompt_lib.sft.memory import parameters
 from selfprompt_lib.sft.pace import product_rate
 

@@ -12,11 +12,10 @@ import openai
 from tqdm import tqdm
 
 from ..errors import UserError, require
-from ..provenance import write_json
-from .asking import Item, server_says
+from ..files import write_json
 from .completion import completion_of
-from .job import Job
-from .live import interruptible
+from .job import Job, interruptible
+from .prompt import Item, server_says
 
 ENDED = ("completed", "expired", "failed", "cancelled")
 ROWS_A_BATCH = 10_000  # OpenAI takes 50,000 and 200 MB

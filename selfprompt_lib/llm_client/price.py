@@ -1,14 +1,11 @@
 """What asking costs: list prices from `genai-prices`, an estimate before, a count while it runs."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import require
-from ..rows import Sample
 from ..sections import Client
 from .endpoint import Endpoint
-from .forms import Form, write_role
 
 TEMPLATE_TOKENS = 500  # more than any chat template and JSON schema add
 
@@ -74,11 +71,3 @@ class Price:
         """Put what a request did cost (0 where it failed) in the place of its worst case."""
         self.reserved.pop(key, None)
         self.spent += dollars or 0.0
-
-
-def usage(form: Form, samples: Sequence[Sample], count: Callable[[str], float], rows: int) -> dict[str, int]:
-    """Input and output tokens of annotating `rows` samples, from the lengths of these samples (chapter 1)."""
-    fixed = sum(count(turn["content"]) for turn in form.messages(""))
-    asked = sum(count(form.shorten(sample.question)) for sample in samples) / len(samples)
-    written = [count(write_role(sample.role)) for sample in samples if sample.role] or [90]
-    return {"input_tokens": round(rows * (fixed + asked)), "output_tokens": round(rows * sum(written) / len(written))}

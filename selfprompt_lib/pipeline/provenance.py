@@ -1,19 +1,17 @@
 """Provenance: what artefacts were made from, as digests, versions and the machine."""
 
-import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .profiles import Profile
+from .. import __version__
+from ..profiles import Profile
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("torch", "transformers", "trl", "datasets", "lm_eval", "openai", "papermill")
 
 
@@ -43,7 +41,7 @@ def code_hash(notebook: Path, without: Iterable[str]) -> str:
 
 def data_identity(profile: Profile) -> dict[str, str]:
     """Digests of the data files that a run reads, or their names where they are on the hub."""
-    folder = PACKAGE / "data"
+    folder = PACKAGE / "resources"
     shipped = sorted(p for p in folder.rglob("*") if p.suffix in (".jsonl", ".json", ".csv"))
     identity = {p.relative_to(folder).as_posix(): file_digest(p) for p in shipped}
     given = (profile.data.train, profile.data.questions, profile.annotate.guideline, profile.annotate.examples,
@@ -74,20 +72,3 @@ def machine() -> dict[str, Any]:
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """Write JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
-    partial.replace(path)
-    return path
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
-    if hasattr(value, "item"):  # NumPy scalars
-        return value.item()
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")

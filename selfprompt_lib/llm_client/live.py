@@ -1,10 +1,8 @@
 """Ask for many replies at once, with a progress bar and a clean stop."""
 
 import asyncio
-import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,10 @@ import openai
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..profiles import Profile
-from ..rows import Conversation
-from .asking import Item, server_says
+from .batch import ask_in_batches
 from .completion import Choice, Completion, completion_of
-from .endpoint import Endpoint
-from .forms import Form
-from .job import Job, spent
-from .replies import Replies
+from .job import Job, interruptible, spent
+from .prompt import Item, server_says
 
 FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
@@ -148,51 +142,12 @@ async def ask_all(job: Job, samples: Iterable[Item], total: int, done: int = 0) 
             bar.update(total - bar.n)  # questions that occur twice were asked once
 
 
-@contextlib.contextmanager
-def interruptible(job: Job) -> Iterator[None]:
-    """The first Ctrl-C stops asking; the second one interrupts as usual."""
-
-    def stop() -> None:
-        job.stopped = job.stopped or "Ctrl-C"
-        tqdm.write("stopping: requests in flight may end; Ctrl-C again leaves at once")
-        loop.remove_signal_handler(signal.SIGINT)
-
-    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
-    try:
-        loop.add_signal_handler(signal.SIGINT, stop)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)
-
-
-async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation], folder: Path,
-                   say: Callable[[str], None] = print) -> list[dict[str, Any]]:
-    """Annotate the samples as the profile says; returns one row a sample, in their order (chapter 1).
-
-    The log of replies is `<folder>/replies.jsonl`: run again, and only what is missing is asked.
-
-    Raises:
-        UserError: a model, key or setting that the server refuses; a budget without a price.
-    """
-    with Replies(folder / "replies.jsonl") as replies:
-        job = Job.of(endpoint, Form.of(profile.annotate), replies)
-        await ask_what_is_missing(job, samples, folder / "batches.json", say)
-        return list(job.rows(samples))
-
-
 async def ask_what_is_missing(job: Job, samples: Sequence[Item], ledger: Path, say: Callable[[str], None] = print) -> None:
     """Say what it costs, then ask for every sample that has no usable reply yet, live or in batches.
 
     Raises:
         UserError: a model, key or setting that the server refuses.
     """
-    from .batch import ask_in_batches
-
     if job.form.settings.mode == "batch":
         say(statement(job, estimate(job, samples, None)))
         await ask_in_batches(job, samples, ledger, say)

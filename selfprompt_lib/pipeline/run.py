@@ -11,9 +11,9 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from .errors import UserError, require
-from .profiles import Profile
-from .provenance import write_json
+from ..errors import UserError, require
+from ..files import write_json
+from ..profiles import Profile
 from .stage import CHAPTERS, Chapter, changed, read_record, writable
 
 # glibc hands large blocks back to the system at once and pays page faults for each new one; kept,

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import __version__, profiles
-from .errors import UserError, require
-from .profiles import Profile
-from .provenance import PACKAGE, code_hash, data_identity, describe, outputs, write_json
-from .rows import write_rows
+from .. import __version__, profiles
+from ..errors import UserError, require
+from ..files import write_json
+from ..profiles import Profile
+from ..rows import write_rows
+from .provenance import PACKAGE, code_hash, data_identity, describe, outputs
 
 NOTEBOOKS = PACKAGE.parent / "nbs"
 

@@ -7,7 +7,7 @@ from typing import Any
 import filelock
 
 from ..errors import UserError, require
-from .asking import FINAL
+from .prompt import FINAL
 
 
 class Replies:

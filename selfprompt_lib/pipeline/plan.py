@@ -5,10 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
-from . import annotate, lima_role, models, sources
-from .errors import UserError
-from .profiles import Profile
-from .rows import STARTER, Sample, read_rows
+from .. import annotate, lima_role, models, sources
+from ..errors import UserError
+from ..profiles import Profile
+from ..rows import STARTER, Sample, read_rows
 from .run import Say, why_run
 from .stage import Chapter
 

@@ -1,7 +1,9 @@
 """One round of asking under way: limits, budget, and the record of each reply."""
 
 import asyncio
+import contextlib
 import json
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,12 +13,13 @@ from typing import Any
 import httpx2
 import openai
 from aiolimiter import AsyncLimiter
+from tqdm import tqdm
 
-from .asking import Asking, Item, ask_again, outcome
 from .completion import Completion
 from .endpoint import Endpoint
 from .price import Price
-from .replies import Replies
+from .prompt import Asking, Item, ask_again, outcome
+from .response_cache import Replies
 
 
 @dataclass
@@ -147,3 +150,25 @@ def size(body: dict[str, Any]) -> int:
     """Tokens of a request as servers count them for their limits: sent (estimated) and allowed to be written."""
     sent = sum(len(turn["content"].encode()) for turn in body["messages"]) // 3
     return sent + (body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+
+
+@contextlib.contextmanager
+def interruptible(job: Job) -> Iterator[None]:
+    """The first Ctrl-C stops asking; the second one interrupts as usual."""
+
+    def stop() -> None:
+        job.stopped = job.stopped or "Ctrl-C"
+        tqdm.write("stopping: requests in flight may end; Ctrl-C again leaves at once")
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+    try:
+        loop.add_signal_handler(signal.SIGINT, stop)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)

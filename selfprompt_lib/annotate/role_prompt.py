@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..llm_client.prompt import Asking, read_guideline, user
 from ..profiles import Annotate
 from ..rows import Role, first_fault, read_rows
-from .asking import Asking, read_guideline, user
 
-FOLDER = Path(__file__).parent.parent / "data" / "annotation"
+FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
 TEXT = "Write exactly three lines and nothing else, in this form:\nExpert: …\nBrings: …\nRequest: …"
 JSON = "Answer with one JSON object and nothing else; its fields are expert, brings and request."
 

@@ -1,0 +1,28 @@
+"""Annotate the samples as a profile says."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..llm_client.endpoint import Endpoint
+from ..llm_client.job import Job
+from ..llm_client.live import ask_what_is_missing
+from ..llm_client.response_cache import Replies
+from ..profiles import Profile
+from ..rows import Conversation
+from .role_prompt import Form
+
+
+async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation], folder: Path,
+                   say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Annotate the samples as the profile says; returns one row a sample, in their order (chapter 1).
+
+    The log of replies is `<folder>/replies.jsonl`: run again, and only what is missing is asked.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses; a budget without a price.
+    """
+    with Replies(folder / "replies.jsonl") as replies:
+        job = Job.of(endpoint, Form.of(profile.annotate), replies)
+        await ask_what_is_missing(job, samples, folder / "batches.json", say)
+        return list(job.rows(samples))
