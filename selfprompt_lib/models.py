@@ -63,14 +63,31 @@ def identity(name: str) -> dict[str, str]:
 
 
 def dtype_for(setting: str):
-    """The torch dtype of a profile's `dtype`; `auto` is bfloat16 where the processor multiplies in it."""
+    """The torch dtype of a profile's `dtype`; `auto` is bfloat16 where the device multiplies in it (chapter 1)."""
     import torch
 
     if setting != "auto":
         return getattr(torch, setting)
+    return torch.bfloat16 if has_bfloat16() else torch.float32
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 is fast here: on a card, and on processors that multiply in it.
+
+    The environment variable SELFPROMPT_BF16, 0 or 1, has the last word: with it a run, or the tests, behave
+    on any processor as on one without, or with, such instructions.
+
+    Raises:
+        UserError: SELFPROMPT_BF16 is neither 0 nor 1.
+    """
+    import torch
+
+    told = os.environ.get("SELFPROMPT_BF16", "")
+    require(told in ("", "0", "1"), f"SELFPROMPT_BF16={told}: set it to 0 or 1, or unset it")
+    if told:
+        return told == "1"
     features = torch.cpu.get_capabilities()
-    fast = torch.cuda.is_available() or features.get("avx512_bf16") or features.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
+    return bool(torch.cuda.is_available() or features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa", new_token: bool = True):

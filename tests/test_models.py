@@ -4,6 +4,7 @@ import subprocess
 import zipfile
 
 import pytest
+import torch
 
 from selfprompt_lib import models, sft
 from selfprompt_lib.errors import UserError
@@ -91,3 +92,15 @@ def test_a_template_that_nobody_marked_is_refused(tokenizer, monkeypatch, refuse
     monkeypatch.setattr(tokenizer, "chat_template", "{% for m in messages %}<{{ m['content'] }}>{% endfor %}")
     with refused("generation", "markers"):
         sft.training_template(tokenizer)
+
+
+@pytest.mark.parametrize("told, dtype", [("0", torch.float32), ("1", torch.bfloat16)])
+def test_one_variable_says_whether_auto_is_bfloat16(told, dtype, monkeypatch):
+    monkeypatch.setenv("SELFPROMPT_BF16", told)
+    assert models.dtype_for("auto") == dtype and models.dtype_for("float32") == torch.float32
+
+
+def test_the_variable_takes_0_or_1_only(monkeypatch, refused):
+    monkeypatch.setenv("SELFPROMPT_BF16", "yes")
+    with refused("SELFPROMPT_BF16=yes", "0 or 1"):
+        models.dtype_for("auto")
