@@ -11,7 +11,7 @@ book: .venv/installed
 
 # The two variables spare page faults in training, as `run` does for its kernels (selfprompt_lib/pipeline/run.py).
 test: .venv/installed
-	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 $(BIN)/python -m pytest
+	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 $(BIN)/python -m pytest --numprocesses=2
 
 lint: .venv/installed
 	$(BIN)/ruff check .

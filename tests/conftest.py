@@ -20,6 +20,13 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
+def pytest_collection_modifyitems(items):
+    """With pytest-xdist, a file stays on one worker, as do all tests of the finished run, which begin first."""
+    items.sort(key=lambda item: "road" not in item.fixturenames)  # stable: files keep their order
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("road" if "road" in item.fixturenames else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def refused():
     """`with refused("sft.epochs", "number"):` expects one clear message with all these parts."""
