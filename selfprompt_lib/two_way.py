@@ -1,9 +1,10 @@
-"""Differences over items and training seeds: their intervals and tests, and what a sample can show (chapter 5).
+"""Differences over items and training seeds: intervals, tests, what a sample can show (chapter 5).
 
-The libraries have no interval for a mean over two crossed factors of which one has three levels;
-`selfprompt_lib.evaluate.simulate` measures how well this one keeps its promise.
+Items and seeds are two crossed random factors. SciPy and statsmodels have no interval for the mean
+that holds with three seeds: the page "How sure can one be?" measures this one and theirs.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,189 +15,237 @@ from scipy.special import stdtr
 from scipy.stats import chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
-from .stats import Estimate, Z, mcnemar_p, tango
+from .stats import Estimate, Z, mcnemar_p, paired_difference
 
-DRAWS = 80  # variances between seeds that a p-value is averaged over
+DRAWS = 80  # true variances between seeds that a p-value is averaged over
+MOST_SEEDS, MOST_TIMES = 200, 10**6  # seeds, and times as many items, beyond which nobody looks
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the variance of a mean difference is made of. Floats, or arrays with one entry a repeat.
+class VarianceComponents:
+    """What the variance of a mean difference is made of: floats, or arrays with one entry a repeat.
 
-    `items`: variance of the items' means (over seeds) divided by the number of items. `seeds`: the
-    same of the seeds' means. `rest`: the noise that both of them contain. `df_…`: degrees of freedom.
+    Attributes:
+        items: variance of the items' means (over seeds), divided by the number of items.
+        seeds: variance of the seeds' means (over items), divided by the number of seeds.
+        residual: the noise of single cells, which both of them contain.
+        df_items, df_residual: degrees of freedom.
+        n_seeds: number of training seeds.
     """
 
     items: np.ndarray
     seeds: np.ndarray
-    rest: np.ndarray
+    residual: np.ndarray
     df_items: np.ndarray
-    df_rest: np.ndarray
-    count: int  # of seeds
+    df_residual: np.ndarray
+    n_seeds: int
 
     @property
-    def between(self) -> np.ndarray:
+    def between_seeds(self) -> np.ndarray:
         """What the seeds vary beyond noise, never below zero."""
-        return np.maximum(0.0, self.seeds - self.rest)
+        return np.maximum(0.0, self.seeds - self.residual)
 
     @property
     def variance(self) -> np.ndarray:
         """Of the mean over items and seeds."""
-        return self.items + self.between
+        return self.items + self.between_seeds
 
     @property
     def df(self) -> np.ndarray:
-        """Satterthwaite's degrees of freedom; those of the seeds count where their part does."""
-        noise = np.where(self.between > 0, self.seeds**2 / max(1, self.count - 1) + self.rest**2 / self.df_rest, 0.0)
-        return self.variance**2 / (self.items**2 / self.df_items + noise)
+        """Satterthwaite's degrees of freedom; those of the seeds count where the seeds vary."""
+        from_seeds = self.seeds**2 / max(1, self.n_seeds - 1) + self.residual**2 / self.df_residual
+        from_seeds = np.where(self.between_seeds > 0, from_seeds, 0.0)
+        return self.variance**2 / (self.items**2 / self.df_items + from_seeds)
 
 
 @dataclass(frozen=True)
 class Effect(Estimate):
-    """A paired difference with its interval, from `n` items and `seeds` pairs of models; `p` and what it rests on."""
+    """A paired difference with its interval, from `n` items and `seeds` pairs of models."""
 
     seeds: int
     p: float
     df: float
-    parts: Parts
+    components: VarianceComponents
 
 
-def crossed(*tasks: np.ndarray) -> Effect:
+def two_way_interval(*tasks: np.ndarray) -> Effect:
     """The paired difference over items and training seeds, each task counting the same (chapter 5).
 
     Args:
         tasks: one table a task, shape (items, seeds): 1 where only the new arm was right, -1 where
             only the old one was, else 0. Column s is the same pair of models in every task.
 
-    Items and seeds are crossed random factors; `parts` has the variances. With one seed the result is
-    about these two models: for one task it is Tango's interval with the exact McNemar test.
+    With one seed the result is about these two models; for one task it is then Tango's interval
+    with the exact McNemar test.
     """
     tables = [np.asarray(task, dtype=float) for task in tasks]
     value = float(np.mean([table.mean() for table in tables]))
-    n, seeds, found = sum(map(len, tables)), tables[0].shape[1], parts(*tables)
-    low, high = interval(value, found)
-    p = p_value(value, found)
-    if seeds == 1 and len(tables) == 1:
-        change = tables[0][:, 0]
-        low, high = tango((change > 0).sum(), (change < 0).sum(), n)
-        p = mcnemar_p(change > 0, change < 0)
-    return Effect(value, float(low), float(high), n, seeds, float(p), float(found.df), found)
+    components = variance_components(*tables)
+    low, high = t_interval(value, components)
+    p = p_value(value, components)
+    if components.n_seeds == 1 and len(tables) == 1:
+        won, lost = tables[0][:, 0] > 0, tables[0][:, 0] < 0
+        alone = paired_difference(won, lost)
+        low, high, p = alone.low, alone.high, mcnemar_p(won, lost)
+    n = sum(map(len, tables))
+    return Effect(value, float(low), float(high), n, components.n_seeds, float(p),
+                  float(components.df), components)
 
 
-def parts(*tasks: np.ndarray) -> Parts:
-    """The variances of a mean over tasks; axes before (items, seeds), if any, are repeats.
+def variance_components(*tasks: np.ndarray) -> VarianceComponents:
+    """The components of a mean over tasks; each table has shape (..., items, seeds).
 
-    They are the mean squares of a balanced two-way table without replication, divided by its size.
+    Notes:
+        In a balanced table of n items and k seeds without replication, with the mean squares MS of
+        an analysis of variance,
+
+            items = MS_items / nk,  seeds = MS_seeds / nk,  residual = MS_residual / nk,
+            variance of the mean = items + seeds - residual,
+
+        since the first two both contain the residual (Searle, Casella and McCulloch, Variance
+        Components, 1992, chapter 4). A mean over T tasks has 1/T² of the sum of the tasks'
+        components of items and residual, which are independent. Seeds are shared: their component
+        is that of the seeds' means over all tasks.
     """
-    count, share = tasks[0].shape[-1], len(tasks) ** -2
-    items, rest = (share * np.stack(part) for part in zip(*map(_item_parts, tasks), strict=True))
+    n_seeds, share = tasks[0].shape[-1], len(tasks) ** -2
+    per_task = [_item_and_residual(table) for table in tasks]
+    # A first axis for the tasks, shape (tasks, ...).
+    items = share * np.stack([task_items for task_items, _ in per_task])
+    residual = share * np.stack([task_residual for _, task_residual in per_task])
     df_items = np.stack([np.full(items.shape[1:], max(1, table.shape[-2] - 1)) for table in tasks])
-    means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)
-    seeds = means.var(axis=-1, ddof=1) / count if count > 1 else np.zeros(means.shape[:-1])
-    return Parts(items.sum(axis=0), seeds, rest.sum(axis=0), _satterthwaite(items, df_items),
-                 _satterthwaite(rest, df_items * max(1, count - 1)), count)
+    seed_means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)  # shape (..., seeds)
+    df_residual = df_items * max(1, n_seeds - 1)
+    return VarianceComponents(
+        items.sum(axis=0), _variance_of_mean(seed_means), residual.sum(axis=0),
+        _satterthwaite(items, df_items), _satterthwaite(residual, df_residual), n_seeds)
 
 
-def _item_parts(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One task's variance from its items, and from what is left beside items and seeds."""
+def _variance_of_mean(values: np.ndarray) -> np.ndarray:
+    """Of the mean over the last axis; zero where it has one value, which tells of no variance."""
+    n = values.shape[-1]
+    return values.var(axis=-1, ddof=1) / n if n > 1 else np.zeros(values.shape[:-1])
+
+
+def _item_and_residual(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One task's components of items and of the residual; a table of shape (..., items, seeds)."""
     n, seeds = table.shape[-2:]
-    rows, columns = table.mean(axis=-1, keepdims=True), table.mean(axis=-2, keepdims=True)
-    items = rows[..., 0].var(axis=-1, ddof=1) / n if n > 1 else np.zeros(rows.shape[:-2])
-    left = table - rows - columns + rows.mean(axis=-2, keepdims=True)
-    rest = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1)) / (n * seeds)
+    item_means = table.mean(axis=-1, keepdims=True)  # shape (..., items, 1)
+    seed_means = table.mean(axis=-2, keepdims=True)  # shape (..., 1, seeds)
+    items = _variance_of_mean(item_means[..., 0])
+    left = table - item_means - seed_means + item_means.mean(axis=-2, keepdims=True)
+    mean_square = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1))
     # Where all items are alike there is no variance to see. Then about as wide as Tango's interval.
-    return np.where(items > 0, items, (Z / n) ** 2), rest
+    return np.where(items > 0, items, (Z / n) ** 2), mean_square / (n * seeds)
 
 
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of a sum of variances (first axis)."""
+    """Degrees of freedom of a sum of independent variances, which lie along the first axis.
+
+    Notes:
+        (Σ v)² / Σ (v² / df), from Satterthwaite, Biometrics Bulletin 2 (1946).
+    """
     total, squares = variances.sum(axis=0), (variances**2 / df).sum(axis=0)
     return np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
 
 
-def interval(value: np.ndarray, found: Parts) -> tuple[np.ndarray, np.ndarray]:
-    """95% t interval with Satterthwaite's degrees of freedom, within -1 and 1."""
-    reach = t.ppf(0.975, found.df) * np.sqrt(found.variance)
+def t_interval(value: np.ndarray, components: VarianceComponents) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval by Student's t with Satterthwaite's degrees of freedom, within -1 and 1."""
+    reach = t.ppf(0.975, components.df) * np.sqrt(components.variance)
     return np.maximum(-1, value - reach), np.minimum(1, value + reach)
 
 
-def p_value(value: np.ndarray, found: Parts) -> np.ndarray:
+def p_value(value: np.ndarray, components: VarianceComponents) -> np.ndarray:
     """Two-sided p-value of no difference; with several seeds a generalised one.
 
-    Few seeds say little about how much seeds vary. So the p-value is averaged over the variances that
-    they leave possible (generalised p-values: Weerahandi, Exact Statistical Methods for Data Analysis,
-    1995). Satterthwaite's t would be too bold in the far tail, where Holm looks.
+    Satterthwaite's t would be too bold in the far tail, where Holm's correction looks. So this is
+    averaged over the variances between seeds that the few seeds seen leave possible.
+
+    Notes:
+        With k seeds, R = χ²(k-1) / (k-1) is the ratio of the variance that they show to the true
+        one, and
+
+            p = E_R[ 2 F(-|value| / √(items + max(0, seeds / R - residual))) ],
+
+        F being Student's distribution with the items' degrees of freedom (generalised p-values:
+        Weerahandi, Exact Statistical Methods for Data Analysis, 1995).
     """
-    if found.count == 1:
-        return 2 * t.sf(np.abs(value) / np.sqrt(found.items), found.df_items)
-    luck, chances = _luck(found.count - 1, DRAWS)
-    items, seeds, rest, df = (np.asarray(part)[..., None] for part in (found.items, found.seeds, found.rest, found.df_items))
-    variance = items + np.maximum(0, seeds / luck - rest)
-    return 2 * stdtr(df, -np.abs(value)[..., None] / np.sqrt(variance)) @ chances
-
-
-def smallest(found: Parts, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference that a sample with these variances finds with this power (chapter 5)."""
-    if found.count == 1:
-        n = float(found.df_items) + 1
-        return float(np.squeeze(TTestPower().solve_power(nobs=n, alpha=alpha, power=power)) * np.sqrt(n * found.items))
-    # How much the seeds will be seen to vary is luck, and what the test then asks for depends on it.
-    luck, chances = _luck(found.count - 1, 25)
-    enough, spread = critical(replace(found, seeds=(found.rest + found.between) * luck), alpha), np.sqrt(found.variance)
-    return float(brentq(lambda value: norm.cdf((value - enough) / spread) @ chances - power, 0, enough.max() + 5 * spread))
-
-
-def critical(found: Parts, alpha: float) -> np.ndarray:
-    """The differences whose p-values are `alpha`, one for each entry of `found.seeds`."""
-    low = np.zeros_like(found.seeds)
-    high = 1.5 * t.ppf(1 - alpha / 2, found.count - 1) * np.sqrt(found.items + found.seeds)
-    for _ in range(16):  # bisection
-        middle = (low + high) / 2
-        below = p_value(middle, found) > alpha
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return high
+    if components.n_seeds == 1:
+        return 2 * t.sf(np.abs(value) / np.sqrt(components.items), components.df_items)
+    ratios, weights = _variance_ratios(components.n_seeds - 1, DRAWS)  # each of shape (draws,)
+    parts = (components.items, components.seeds, components.residual, components.df_items)
+    items, seeds, residual, df = (np.asarray(part)[..., None] for part in parts)  # (..., 1)
+    variances = items + np.maximum(0, seeds / ratios - residual)  # shape (..., draws)
+    return 2 * stdtr(df, -np.abs(value)[..., None] / np.sqrt(variances)) @ weights
 
 
 @cache
-def _luck(df: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ratios of a variance that was seen to the true one, and how likely each is. The small ones, which count most, lie dense."""
+def _variance_ratios(df: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of χ²(df) / df and the weight of each; the small ones, which count most, lie dense."""
     edges = np.linspace(0, 1, draws + 1) ** 3
     return chi2.ppf((edges[1:] + edges[:-1]) / 2, df) / df, np.diff(edges)
 
 
-def planned(found: Parts, items: float = 1, seeds: int | None = None) -> Parts:
-    """The variances to expect with `items` times as many items and another number of seeds."""
-    seeds = found.count if seeds is None else seeds
-    rest, between = found.rest * found.count / (items * seeds), found.between * found.count / seeds
-    own = np.maximum(0, found.items - found.rest) / items + rest
-    return Parts(own, between + rest, rest, found.df_items * items, found.df_rest * items * max(1, seeds - 1)
-                 / max(1, found.count - 1), seeds)
+def critical_difference(components: VarianceComponents, alpha: float) -> np.ndarray:
+    """The differences whose p-values are `alpha`, one for each entry of `components.seeds`."""
+    low = np.zeros_like(components.seeds)
+    quantile = t.ppf(1 - alpha / 2, components.n_seeds - 1)
+    high = 1.5 * quantile * np.sqrt(components.items + components.seeds)
+    for _ in range(16):  # bisection
+        middle = (low + high) / 2
+        below = p_value(middle, components) > alpha
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
 
 
-def needed_size(effect: Effect, target: float, seeds_most: int = 200, times_most: float = 1e6) -> tuple[int | None, int | None]:
-    """(items at these seeds, seeds at these items) that would show a difference of `target`; None where none would.
+def minimum_detectable_effect(components: VarianceComponents, alpha: float = 0.05,
+                              power: float = 0.8) -> float:
+    """The smallest difference that such a sample shows with this power (chapter 5)."""
+    if components.n_seeds == 1:
+        n = float(components.df_items) + 1
+        in_deviations = TTestPower().solve_power(nobs=n, alpha=alpha, power=power)
+        return float(np.squeeze(in_deviations) * np.sqrt(n * components.items))
+    # How much the seeds will be seen to vary is chance, and the critical difference depends on it.
+    ratios, weights = _variance_ratios(components.n_seeds - 1, 25)
+    seen = (components.residual + components.between_seeds) * ratios
+    critical = critical_difference(replace(components, seeds=seen), alpha)  # shape (25,)
+    error = np.sqrt(components.variance)
 
-    From one seed alone nobody can tell how much seeds vary, so then the second is None.
+    def missing_power(difference: float) -> float:
+        return norm.cdf((difference - critical) / error) @ weights - power
+
+    return float(brentq(missing_power, 0, critical.max() + 5 * error))
+
+
+def scaled_components(components: VarianceComponents, times: float = 1,
+                      seeds: int | None = None) -> VarianceComponents:
+    """The components to expect with `times` as many items, and another number of seeds."""
+    before, seeds = components.n_seeds, seeds or components.n_seeds
+    residual = components.residual * before / (times * seeds)
+    between_seeds = components.between_seeds * before / seeds
+    between_items = np.maximum(0, components.items - components.residual) / times
+    df_residual = components.df_residual * times * max(1, seeds - 1) / max(1, before - 1)
+    return VarianceComponents(between_items + residual, between_seeds + residual, residual,
+                              components.df_items * times, df_residual, seeds)
+
+
+def required_sample_size(effect: Effect, target: float) -> tuple[int | None, int | None]:
+    """(items at these seeds, seeds at these items) that would show a difference of `target`.
+
+    None where none up to `MOST_TIMES` as many items, or `MOST_SEEDS`, would. One seed does not tell
+    how much seeds vary, so then the second is None.
     """
-    found = effect.parts
+    def shows(items: int, seeds: int) -> bool:
+        expected = scaled_components(effect.components, items / effect.n, seeds)
+        return minimum_detectable_effect(expected) <= target
 
-    def falls_short(times: float, seeds: int) -> float:
-        return smallest(planned(found, times, seeds)) - target
-
-    items, least = None, 2 / effect.n
-    if falls_short(least, found.count) <= 0:
-        items = 2
-    elif falls_short(times_most, found.count) <= 0:
-        root = brentq(lambda log: falls_short(np.exp(log), found.count), np.log(least), np.log(times_most), xtol=1e-3)
-        items = int(np.ceil(effect.n * np.exp(root)))
-    return items, None if found.count == 1 else _first(lambda seeds: falls_short(1, seeds) <= 0, 2, seeds_most)
+    items = _first(range(2, effect.n * MOST_TIMES), lambda n: shows(n, effect.seeds))
+    if effect.seeds == 1:
+        return items, None
+    return items, _first(range(2, MOST_SEEDS + 1), lambda seeds: shows(effect.n, seeds))
 
 
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The smallest whole number from `low` to `high` for which a condition that stays true once true holds."""
-    if not holds(high):
+def _first(numbers: range, holds: Callable[[int], bool]) -> int | None:
+    """The first number for which a condition holds that stays true once it is true."""
+    if not holds(numbers[-1]):
         return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
+    return numbers[bisect_left(numbers, True, key=holds)]

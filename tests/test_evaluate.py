@@ -24,7 +24,9 @@ def smoke():
 
 @pytest.fixture(scope="module")
 def profile():
-    return profiles.load("smoke", {"evaluate.items": 3, "evaluate.tasks": ["mmlu", "gsm8k", "strategyqa"]})
+    return profiles.load(
+        "smoke", {"evaluate.items": 3, "evaluate.tasks": ["mmlu", "gsm8k", "strategyqa"]}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +41,15 @@ def own(smoke, profile, tasks):
 
 
 def test_every_item_is_asked_once_and_keeps_its_id(own, tasks):
-    expected = [(name.removeprefix("selfprompt_"), doc["id"]) for name, task in tasks.items() for doc in task.eval_docs]
+    expected = [
+        (name.removeprefix("selfprompt_"), doc["id"])
+        for name, task in tasks.items()
+        for doc in task.eval_docs
+    ]
     assert list(zip(own.task, own.item, strict=True)) == expected
-    assert set(own[own.task == "mmlu"].stratum) != {""} and set(own[own.task == "gsm8k"].stratum) == {""}
+    assert set(own[own.task == "mmlu"].stratum) != {""} and set(
+        own[own.task == "gsm8k"].stratum
+    ) == {""}
     assert evaluate.checked(own).columns.tolist() == list(evaluate.items.COLUMNS)
 
 
@@ -49,7 +57,9 @@ def test_the_second_pass_ends_the_reply_and_counts(smoke, profile, tasks, own):
     without = profiles.load("smoke", {"evaluate.items": 3, "evaluate.tasks": list(profile.evaluate.tasks),
                                       "evaluate.second_pass": False})  # fmt: skip
     once = evaluate.ask(*smoke, without, tasks, [arms.plain("self-prompt")])
-    assert once.reply.tolist() == own.reply.tolist(), "the trigger stands behind the reply and does not change it"
+    assert once.reply.tolist() == own.reply.tolist(), (
+        "the trigger stands behind the reply and does not change it"
+    )
     assert once.second.tolist() == once.tolerant.tolist()
     assert own.correct.tolist() == own.correct_second.tolist()
 
@@ -60,7 +70,9 @@ def test_arms_asked_together_reply_as_when_asked_alone(smoke, profile, tasks, ow
     assert together.arm.unique().tolist() == list(evaluate.GIVEN)
     for arm in given:
         alone = evaluate.ask(*smoke, profile, tasks, [arm])
-        pd.testing.assert_frame_equal(alone, together[together.arm == arm.name].reset_index(drop=True))
+        pd.testing.assert_frame_equal(
+            alone, together[together.arm == arm.name].reset_index(drop=True)
+        )
     for row in together[together.arm != "no role"].itertuples():
         start = next(arm for arm in given if arm.name == row.arm).starts[row.task, row.item]
         assert row.reply.startswith(start)
@@ -71,18 +83,26 @@ def test_given_roles_are_what_their_names_say(smoke, own):
              for arm in arms.given(evaluate.GIVEN, own, EXPERTS, DESIGN, smoke[1])}  # fmt: skip
     assert list(found) == list(evaluate.GIVEN) and found["no role"] == [None] * len(own)
     for (_, row), other in zip(own.iterrows(), found["other question's role"], strict=True):
-        assert other.removesuffix(GAP) != row.role and other.removesuffix(GAP) in set(own[own.task == row.task].role.dropna())
+        assert other.removesuffix(GAP) != row.role and other.removesuffix(GAP) in set(
+            own[own.task == row.task].role.dropna()
+        )
     assert all(any(expert.expert in text for expert in EXPERTS) for text in found["random expert"])
     usual = count_tokens(smoke[1], own.role.dropna().tolist())
     for role, text in zip(own.role, found["irrelevant role"], strict=True):
-        length = count_tokens(smoke[1], [role])[0] if isinstance(role, str) else sorted(usual)[len(usual) // 2]
+        length = (
+            count_tokens(smoke[1], [role])[0]
+            if isinstance(role, str)
+            else sorted(usual)[len(usual) // 2]
+        )
         (other,) = count_tokens(smoke[1], [text.removesuffix(GAP)])
         assert text.startswith(DESIGN.opening) and abs(other - length) <= 2
 
 
 def test_without_a_role_the_reply_cannot_begin_like_one(smoke, profile, tasks, own):
     opening = own.reply[0][0]  # the smoke model writes one token again and again
-    arm = evaluate.Arm("no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)), opening=opening)
+    arm = evaluate.Arm(
+        "no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)), opening=opening
+    )
     replies = evaluate.ask(*smoke, profile, tasks, [arm]).reply
     began = own.reply.str.startswith(opening)
     assert began.any() and not (replies == own.reply)[began].any()
@@ -131,7 +151,9 @@ def test_a_table_with_a_fault_is_named(own, tmp_path, refused):
 
 def test_a_table_survives_its_file(own, tmp_path):
     table = evaluate.checked(own)
-    pd.testing.assert_frame_equal(evaluate.read_table(evaluate.save(table, tmp_path / "items.parquet")), table)
+    pd.testing.assert_frame_equal(
+        evaluate.read_table(evaluate.save(table, tmp_path / "items.parquet")), table
+    )
 
 
 @pytest.mark.parametrize(("field", "value", "parts"), [

@@ -43,7 +43,9 @@ def test_an_estimate_reads_as_percentages():
     assert str(Estimate(0.5, 0.236, 0.764, 10)) == "50% [24, 76]"
 
 
-@pytest.mark.parametrize(("new", "old", "value"), [(1, 0, 1.0), (0, 1, -1.0), (1, 1, 0.0), (0, 0, 0.0)])
+@pytest.mark.parametrize(
+    ("new", "old", "value"), [(1, 0, 1.0), (0, 1, -1.0), (1, 1, 0.0), (0, 0, 0.0)]
+)
 def test_a_difference_that_never_varies_still_has_a_width(new, old, value):
     estimate = paired_difference([new] * 20, [old] * 20)
     reach = rate(hits(0, 20)).high * (1 + abs(value))  # a win that turns into a loss counts twice
@@ -59,7 +61,9 @@ def test_an_ordinary_difference_is_near_its_normal_interval():
     half = 1.96 * change.std(ddof=1) / 20
     estimate = paired_difference(new, old)
     assert estimate.value == pytest.approx(new.mean() - old.mean())
-    assert (estimate.low, estimate.high) == pytest.approx((estimate.value - half, estimate.value + half), abs=0.012)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (estimate.value - half, estimate.value + half), abs=0.012
+    )
 
 
 def test_pairing_matters():
@@ -79,11 +83,16 @@ def score_test(wins, losses, n, difference):
         return -np.dot([wins, losses, n - wins - losses], np.log(shares))
 
     lowest, highest = max(0, -difference), (1 - difference) / 2
-    lost = minimize_scalar(unlikely, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}).x
+    lost = minimize_scalar(
+        unlikely, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-12}
+    ).x
     return (wins - losses - n * difference) ** 2 / (n * (2 * lost + difference - difference**2))
 
 
-@pytest.mark.parametrize(("wins", "losses", "n"), [(9, 2, 30), (1, 0, 25), (40, 55, 250), (12, 0, 25), (3, 3, 10), (0, 7, 1300)])
+@pytest.mark.parametrize(
+    ("wins", "losses", "n"),
+    [(9, 2, 30), (1, 0, 25), (40, 55, 250), (12, 0, 25), (3, 3, 10), (0, 7, 1300)],
+)
 def test_a_difference_has_the_interval_that_a_score_test_does_not_reject(wins, losses, n):
     change = np.repeat([1, -1, 0], [wins, losses, n - wins - losses])
     estimate = paired_difference(change > 0, change < 0)
@@ -98,7 +107,10 @@ def test_swapping_the_arms_mirrors_the_interval():
 
 
 def test_pooled_of_equal_estimates_has_no_heterogeneity_and_of_unlike_ones_has():
-    same, unlike = pooled([0.1, 0.1, 0.1], [0.01, 0.02, 0.01]), pooled([-0.5, 0.1, 0.6], [0.01, 0.02, 0.01])
+    same, unlike = (
+        pooled([0.1, 0.1, 0.1], [0.01, 0.02, 0.01]),
+        pooled([-0.5, 0.1, 0.6], [0.01, 0.02, 0.01]),
+    )
     assert (same.value, same.between, same.i2) == pytest.approx((0.1, 0, 0), abs=1e-9)
     assert unlike.between > 0.2 and 0.8 < unlike.i2 < 1
     assert unlike.low < -0.5 and unlike.high > 0.6  # t with two degrees of freedom

@@ -7,7 +7,14 @@ import pandas as pd
 
 from .. import stats
 from ..errors import require
-from ..two_way import Effect, crossed, interval, needed_size, parts, smallest
+from ..two_way import (
+    Effect,
+    minimum_detectable_effect,
+    required_sample_size,
+    t_interval,
+    two_way_interval,
+    variance_components,
+)
 from .groups import groups
 from .paired import matrix, tables
 
@@ -18,7 +25,7 @@ __all__ = ["ALL", "above_chance", "differences", "effects", "groups", "heterogen
 def effects(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> dict[str, Effect]:
     """The effect on each task, and on `all`, the mean over tasks that each count the same."""
     found = {task: part.to_numpy() for task, part in tables(items, new, old, column).items()}
-    return {task: crossed(part) for task, part in found.items()} | {ALL: crossed(*found.values())}
+    return {task: two_way_interval(part) for task, part in found.items()} | {ALL: two_way_interval(*found.values())}
 
 
 def differences(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> pd.DataFrame:
@@ -26,7 +33,7 @@ def differences(items: pd.DataFrame, new: str, old: str, column: str = "correct"
 
     Columns: task, difference, low, high (95%), n (items), seeds, wins and losses (answers, over all
     seeds), p, p_holm (adjusted over the tasks), smallest (the difference that this sample shows with
-    80% power at 5%), smallest_holm (the same at Holm's strictest step), df.
+    80% power at 5%), df.
     """
     found, every = effects(items, new, old, column), tables(items, new, old, column)
     steps = len(every)
@@ -37,8 +44,7 @@ def differences(items: pd.DataFrame, new: str, old: str, column: str = "correct"
             "task": task, "difference": effect.value, "low": effect.low, "high": effect.high, "n": effect.n,
             "seeds": effect.seeds, "wins": sum(int((cell > 0).sum(axis=None)) for cell in cells),
             "losses": sum(int((cell < 0).sum(axis=None)) for cell in cells), "p": effect.p, "p_holm": effect.p,
-            "smallest": smallest(effect.parts),
-            "smallest_holm": smallest(effect.parts, alpha=0.05 / (steps if task in every else 1)), "df": effect.df,
+            "smallest": minimum_detectable_effect(effect.components), "df": effect.df,
         })
     frame = pd.DataFrame(rows)
     frame.loc[: steps - 1, "p_holm"] = stats.holm(frame.p[:steps])
@@ -55,7 +61,7 @@ def above_chance(items: pd.DataFrame, arm: str, chance: dict[str, float], column
     tables = [part.pivot(index="item", columns="seed", values=column).to_numpy(dtype=float) - chance[str(task)]
               for task, part in rows.groupby("task", sort=False)]
     value = sum(table.mean() for table in tables) / len(tables)
-    low, high = interval(value, parts(*tables))
+    low, high = t_interval(value, variance_components(*tables))
     return stats.Estimate(float(value), float(low), float(high), sum(map(len, tables)))
 
 
@@ -65,7 +71,7 @@ def heterogeneity(items: pd.DataFrame, new: str, old: str, column: str = "correc
     It takes the tasks as independent, though they share their models. None for fewer than two tasks.
     """
     found = list(effects(items, new, old, column).values())[:-1]
-    return stats.pooled([e.value for e in found], [float(e.parts.variance) for e in found]) if len(found) > 1 else None
+    return stats.pooled([e.value for e in found], [float(e.components.variance) for e in found]) if len(found) > 1 else None
 
 
 def needed(items: pd.DataFrame, new: str, old: str, target: float = 0.02, column: str = "correct") -> pd.DataFrame:
@@ -80,8 +86,8 @@ def needed(items: pd.DataFrame, new: str, old: str, target: float = 0.02, column
     require(0 < target < 1, f"target: {target} is not a difference between 0 and 1; 0.02 is two points")
     rows = []
     for task, effect in effects(items, new, old, column).items():
-        more, models = needed_size(effect, target)
-        rows.append({"task": task, "n": effect.n, "seeds": effect.seeds, "smallest": smallest(effect.parts),
+        more, models = required_sample_size(effect, target)
+        rows.append({"task": task, "n": effect.n, "seeds": effect.seeds, "smallest": minimum_detectable_effect(effect.components),
                      "items_needed": more, "seeds_needed": models, "words": _words(effect.seeds, more, models)})
     return pd.DataFrame(rows).astype({"items_needed": "Int64", "seeds_needed": "Int64"})
 
@@ -106,7 +112,7 @@ def seeds(items: pd.DataFrame, new: str, old: str, column: str = "correct") -> p
     for seed in next(iter(found.values())).columns:
         single = {task: part[[seed]].to_numpy() for task, part in found.items()}
         for task, some in [*((task, [part]) for task, part in single.items()), (ALL, list(single.values()))]:
-            effect = crossed(*some)
+            effect = two_way_interval(*some)
             rows.append({"seed": int(seed), "task": task, "difference": effect.value, "low": effect.low, "high": effect.high,
                          "n": effect.n})
     return pd.DataFrame(rows)

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import t
 
 from ..errors import require
-from ..two_way import crossed
+from ..two_way import two_way_interval
 from .paired import table
 
 # The 57 subjects in the four groups of Hendrycks et al., Measuring Massive Multitask Language Understanding (2021), as
@@ -60,12 +60,12 @@ def shrink(parts: Sequence[np.ndarray]) -> pd.DataFrame:
     An item has the same variance in all groups, for a group of a few items has none worth the name. What
     the seeds have in common moves all groups alike: it widens every interval and is not shrunk.
     """
-    whole = crossed(np.concatenate(parts))
+    whole = two_way_interval(np.concatenate(parts))
     sizes, raw = np.array([len(part) for part in parts]), np.array([part.mean() for part in parts])
     within = sum(((part.mean(axis=1) - part.mean()) ** 2).sum() for part in parts) / max(1, sizes.sum() - len(parts))
-    noise = (within or float(whole.parts.items) * whole.n) / sizes
+    noise = (within or float(whole.components.items) * whole.n) / sizes
     shrunk, variance = partial_pooling(raw, noise) if len(parts) > 1 else (raw, noise)
-    wide, narrow = (t.ppf(0.975, whole.df) * np.sqrt(part + whole.parts.between) for part in (noise, variance))
+    wide, narrow = (t.ppf(0.975, whole.df) * np.sqrt(part + whole.components.between_seeds) for part in (noise, variance))
     return pd.DataFrame({"n": sizes, "difference": raw, "low": np.maximum(-1, raw - wide), "high": np.minimum(1, raw + wide),
                          "shrunk": shrunk, "shrunk_low": np.maximum(-1, shrunk - narrow),
                          "shrunk_high": np.minimum(1, shrunk + narrow)})

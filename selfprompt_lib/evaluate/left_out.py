@@ -21,7 +21,7 @@ from ..pipeline.provenance import describe
 from ..profiles import Profile
 from ..roles.metrics import embedder
 from ..rows import DOMAINS
-from ..two_way import Effect, crossed
+from ..two_way import Effect, two_way_interval
 from . import robust
 from .words import points
 
@@ -72,7 +72,7 @@ def change(frame: pd.DataFrame, column: str) -> Effect:
     """
     wide = frame.pivot(index="id", columns=["trained", "seed"], values=column).dropna().astype(float)
     require(len(wide), f"{column}: no question has it for every model")
-    return crossed((wide[False] - wide[True]).to_numpy())
+    return two_way_interval((wide[False] - wide[True]).to_numpy())
 
 
 def fragment(frame: pd.DataFrame, profile: Profile) -> str:

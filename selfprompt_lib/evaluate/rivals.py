@@ -12,7 +12,7 @@ from scipy.stats import bootstrap, multinomial, t
 from statsmodels.stats.proportion import proportion_confint
 
 from ..stats import Z, tango
-from ..two_way import interval, parts
+from ..two_way import t_interval, variance_components
 
 Ends = tuple[np.ndarray, np.ndarray]
 
@@ -77,7 +77,7 @@ def _bca(wins: int, losses: int, n: int) -> tuple[float, float]:
 
 def chosen(change: np.ndarray) -> Ends:
     """Several seeds: crossed random items and seeds, which the book takes."""
-    return interval(change.mean(axis=(1, 2)), parts(change))
+    return t_interval(change.mean(axis=(1, 2)), variance_components(change))
 
 
 def independent(change: np.ndarray) -> Ends:

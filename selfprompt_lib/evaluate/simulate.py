@@ -19,7 +19,13 @@ import pandas as pd
 from scipy.stats import binom, norm
 from tqdm import tqdm
 
-from ..two_way import Parts, interval, p_value, parts, smallest
+from ..two_way import (
+    VarianceComponents,
+    minimum_detectable_effect,
+    p_value,
+    t_interval,
+    variance_components,
+)
 from . import rivals
 
 SEEDS, ITEMS, TASKS = (1, 3, 5), (25, 250, 1300), 8
@@ -121,8 +127,8 @@ def family(world: World, items: int, seeds: int, repeats: int, entropy: int) -> 
     for size in _sizes(repeats):
         new, old, truth = draw(world, rng, size, items, seeds, TASKS)
         change = new.astype(np.int8) - old
-        found = parts(*np.moveaxis(change, 1, 0))
-        low, high = interval(change.mean(axis=(1, 2, 3)), found)
+        found = variance_components(*np.moveaxis(change, 1, 0))
+        low, high = t_interval(change.mean(axis=(1, 2, 3)), found)
         held += int(((low <= truth.mean(axis=1)) & (truth.mean(axis=1) <= high)).sum())
         tests = p_values(change)
         uncorrected += int((tests <= 0.05).any(axis=1).sum())
@@ -136,16 +142,16 @@ def p_values(change: np.ndarray) -> np.ndarray:
     if change.shape[-1] == 1:
         wins, losses = (change > 0).sum(axis=(2, 3)), (change < 0).sum(axis=(2, 3))
         return np.minimum(1, 2 * binom.cdf(np.minimum(wins, losses), wins + losses, 0.5))  # exact McNemar
-    return p_value(change.mean(axis=(2, 3)), parts(change))
+    return p_value(change.mean(axis=(2, 3)), variance_components(change))
 
 
 def power(world: World, items: int, seeds: int, repeats: int, entropy: int) -> list[dict]:
-    """How often the difference that `smallest` names is found. It promises 80%."""
+    """How often the difference that `minimum_detectable_effect` names is found. It promises 80%."""
     rng = np.random.default_rng([entropy, items, seeds, 80])
     gain = 0.05
     for _ in range(2):  # the variances change a little with the difference
         new, old, _ = draw(World("", world.old, gain, world.spread), rng, CHUNK, items, seeds)
-        gain = smallest(_mean(parts((new.astype(np.int8) - old)[:, 0])))
+        gain = minimum_detectable_effect(_mean(variance_components((new.astype(np.int8) - old)[:, 0])))
     found = 0
     for size in _sizes(repeats):
         new, old, _ = draw(World("", world.old, gain, world.spread), rng, size, items, seeds)
@@ -153,10 +159,10 @@ def power(world: World, items: int, seeds: int, repeats: int, entropy: int) -> l
     return [{"world": world.name, "n": items, "seeds": seeds, "repeats": repeats, "smallest": gain, "found": found}]
 
 
-def _mean(found: Parts) -> Parts:
+def _mean(found: VarianceComponents) -> VarianceComponents:
     """The variances to expect, from those of many repeats."""
-    values = (found.items, found.seeds, found.rest, found.df_items, found.df_rest)
-    return Parts(*(np.mean(value) for value in values), found.count)
+    values = (found.items, found.seeds, found.residual, found.df_items, found.df_residual)
+    return VarianceComponents(*(np.mean(value) for value in values), found.n_seeds)
 
 
 def _sizes(repeats: int) -> list[int]:
