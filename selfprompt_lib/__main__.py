@@ -16,8 +16,8 @@ def parser() -> argparse.ArgumentParser:
     go = commands.add_parser("run", help="execute the notebooks in order and build the book")
     profiles.add_arguments(go, run=True)
     which = go.add_mutually_exclusive_group()
-    which.add_argument("--from", dest="start_from", type=int, metavar="N", help="begin at chapter N")
-    which.add_argument("--only", type=int, metavar="N", help="run chapter N, changed or not")
+    which.add_argument("--from", dest="start_from", metavar="N", help="begin at chapter N (1 to 6, a1, a2)")
+    which.add_argument("--only", metavar="N", help="run chapter N, changed or not")
     go.add_argument("--dry-run", action="store_true", help="say what would be done, what it needs and what is missing")
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
@@ -53,7 +53,7 @@ def _run(given: argparse.Namespace) -> int:
         plan.show(profile, root, chapters)
         return 0
     sources.check(profile)
-    if profile.judge.base_url and any(chapter.name == "evaluate" for chapter in chapters):
+    if profile.judge.base_url and any(chapter.name in ("evaluate", "judge") for chapter in chapters):
         hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}
     run.run(profile, parameters, root, chapters, force=bool(given.only))

@@ -31,10 +31,10 @@ def build(root: Path, destination: Path) -> str:
     Raises:
         UserError: when the builder warns or fails, with its last words.
     """
-    missing = [c.number for c in CHAPTERS.values()
+    missing = [c.label for c in CHAPTERS.values()
                if not executed(c, root).is_file() or not (root / c.name / "stage.json").is_file()]
     if missing:
-        return f"book: not built, chapters {', '.join(map(str, missing))} have not run"
+        return f"book: not built, chapters {', '.join(missing)} have not run"
     source = destination / "source"
     assemble(root, source)
     stamp, digest = destination / "source.sha256", folder_digest(source)

@@ -17,7 +17,7 @@ BAD = {
     "ill-typed": (["--set", "sft.epochs=many"], "sft.epochs: Input should be a valid number"),
     "no value": (["--set", "sft.epochs"], "write it as field=value"),
     "unknown design": (["--set", "design=pirate"], "unknown design 'pirate'; choose one of from-now-on"),
-    "unknown chapter": (["--only", "9"], "no such chapter; there are 1 to 6"),
+    "unknown chapter": (["--only", "9"], "no such chapter: 9; there are 1, 2, 3, 4, 5, 6"),
     "missing model folder": (["--set", "model=./nowhere"], "no folder nowhere; give a checkpoint folder"),
     "missing data file": (["--set", "data.train=nowhere.jsonl"], "nowhere.jsonl: no such file"),
     "missing questions": (["--set", "data.questions=nowhere.jsonl"], "nowhere.jsonl: no such file"),

@@ -33,7 +33,7 @@ def test_both_models_are_ordinary_checkpoints(road):
 def test_a_second_run_skips_everything(road):
     done = command("run", "--profile", "smoke", "--out", road)
     assert done.returncode == 0
-    assert len(re.findall(r"^\d \w+ +skipped", done.stdout, flags=re.M)) == 6
+    assert len(re.findall(r"^\w\d? \w+ +skipped", done.stdout, flags=re.M)) == len(CHAPTERS)
     assert "book: unchanged" in done.stdout
 
 

@@ -27,7 +27,7 @@ def show(profile: Profile, root: Path, chapters: list[Chapter], say: Say = print
             reasons = why_run(chapter, profile, root)
         except UserError:  # an earlier chapter has to run first
             reasons = ["after the chapters it reads"]
-        say(f"  {chapter.number} {chapter.title:<14} {'runs: ' + reasons[0] if reasons else 'skipped, nothing changed'}")
+        say(f"  {chapter.label} {chapter.title:<14} {'runs: ' + reasons[0] if reasons else 'skipped, nothing changed'}")
     for name, value in facts(profile).items():
         say(f"{name:<9} {value}")
     for what in missing(profile):

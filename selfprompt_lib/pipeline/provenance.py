@@ -33,8 +33,7 @@ def code_hash(notebook: Path, without: Iterable[str]) -> str:
     """Digest of a notebook and of the package's code and templates, `without` some rooms."""
     digest = hashlib.sha256(notebook.read_bytes() if notebook.is_file() else b"")
     for path in sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".jinja", ".yaml", ".md")):
-        rooms = {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts}
-        if not rooms & set(without):
+        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in without:
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

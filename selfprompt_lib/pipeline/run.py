@@ -24,12 +24,14 @@ TRAINS = ("sft", "ablate")
 Say = Callable[[str], None]
 
 
-def selected(only: int | None, start_from: int | None) -> list[Chapter]:
-    """The chapters that `--only` or `--from` picks; all without them."""
-    numbers = [only] if only else range(start_from or 1, len(CHAPTERS) + 1)
-    chapters = [chapter for chapter in CHAPTERS.values() if chapter.number in numbers]
-    require(chapters, f"no such chapter; there are 1 to {len(CHAPTERS)}")
-    return chapters
+def selected(only: str | None, start_from: str | None) -> list[Chapter]:
+    """The chapters that `--only` or `--from` picks, by their labels; all without them."""
+    chapters = list(CHAPTERS.values())
+    labels = [chapter.label for chapter in chapters]
+    wanted = only or start_from or labels[0]
+    require(wanted in labels, f"no such chapter: {wanted}; there are {', '.join(labels)}")
+    place = labels.index(wanted)
+    return [chapters[place]] if only else chapters[place:]
 
 
 def run(profile: Profile, parameters: dict[str, Any], root: Path, chapters: list[Chapter], force: bool = False,
@@ -43,7 +45,7 @@ def run(profile: Profile, parameters: dict[str, Any], root: Path, chapters: list
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     began = time.perf_counter()
     for chapter in chapters:
-        label = f"{chapter.number} {chapter.name}"
+        label = f"{chapter.label} {chapter.name}"
         reasons = ["--only"] if force else why_run(chapter, profile, root)
         if not reasons:
             say(f"{label:<12} skipped: nothing changed since {read_record(root, chapter.name)['finished']}")

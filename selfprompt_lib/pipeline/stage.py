@@ -26,40 +26,49 @@ NOTEBOOKS = PACKAGE.parent / "nbs"
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a chapter depends on: profile fields (prefixes), earlier chapters, rooms, parameters."""
+    """What a chapter depends on: profile fields (prefixes), earlier chapters, code, parameters."""
 
-    number: int
+    label: str  # "1" to "6", "a1", "a2": what --only and --from take
     name: str
     title: str
     fields: tuple[str, ...]
     reads: tuple[str, ...] = ()
-    rooms: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
 
     @property
     def notebook(self) -> Path:
-        return NOTEBOOKS / f"{self.number:02d}_{self.name}.ipynb"
+        return NOTEBOOKS / f"{self.label.zfill(2)}_{self.name}.ipynb"
 
 
 CHAPTERS = {
     chapter.name: chapter
     for chapter in (
-        Chapter(1, "annotate", "Annotate", ("model", "dtype", "data.train", "data.longest", "data.mirror", "annotate"),
-                rooms=("annotate",)),
-        Chapter(2, "roles", "Inspect roles", ("seed", "data.train", "data.longest", "roles"), ("annotate",), ("roles",)),
-        Chapter(3, "sft", "Fine-tune", ("model", "dtype", "design", "seed", "sft"), ("annotate",),
+        Chapter("1", "annotate", "Annotate", ("model", "dtype", "data.train", "data.longest", "data.mirror", "annotate"),
+                code=("annotate",)),
+        Chapter("2", "roles", "Inspect roles", ("seed", "data.train", "data.longest", "roles"), ("annotate",), ("roles",)),
+        Chapter("3", "sft", "Fine-tune", ("model", "dtype", "design", "seed", "sft"), ("annotate",),
                 ("sft",)),
-        Chapter(4, "infer", "Infer", ("model", "dtype", "design", "seed", "data.question", "infer"),
+        Chapter("4", "infer", "Infer", ("model", "dtype", "design", "seed", "data.question", "infer"),
                 ("sft",), ("infer",), ("question",)),
-        Chapter(5, "evaluate", "Evaluate",
+        Chapter("5", "evaluate", "Evaluate",
                 ("model", "dtype", "design", "seed", "data.question", "data.benchmarks", "data.mirror", "roles.embedder",
                  "infer", "evaluate", "judge"),
                 ("annotate", "sft", "infer"), ("evaluate", "infer", "annotate", "roles", "sft")),
-        Chapter(6, "ablate", "Ablate",
+        Chapter("6", "ablate", "Ablate",
                 ("model", "dtype", "design", "seed", "data.question", "data.benchmarks",
                  "data.mirror", "sft", "infer", "evaluate", "ablate"),
                 ("annotate", "sft", "infer", "evaluate"), ("ablate", "sft", "evaluate", "infer")),
+        Chapter("a1", "judge", "The judge",
+                ("model", "dtype", "design", "seed", "data.question", "data.mirror", "infer", "judge",
+                 "roles.review_rows"),
+                ("infer",), ("evaluate", "infer", "annotate", "roles")),
+        Chapter("a2", "robustness", "Robustness",
+                ("model", "dtype", "design", "seed", "data.question", "data.mirror", "infer", "evaluate",
+                 "roles.embedder"),
+                ("sft",), ("evaluate", "infer", "roles", "sft")),
     )
+    if chapter.label.isdigit() or chapter.notebook.is_file()
 }
 COMMON = ("profile", "seed", "out", "settings")
 
@@ -85,7 +94,7 @@ class Stage:
     def source(self, chapter: str, name: str) -> Path:
         """An artefact of an earlier chapter."""
         path = self.root / chapter / name
-        require(path.exists(), f"{path}: missing; run chapter {CHAPTERS[chapter].number} again")
+        require(path.exists(), f"{path}: missing; run chapter {CHAPTERS[chapter].label} again")
         return path
 
     def save(self, name: str, content: Any) -> Path:
@@ -169,7 +178,7 @@ def fingerprint(chapter: Chapter, profile: Profile, root: Path, extra: dict | No
     artefacts = {}
     for earlier in chapter.reads:
         record = read_record(root, earlier)
-        require(record, f"{root / earlier}: chapter {CHAPTERS[earlier].number} ({earlier}) has not finished; run it first")
+        require(record, f"{root / earlier}: chapter {CHAPTERS[earlier].label} ({earlier}) has not finished; run it first")
         _of_one_run(chapter, CHAPTERS[earlier], record, root)
         artefacts |= {f"{earlier}/{name}": digest for name, digest in record["outputs"].items()}
     return {
@@ -178,7 +187,7 @@ def fingerprint(chapter: Chapter, profile: Profile, root: Path, extra: dict | No
         "artefacts": artefacts,
         "data": data_identity(profile) if any(f.startswith("data.") for f in chapter.fields) else {},
         "version": __version__,
-        "code": code_hash(chapter.notebook, without=set(CHAPTERS) - set(chapter.rooms) | {"profiles", "run", "book"}),
+        "code": code_hash(chapter.notebook, without=set(CHAPTERS) - set(chapter.code) | {"profiles", "run", "book"}),
     }
 
 
@@ -188,7 +197,7 @@ def _of_one_run(chapter: Chapter, earlier: Chapter, record: dict[str, Any], root
         source, _, file = name.partition("/")
         there = read_record(root, source) if source in chapter.reads else None
         require(not there or there["outputs"].get(file) == digest,
-                f"{root / earlier.name}: chapter {earlier.number} ({earlier.name}) was made from another {name} than is there "
+                f"{root / earlier.name}: chapter {earlier.label} ({earlier.name}) was made from another {name} than is there "
                 "now; run it again")
 
 
