@@ -21,6 +21,12 @@ def style() -> None:
     pd.set_option("display.max_colwidth", 90, "display.precision", 2)
 
 
+def show_text(text: object, width: int = 76) -> None:
+    """Print text wrapped at `width` letters, so that no line runs out of the page; line breaks stay."""
+    for line in str(text).splitlines():
+        print(textwrap.fill(line, width, break_on_hyphens=False))
+
+
 def intervals(frame: pd.DataFrame, value: str, label: str, *, group: str | None = None, title: str = "",
               axis: str = "", zero: bool = False) -> Axes:
     """Points with their 95% intervals (columns `low`, `high`) as percentages, one line a `label`."""
