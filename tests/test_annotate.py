@@ -17,7 +17,7 @@ from selfprompt_lib.llm_client.endpoint import hosted
 from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
-FORMS = {json_schema: annotate.Form.of(profiles.Annotate(json_schema=json_schema)) for json_schema in (False, True)}
+PROMPTS = {schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)}
 GOOD = "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
 
 
@@ -46,10 +46,10 @@ def ask(served, folder, samples=SAMPLES[:3], say=print, **settings):
 # The form
 
 
-@pytest.mark.parametrize("json_schema", FORMS)
+@pytest.mark.parametrize("json_schema", PROMPTS)
 @given(role=st.builds(Role, expert=text(200), brings=text(800), request=text(800)))
 def test_any_role_is_read_back_as_written(json_schema, role):
-    assert FORMS[json_schema].read(FORMS[json_schema].write(role)) == role
+    assert PROMPTS[json_schema].read(PROMPTS[json_schema].write(role)) == role
 
 
 def test_bold_and_bulleted_lines_are_read_too():
@@ -71,7 +71,7 @@ def test_bold_and_bulleted_lines_are_read_too():
 ])  # fmt: skip
 def test_a_malformed_reply_names_the_field(json_schema, reply, field):
     with pytest.raises(ValueError, match=field):
-        FORMS[json_schema].read(reply)
+        PROMPTS[json_schema].read(reply)
 
 
 def edited(tmp_path):
@@ -83,19 +83,19 @@ def edited(tmp_path):
 
 @pytest.mark.parametrize("name, old, new", [("guideline.md", "role", "part"), ("examples.jsonl", "cakes", "pies")])
 def test_an_edited_file_changes_version_and_key(tmp_path, name, old, new):
-    files, before = edited(tmp_path), FORMS[False]
-    assert annotate.Form.of(profiles.Annotate(**files)).version == before.version
+    files, before = edited(tmp_path), PROMPTS[False]
+    assert annotate.RolePrompt.from_settings(profiles.Annotate(**files)).version == before.version
     content = (tmp_path / name).read_text()
     assert old in content
     (tmp_path / name).write_text(content.replace(old, new, 1))
-    after = annotate.Form.of(profiles.Annotate(**files))
+    after = annotate.RolePrompt.from_settings(profiles.Annotate(**files))
     assert after.version != before.version and len(after.version) == 12
     assert after.key("Why?", "here", "m") != before.key("Why?", "here", "m")
 
 
 def test_the_key_changes_with_all_that_shapes_the_reply_and_with_nothing_else():
     def key(question="Why?", address="here", model="m", **settings):
-        return annotate.Form.of(profiles.Annotate(**settings)).key(question, address, model)
+        return annotate.RolePrompt.from_settings(profiles.Annotate(**settings)).key(question, address, model)
 
     others = [key(question="How?"), key(address="there"), key(model="n"), key(json_schema=True), key(max_tokens=99),
               key(parameters={"temperature": 0.2}), key(parameters={"temperature": 0.3})]
@@ -117,11 +117,11 @@ def test_prices_known_unknown_own_cached_and_local(loopback):
     settings = profile(loopback(), budget=1).annotate
     local = dataclasses.replace(hosted(settings, "m"), process=subprocess.Popen(["true"]))
     local.process.wait()
-    assert annotate.Price.of(settings, local).dollars(10**6, 10**6) == 0
+    assert annotate.Price.from_settings(settings, local).dollars(10**6, 10**6) == 0
 
 
 def test_the_price_of_lima():
-    usage = annotate.usage(FORMS[False], SAMPLES, lambda words: len(words) / 4, annotate.LIMA_ROWS)
+    usage = PROMPTS[False].estimate_tokens(SAMPLES, lambda words: len(words) / 4, annotate.LIMA_ROWS)
     assert usage["input_tokens"] > 1030 * 100 and usage["output_tokens"] > 1030 * 30
     assert 0.05 < annotate.Price("gpt-5-mini").dollars(**usage) < 20
 
@@ -186,7 +186,7 @@ def test_what_the_profile_sets_is_sent_and_nothing_else(loopback, tmp_path, sett
     served = loopback()
     [row] = ask(served, tmp_path, SAMPLES[:1], **settings)
     [body] = served.bodies()
-    form = annotate.Form.of(profile(served, **settings).annotate)
+    form = annotate.RolePrompt.from_settings(profile(served, **settings).annotate)
     assert body == {"model": "served-model", "messages": form.messages(SAMPLES[0].question)} | more
     assert row["outcome"] == "role"
 
@@ -198,7 +198,7 @@ def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
     told = {"outcome": "role", "requested_model": "served-model", "served_model": "served-model-2026", "finish_reason": "stop",
             "attempt": 1, "retries": 0, "tokens": 40}
     assert rows[0] | told == rows[0]
-    assert rows[0]["guideline"] == FORMS[False].version and rows[0]["request_id"].startswith("req-")
+    assert rows[0]["guideline"] == PROMPTS[False].version and rows[0]["request_id"].startswith("req-")
     assert all(row["dollars"] == pytest.approx((row["prompt_tokens"] + 40) / 1e6) for row in rows)
     assert [row["key"] for row in lines(tmp_path / "replies.jsonl")].count(rows[0]["key"]) == 1
 

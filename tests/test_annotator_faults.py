@@ -146,7 +146,7 @@ def test_limits_hold_for_the_first_call_and_for_what_the_client_repeats(loopback
     served = loopback(faults=0.4, kinds=["429"], seed=2)
     samples = [sample.model_copy(update={"id": str(i), "conversations": (f"What is fact number {i}?",)})
                for i, sample in enumerate(SAMPLES[:60], 100)]  # fmt: skip
-    form = annotate.Form.of(profile(served).annotate)
+    form = annotate.RolePrompt.from_settings(profile(served).annotate)
     tokens = size(form.request(samples[0].question, "served-model")) if limited == "tokens_per_minute" else 1
     ask(served, tmp_path, samples, **{limited: 600 * tokens}, concurrency=20, retries=15)
     times = sorted(served.counts()["times"])
@@ -164,7 +164,7 @@ def test_the_budget_is_used_up_and_not_passed_and_a_higher_one_goes_on(loopback,
         assert len(roles) == len(log) == served.paid() and len(roles) + len(failed) == 60
         return status, failed, sum(row["dollars"] for row in log)
 
-    form = annotate.Form.of(profile(served, max_tokens=1000).annotate)
+    form = annotate.RolePrompt.from_settings(profile(served, max_tokens=1000).annotate)
     worst = annotate.Price("m", own=PRICE).worst(form.request("What is fact number 10?", "served-model"))
     status, failed, dollars = run(0.02)
     assert status == 1 and 0.02 - worst < dollars <= 0.02

@@ -10,9 +10,9 @@ from conftest import lines
 
 from selfprompt_lib import annotate, profiles
 from selfprompt_lib.evaluate import sheet, verdicts
-from selfprompt_lib.evaluate.judge import JudgeForm, Pair, Shown, judge
+from selfprompt_lib.evaluate.judge import JudgePrompt, Pair, Shown, judge
 
-FORM = JudgeForm.of(profiles.Judge())
+FORM = JudgePrompt.from_settings(profiles.Judge())
 PAIRS = [Pair(f"q{i}", "history" if i % 2 else "health", f"What is fact number {i}?", "a" * (50 + i), "b" * (80 - i))
          for i in range(8)]  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_question_and_answers_stand_in_the_request_after_one_example_of_each_ver
 
 def test_the_key_changes_with_question_answers_order_guideline_and_judge(tmp_path):
     def key(question="Why?", a="x", b="y", address="here", model="m", **settings):
-        return JudgeForm.of(profiles.Judge(**settings)).key(Shown(question, a, b), address, model)
+        return JudgePrompt.from_settings(profiles.Judge(**settings)).key(Shown(question, a, b), address, model)
 
     guideline = tmp_path / "guideline.md"
     guideline.write_text("Say which is better.")
@@ -81,7 +81,7 @@ def test_the_key_changes_with_question_answers_order_guideline_and_judge(tmp_pat
 
 
 def test_each_long_text_is_cut_by_itself():
-    form = JudgeForm.of(profiles.Judge(longest_question=200))
+    form = JudgePrompt.from_settings(profiles.Judge(longest_question=200))
     shown = Shown("q" * 300, "a" * 400, "short")
     written = form.messages(shown)[-1]["content"]
     assert "100 characters cut" in written and "200 characters cut" in written and "short" in written

@@ -15,7 +15,7 @@ import yaml
 
 from selfprompt_lib import lima_role, profiles, roles, stats
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.annotate import Form
+from selfprompt_lib.annotate import RolePrompt
 from selfprompt_lib.lima_role import FOLDER, Joined, digest, entries, join
 from selfprompt_lib.rows import Sample, read_json_lines, read_rows
 from selfprompt_lib.sources import training_samples
@@ -77,7 +77,7 @@ def test_nearly_no_two_roles_are_alike():
 
 def test_the_card_names_the_guideline_that_chapter_1_gives():
     version = re.search(r"version `(\w+)`", CARD)[1]
-    assert version == Form.of(profiles.load("cpu").annotate).version
+    assert version == RolePrompt.from_settings(profiles.load("cpu").annotate).version
 
 
 def test_the_card_is_one_that_the_hub_can_read():

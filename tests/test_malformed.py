@@ -24,7 +24,7 @@ def conversations(path):
 
 
 def examples(path):
-    return annotate.Form.of(Annotate(examples=str(path)))
+    return annotate.RolePrompt.from_settings(Annotate(examples=str(path)))
 
 
 # What reads a file, a good row for it, and the fields that it cannot do without.
@@ -170,8 +170,8 @@ def test_a_bad_guideline_is_named(tmp_path, refused, content, why):
     if content is not None:
         path.write_bytes(content)
     with refused(f"annotate.guideline: {path}", why):
-        annotate.Form.of(Annotate(guideline=str(path)))
-    assert len(read_json_lines(FOLDER / "examples.jsonl")) == len(annotate.Form.of(Annotate()).examples)
+        annotate.RolePrompt.from_settings(Annotate(guideline=str(path)))
+    assert len(read_json_lines(FOLDER / "examples.jsonl")) == len(annotate.RolePrompt.from_settings(Annotate()).examples)
 
 
 # Review sheets

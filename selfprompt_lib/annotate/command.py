@@ -9,14 +9,14 @@ from pathlib import Path
 
 from .. import models, profiles
 from ..errors import require
+from ..llm_client.ask import ask_all, estimate, first_call, statement
 from ..llm_client.batch import ask_in_batches
 from ..llm_client.endpoint import connect
-from ..llm_client.job import Job, spent
-from ..llm_client.live import ask_all, estimate, first_call, statement
-from ..llm_client.response_cache import Replies
+from ..llm_client.job import PromptRun, spent
+from ..llm_client.response_cache import ResponseCache
 from ..rows import Conversation, stream_rows, write_rows
 from .outcomes import failures
-from .role_prompt import Form
+from .role_prompt import RolePrompt
 
 ABOUT = """\
 Have a model write a role for every row of a JSONL file. Rows have LIMA's conversations, TRL's messages or
@@ -83,10 +83,10 @@ async def _ask(profile: profiles.Profile, data: Path, out: Path, log: Path, tota
     def samples() -> Iterator[Conversation]:
         return stream_rows(data, Conversation)
 
-    with Replies(log) as replies:
+    with ResponseCache(log) as replies:
         endpoint = await connect(profile)
         try:
-            job = Job.of(endpoint, Form.of(profile.annotate), replies)
+            job = PromptRun.of(endpoint, RolePrompt.from_settings(profile.annotate), replies)
             first = None if profile.annotate.mode == "batch" else await first_call(job, samples())
             plan = estimate(job, samples(), first)
             say(statement(job, plan))
@@ -100,7 +100,7 @@ async def _ask(profile: profiles.Profile, data: Path, out: Path, log: Path, tota
         return _write(job, samples, out, say)
 
 
-def _write(job: Job, samples: Callable[[], Iterator[Conversation]], out: Path, say: Callable[[str], None]) -> int:
+def _write(job: PromptRun, samples: Callable[[], Iterator[Conversation]], out: Path, say: Callable[[str], None]) -> int:
     """Write the rows with roles and the list of those without; say what became of all."""
     kept = (_with_role(sample, row) for sample, row in zip(samples(), job.rows(samples()), strict=True) if row["role"])
     write_rows(out, kept)

@@ -1,18 +1,17 @@
 """What is asked for a role, and how the reply is read: guideline, examples and form."""
 
-import functools
-import hashlib
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..llm_client.prompt import Asking, read_guideline, user
+from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Annotate
-from ..rows import Role, first_fault, read_rows
+from ..rows import Role, Sample, first_fault, read_rows
 
 FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
 TEXT = "Write exactly three lines and nothing else, in this form:\nExpert: …\nBrings: …\nRequest: …"
@@ -29,17 +28,17 @@ class RoleReply(Role):
 
 
 @dataclass(frozen=True)
-class Form(Asking):
-    """What is asked for a role. Made by `Form.of` from the profile."""
+class RolePrompt(Prompt):
+    """What is asked for a role. Made by `RolePrompt.from_settings` from the profile."""
 
-    kind, things, doing = "role", "samples", "annotating"
-    once_more = "Write the role once more, complete and in the form asked for."
+    kind, unit, label = "role", "samples", "annotating"
+    retry_instruction = "Write the role once more, complete and in the form asked for."
 
     settings: Annotate
     examples: tuple[tuple[str, Role], ...]
 
     @classmethod
-    def of(cls, settings: Annotate) -> "Form":
+    def from_settings(cls, settings: Annotate) -> "RolePrompt":
         """Read guideline and examples: the package's files, or those that the profile names.
 
         Raises:
@@ -48,19 +47,13 @@ class Form(Asking):
         examples = Path(settings.examples) if settings.examples else FOLDER / "examples.jsonl"
         return cls(settings, read_guideline(settings, FOLDER / "guideline.md"), _examples(examples))
 
-    @functools.cached_property
-    def version(self) -> str:
-        """Twelve digits of the digest of guideline and examples: it changes when a user edits them."""
-        text = json.dumps([self.guideline, [(q, role.model_dump()) for q, role in self.examples]])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
     def messages(self, question: str) -> list[dict[str, str]]:
         """Guideline, in-context examples, question: the conversation that asks for one role."""
         system = f"{self.guideline}\n\n{JSON if self.settings.json_schema else TEXT}"
         turns = [{"role": "system", "content": system}]
         for asked, role in self.examples:
-            turns += [user(f"Question: {asked}"), {"role": "assistant", "content": self.write(role)}]
-        return turns + [user(f"Question: {self.shorten(question)}")]
+            turns += [user_turn(f"Question: {asked}"), {"role": "assistant", "content": self.write(role)}]
+        return turns + [user_turn(f"Question: {self.shorten(question)}")]
 
     def write(self, role: Role) -> str:
         """A role in the form that the annotator is asked for."""
@@ -77,6 +70,14 @@ class Form(Asking):
     def stops_within(self, reply: str) -> bool:
         """Whether the reply ends within its last line, the request."""
         return bool(re.match(r"\W*Request\b", reply.strip().splitlines()[-1]))
+
+    def estimate_tokens(self, samples: Sequence[Sample], count_tokens: Callable[[str], float], rows: int) -> dict[str, int]:
+        """Input and output tokens of annotating `rows` samples, from the lengths of these samples (chapter 1)."""
+        fixed = sum(count_tokens(turn["content"]) for turn in self.messages(""))
+        question = sum(count_tokens(self.shorten(sample.question)) for sample in samples) / len(samples)
+        replies = [count_tokens(write_role(sample.role)) for sample in samples if sample.role] or [90]
+        return {"input_tokens": round(rows * (fixed + question)),
+                "output_tokens": round(rows * sum(replies) / len(replies))}
 
 
 SCHEMA = {

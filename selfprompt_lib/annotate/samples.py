@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..llm_client.ask import ask_what_is_missing
 from ..llm_client.endpoint import Endpoint
-from ..llm_client.job import Job
-from ..llm_client.live import ask_what_is_missing
-from ..llm_client.response_cache import Replies
+from ..llm_client.job import PromptRun
+from ..llm_client.response_cache import ResponseCache
 from ..profiles import Profile
 from ..rows import Conversation
-from .role_prompt import Form
+from .role_prompt import RolePrompt
 
 
 async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation], folder: Path,
@@ -22,7 +22,7 @@ async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conve
     Raises:
         UserError: a model, key or setting that the server refuses; a budget without a price.
     """
-    with Replies(folder / "replies.jsonl") as replies:
-        job = Job.of(endpoint, Form.of(profile.annotate), replies)
+    with ResponseCache(folder / "replies.jsonl") as replies:
+        job = PromptRun.of(endpoint, RolePrompt.from_settings(profile.annotate), replies)
         await ask_what_is_missing(job, samples, folder / "batches.json", say)
         return list(job.rows(samples))

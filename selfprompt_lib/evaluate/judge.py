@@ -4,9 +4,6 @@ It is asked through the annotator's client (`selfprompt_lib.annotate`), so its l
 are the same: a second run asks only what is missing.
 """
 
-import functools
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,11 +14,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 
 from ..errors import require
+from ..llm_client.ask import ask_rows
 from ..llm_client.endpoint import Endpoint
-from ..llm_client.job import Job
-from ..llm_client.live import ask_what_is_missing
-from ..llm_client.prompt import Asking, read_guideline, user
-from ..llm_client.response_cache import Replies
+from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Judge, Profile
 from ..rows import read_rows
 
@@ -83,34 +78,28 @@ def written(shown: Shown) -> str:
 
 
 @dataclass(frozen=True)
-class JudgeForm(Asking):
-    """What is asked for a verdict. Made by `JudgeForm.of` from the profile."""
+class JudgePrompt(Prompt):
+    """What is asked for a verdict. Made by `JudgePrompt.from_settings` from the profile."""
 
-    kind, things, doing = "verdict", "comparisons", "judging"
-    once_more = f"Judge the two answers once more. {ENDING}"
+    kind, unit, label = "verdict", "comparisons", "judging"
+    retry_instruction = f"Judge the two answers once more. {ENDING}"
 
     settings: Judge
     examples: tuple[Example, ...]
 
     @classmethod
-    def of(cls, settings: Judge) -> "JudgeForm":
+    def from_settings(cls, settings: Judge) -> "JudgePrompt":
         """Read the guideline, the package's or the one that `judge.guideline` names, and the examples."""
         examples = tuple(read_rows(FOLDER / "examples.jsonl", Example))
         return cls(settings, read_guideline(settings, FOLDER / "guideline.md"), examples)
-
-    @functools.cached_property
-    def version(self) -> str:
-        """Twelve digits of the digest of guideline and examples."""
-        text = json.dumps([self.guideline, [example.model_dump() for example in self.examples]])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def messages(self, question: Shown) -> list[dict[str, str]]:
         """The guideline, an example of each verdict, then question and answers."""
         turns = [{"role": "system", "content": f"{self.guideline}\n\n{ENDING}"}]
         for example in self.examples:
             reply = f"{example.reason}\nVerdict: {example.verdict}"
-            turns += [user(written(Shown(example.question, example.a, example.b))), {"role": "assistant", "content": reply}]
-        return turns + [user(written(Shown(*map(self.shorten, question))))]
+            turns += [user_turn(written(Shown(example.question, example.a, example.b))), {"role": "assistant", "content": reply}]
+        return turns + [user_turn(written(Shown(*map(self.shorten, question))))]
 
     def read(self, reply: str) -> Verdict:
         """The verdict of a reply, and the rest of it as the reason.
@@ -157,10 +146,7 @@ async def ask_both_orders(endpoint: Endpoint, profile: Profile, pairs: Sequence[
     require(count == 1, f"judge: {count} pairs have the id {often!r}; give every pair an id of its own")
     samples = [Comparison(pair.id, pair.domain, shown) for pair in pairs
                for shown in (Shown(pair.question, pair.one, pair.other), Shown(pair.question, pair.other, pair.one))]
-    with Replies(folder / "replies.jsonl") as replies:
-        job = Job.of(endpoint, JudgeForm.of(profile.judge), replies)
-        await ask_what_is_missing(job, samples, folder / "batches.json", say)
-        found = list(job.rows(samples))
+    found = await ask_rows(endpoint, JudgePrompt.from_settings(profile.judge), samples, folder, say)
     return [_row(pair, *orders) for pair, orders in zip(pairs, zip(found[::2], found[1::2], strict=True), strict=True)]
 
 

@@ -14,14 +14,14 @@ from tqdm import tqdm
 from ..errors import UserError, require
 from ..files import write_json
 from .completion import completion_of
-from .job import Job, interruptible
+from .job import PromptRun, interruptible
 from .prompt import Item, server_says
 
 ENDED = ("completed", "expired", "failed", "cancelled")
 ROWS_A_BATCH = 10_000  # OpenAI takes 50,000 and 200 MB
 
 
-class Ledger:
+class BatchRegistry:
     """Which batches were handed in: `batches.json`, written before and after each step.
 
     An entry has `tag` (also in the batch's metadata, so that one whose submission was interrupted is
@@ -51,7 +51,7 @@ class Ledger:
         write_json(self.path, self.entries)
 
 
-async def ask_in_batches(job: Job, samples: Iterable[Item], path: Path, say: Callable[[str], None] = print) -> None:
+async def ask_in_batches(job: PromptRun, samples: Iterable[Item], path: Path, say: Callable[[str], None] = print) -> None:
     """Submit what has no role yet, wait, collect, and submit again what is missing.
 
     A row is submitted at most `tries` times for a reply that cannot be used, and in at
@@ -60,7 +60,7 @@ async def ask_in_batches(job: Job, samples: Iterable[Item], path: Path, say: Cal
     Raises:
         UserError: a server without a Batch API, or one that refuses the file of requests.
     """
-    settings, ledger = job.form.settings, Ledger(path)
+    settings, ledger = job.form.settings, BatchRegistry(path)
     section = settings.section
     require(job.endpoint.process is None, f"{section}.mode: the local server has no Batch API; use mode: live")
     by_key = {job.key(sample): sample for sample in samples}
@@ -92,7 +92,7 @@ async def ask_in_batches(job: Job, samples: Iterable[Item], path: Path, say: Cal
                             "check that the server has the Batch API, or use mode: live") from None
 
 
-async def _recover(job: Job, ledger: Ledger) -> None:
+async def _recover(job: PromptRun, ledger: BatchRegistry) -> None:
     """Find batches whose submission was interrupted before their id was written down."""
     lost = {entry["tag"]: entry for entry in ledger.open() if entry["id"] is None}
     if not lost:
@@ -105,7 +105,7 @@ async def _recover(job: Job, ledger: Ledger) -> None:
         ledger.drop(entry)
 
 
-async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: Callable[[str], None]) -> list[str]:
+async def _submit(job: PromptRun, ledger: BatchRegistry, keys: list[str], by_key: dict, say: Callable[[str], None]) -> list[str]:
     """Hand in the rows, as many as the budget allows, in batches of at most `ROWS_A_BATCH`; returns their keys."""
     bodies = {}
     for key in keys:
@@ -138,7 +138,7 @@ async def _submit(job: Job, ledger: Ledger, keys: list[str], by_key: dict, say: 
     return chosen
 
 
-async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> str:
+async def _wait(job: PromptRun, entry: dict[str, Any], seconds: float, say: Callable[[str], None]) -> str:
     """Poll a batch until it has ended, with a progress bar. Returns why it was refused, if so."""
     with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit=job.form.kind) as bar:
         while True:
@@ -160,7 +160,7 @@ async def _wait(job: Job, entry: dict[str, Any], seconds: float, say: Callable[[
     return job.endpoint.clean("; ".join(faults) or "no reason given") if batch.status == "failed" else ""
 
 
-async def _collect(job: Job, entry: dict[str, Any], by_key: dict[str, Item]) -> set[str]:
+async def _collect(job: PromptRun, entry: dict[str, Any], by_key: dict[str, Item]) -> set[str]:
     """Write a batch's replies into the log; returns the keys that the server will not answer at all."""
     batch = await job.endpoint.client.batches.retrieve(entry["id"])
     refused = set()

@@ -18,18 +18,18 @@ from tqdm import tqdm
 from .completion import Completion
 from .endpoint import Endpoint
 from .price import Price
-from .prompt import Asking, Item, ask_again, outcome
-from .response_cache import Replies
+from .prompt import Item, Prompt, ask_again, outcome
+from .response_cache import ResponseCache
 
 
 @dataclass
-class Job:
+class PromptRun:
     """One round of asking under way: who is asked, what for, and what came of it so far."""
 
     endpoint: Endpoint
-    form: Asking
+    form: Prompt
     price: Price
-    replies: Replies
+    replies: ResponseCache
     stopped: str = ""  # why nothing more is asked
     errors: dict[str, str] = field(default_factory=dict)  # key → reason, for rows that got no reply
     requests: AsyncLimiter | None = None
@@ -37,9 +37,9 @@ class Job:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who takes from the two limits
 
     @classmethod
-    def of(cls, endpoint: Endpoint, form: Asking, replies: Replies) -> "Job":
+    def of(cls, endpoint: Endpoint, form: Prompt, replies: ResponseCache) -> "PromptRun":
         settings = form.settings
-        job = cls(endpoint, form, Price.of(settings, endpoint), replies,
+        job = cls(endpoint, form, Price.from_settings(settings, endpoint), replies,
                   requests=limiter(settings.requests_per_minute), tokens=limiter(settings.tokens_per_minute))
         job.price.spent = replies.dollars
         if job.requests or job.tokens:
@@ -86,7 +86,7 @@ class Job:
         """The next request for this row: the first one, or one more after a reply that could not be used."""
         body = self.form.request(sample.question, self.endpoint.model, local=self.endpoint.process is not None)
         last = self.replies.last(key)
-        return ask_again(body, last["reply"], last["reason"], self.form.once_more) if last else body
+        return ask_again(body, last["reply"], last["reason"], self.form.retry_instruction) if last else body
 
     def record(self, key: str, sample: Item | None, completion: Completion, **more: Any) -> dict[str, Any]:
         """Write one reply down, with its provenance, and count its price. Without a sample it is one that is no longer asked."""
@@ -130,7 +130,7 @@ class Job:
             yield found | {"id": sample.id, "domain": sample.domain, "question": sample.question}
 
 
-def spent(job: Job) -> str:
+def spent(job: PromptRun) -> str:
     """What the run has cost so far, for people."""
     return "price unknown" if job.price.dollars(1, 1) is None else f"${job.price.spent:.2f}"
 
@@ -153,7 +153,7 @@ def size(body: dict[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def interruptible(job: Job) -> Iterator[None]:
+def interruptible(job: PromptRun) -> Iterator[None]:
     """The first Ctrl-C stops asking; the second one interrupts as usual."""
 
     def stop() -> None:

@@ -26,7 +26,7 @@ class Price:
     reserved: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Client, endpoint: Endpoint) -> "Price":
+    def from_settings(cls, settings: Client, endpoint: Endpoint) -> "Price":
         """The price of the model that is asked; a local one costs nothing.
 
         Raises:

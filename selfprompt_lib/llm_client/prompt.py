@@ -1,6 +1,6 @@
 """What every form shares: the request's body and key, and what became of a reply.
 
-A form says what is asked and reads the reply: `forms.Form` asks for roles (chapter 1), the judge of
+A form says what is asked and reads the reply: `forms.RolePrompt` asks for roles (chapter 1), the judge of
 chapter 5 for verdicts. Client, log, budget and batches know only what is here.
 """
 
@@ -33,7 +33,7 @@ class Item(Protocol):
 
 
 @dataclass(frozen=True)
-class Asking(ABC):
+class Prompt(ABC):
     """All that shapes a reply besides the question: the base of every form.
 
     `kind` is the outcome of a reply that can be used, and the column that what was read stands in.
@@ -41,10 +41,11 @@ class Asking(ABC):
 
     settings: Client
     guideline: str
+    examples: tuple[Any, ...]
     kind: ClassVar[Outcome]
-    things: ClassVar[str]  # what is counted in the statement of the cost
-    doing: ClassVar[str]  # what the progress bar says
-    once_more: ClassVar[str]  # what is asked for after a reply that could not be used
+    unit: ClassVar[str]  # what is counted in the statement of the cost
+    label: ClassVar[str]  # what the progress bar says
+    retry_instruction: ClassVar[str]  # what is asked for after a reply that could not be used
 
     @abstractmethod
     def messages(self, question: Any) -> list[dict[str, str]]:
@@ -56,8 +57,9 @@ class Asking(ABC):
 
     @functools.cached_property
     def version(self) -> str:
-        """Twelve digits of the digest of what a user may edit: here, of the guideline."""
-        return hashlib.sha256(self.guideline.encode()).hexdigest()[:12]
+        """Twelve digits of the digest of guideline and examples: it changes when a user edits them."""
+        text = json.dumps([self.guideline, self.examples], default=lambda example: example.model_dump())
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def cut(self, question: Any) -> int:
         """Characters that are left out of a question longer than `longest_question`."""
@@ -112,19 +114,19 @@ def read_guideline(settings: Client, package_file: Path) -> str:
     return guideline
 
 
-def ask_again(body: dict[str, Any], reply: str, reason: str, once_more: str) -> dict[str, Any]:
+def ask_again(body: dict[str, Any], reply: str, reason: str, retry_instruction: str) -> dict[str, Any]:
     """The same request once more, with the reply that could not be used and why."""
     turns = body["messages"]
     if reply.strip():
         turns = turns + [{"role": "assistant", "content": reply}]
-    last = user(f"This could not be used ({reason}). {once_more}")
+    last = user_turn(f"This could not be used ({reason}). {retry_instruction}")
     if turns[-1]["role"] == "user":  # an empty reply: some chat templates refuse two user turns in a row
-        last = user(f"{turns[-1]['content']}\n\n(The last reply could not be used: {reason}.)")
+        last = user_turn(f"{turns[-1]['content']}\n\n(The last reply could not be used: {reason}.)")
         turns = turns[:-1]
     return body | {"messages": turns + [last]}
 
 
-def outcome(form: Asking, choice: Any) -> dict[str, Any]:
+def outcome(form: Prompt, choice: Any) -> dict[str, Any]:
     """What became of one reply: its `outcome`, the `reason` of a bad one, and what a good one says (`form.kind`)."""
     reply, why = choice.message.content or "", choice.finish_reason
 
@@ -155,6 +157,6 @@ def server_says(error: openai.OpenAIError) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def user(text: str) -> dict[str, str]:
+def user_turn(text: str) -> dict[str, str]:
     """A user turn."""
     return {"role": "user", "content": text}

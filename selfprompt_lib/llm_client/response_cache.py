@@ -10,7 +10,7 @@ from ..errors import UserError, require
 from .prompt import FINAL
 
 
-class Replies:
+class ResponseCache:
     """An append-only JSONL file with one line a reply, indexed by the row's key.
 
     A row may have several lines: a reply that could not be used, then the next attempt. Only the
@@ -83,7 +83,7 @@ class Replies:
         self.path.with_suffix(".lock").unlink(missing_ok=True)  # before the release: afterwards it may be another run's
         self._lock.release()
 
-    def __enter__(self) -> "Replies":
+    def __enter__(self) -> "ResponseCache":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -76,7 +76,8 @@ def cost(profile: Profile, samples: list[Sample], rows: int) -> str:
     if profile.annotate.base_url is None:
         return "nothing: the annotator is a local model"
     settings = profile.annotate
-    usage = annotate.usage(annotate.Form.of(settings), samples, lambda text: len(text) / CHARACTERS_A_TOKEN, rows)
+    prompt = annotate.RolePrompt.from_settings(settings)
+    usage = prompt.estimate_tokens(samples, lambda text: len(text) / CHARACTERS_A_TOKEN, rows)
     price = annotate.Price(settings.model or profile.model, settings.base_url, settings.price)
     dollars = price.dollars(usage["input_tokens"], usage["output_tokens"])
     limit = f", budget ${settings.budget:g}" if settings.budget else ""

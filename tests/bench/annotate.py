@@ -28,7 +28,7 @@ async def peer(url: str, data: Path) -> None:
     from selfprompt_lib import annotate, profiles
     from selfprompt_lib.rows import Conversation, read_rows
 
-    form = annotate.Form.of(profiles.Annotate(max_tokens=1000))
+    form = annotate.RolePrompt.from_settings(profiles.Annotate(max_tokens=1000))
     client, turn = openai.AsyncOpenAI(base_url=url, api_key="none"), asyncio.Semaphore(IN_FLIGHT)
 
     async def ask(question: str):

@@ -13,13 +13,15 @@ from tqdm import tqdm
 from ..errors import UserError
 from .batch import ask_in_batches
 from .completion import Choice, Completion, completion_of
-from .job import Job, interruptible, spent
-from .prompt import Item, server_says
+from .endpoint import Endpoint
+from .job import PromptRun, interruptible, spent
+from .prompt import Item, Prompt, server_says
+from .response_cache import ResponseCache
 
 FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
-async def ask(job: Job, key: str, sample: Item) -> dict[str, Any] | None:
+async def ask(job: PromptRun, key: str, sample: Item) -> dict[str, Any] | None:
     """One call. Returns the reply's row, or None where there was no reply (see `job.errors`)."""
     began = time.perf_counter()
     body = job.body(sample, key)
@@ -35,7 +37,7 @@ async def ask(job: Job, key: str, sample: Item) -> dict[str, Any] | None:
                       **({"request_id": answer.headers["x-request-id"]} if "x-request-id" in answer.headers else {}))
 
 
-def _without_reply(job: Job, key: str, sample: Item, error: openai.OpenAIError) -> dict[str, Any] | None:
+def _without_reply(job: PromptRun, key: str, sample: Item, error: openai.OpenAIError) -> dict[str, Any] | None:
     """A call that brought no reply: a refusal by the server's filter is an outcome, the rest an error."""
     reason = job.endpoint.clean(server_says(error))
     if getattr(error, "code", None) in ("content_filter", "content_policy_violation"):
@@ -48,7 +50,7 @@ def _without_reply(job: Job, key: str, sample: Item, error: openai.OpenAIError) 
     return None
 
 
-async def first_call(job: Job, samples: Iterable[Item]) -> dict[str, Any] | None:
+async def first_call(job: PromptRun, samples: Iterable[Item]) -> dict[str, Any] | None:
     """Call the model once, for the first sample that has no usable reply yet; None where all are done.
 
     Raises:
@@ -71,7 +73,7 @@ async def first_call(job: Job, samples: Iterable[Item]) -> dict[str, Any] | None
     return None
 
 
-def estimate(job: Job, samples: Iterable[Item], first: dict[str, Any] | None) -> dict[str, Any]:
+def estimate(job: PromptRun, samples: Iterable[Item], first: dict[str, Any] | None) -> dict[str, Any]:
     """Rows to ask and their tokens and price, from the first reply's tokens a character.
 
     Returns the keys rows, done, requests, input_tokens, output_tokens, dollars (None: unknown), cut (questions shortened).
@@ -94,7 +96,7 @@ def estimate(job: Job, samples: Iterable[Item], first: dict[str, Any] | None) ->
             "dollars": job.price.dollars(sent, written), "cut": cut}
 
 
-def statement(job: Job, plan: dict[str, Any]) -> str:
+def statement(job: PromptRun, plan: dict[str, Any]) -> str:
     """What the batch will cost, in a line, before it begins."""
     money = "price unknown" if plan["dollars"] is None else f"about ${plan['dollars']:.2f}"
     if job.endpoint.process:
@@ -103,18 +105,18 @@ def statement(job: Job, plan: dict[str, Any]) -> str:
         money += f", budget ${job.price.budget:g}" + (f" of which ${job.price.spent:.2f} is spent" if job.price.spent else "")
     longest = f"{job.form.settings.section}.longest_question"
     cut = f"; {plan['cut']} questions are longer than {longest}: their middle is cut" if plan["cut"] else ""
-    return (f"{job.endpoint.name}: {plan['rows']} {job.form.things}, {plan['done']} done before, {plan['requests']} requests; "
+    return (f"{job.endpoint.name}: {plan['rows']} {job.form.unit}, {plan['done']} done before, {plan['requests']} requests; "
             f"about {plan['input_tokens']:,} tokens in and {plan['output_tokens']:,} out; {money}{cut}")
 
 
-async def ask_all(job: Job, samples: Iterable[Item], total: int, done: int = 0) -> None:
+async def ask_all(job: PromptRun, samples: Iterable[Item], total: int, done: int = 0) -> None:
     """Ask for every sample that has no usable reply yet, `concurrency` at a time.
 
     Every reply is in the log as soon as it comes. Ctrl-C, a spent budget or a server that refuses
     the key lets the requests in flight end and asks nothing more (`job.stopped` says why).
     """
     settings, source, busy = job.form.settings, iter(samples), set()
-    with interruptible(job), tqdm(total=total, initial=done, desc=job.form.doing, unit=job.form.kind, mininterval=1) as bar:
+    with interruptible(job), tqdm(total=total, initial=done, desc=job.form.label, unit=job.form.kind, mininterval=1) as bar:
 
         async def worker() -> None:
             for sample in source:
@@ -142,7 +144,7 @@ async def ask_all(job: Job, samples: Iterable[Item], total: int, done: int = 0) 
             bar.update(total - bar.n)  # questions that occur twice were asked once
 
 
-async def ask_what_is_missing(job: Job, samples: Sequence[Item], ledger: Path, say: Callable[[str], None] = print) -> None:
+async def ask_what_is_missing(job: PromptRun, samples: Sequence[Item], ledger: Path, say: Callable[[str], None] = print) -> None:
     """Say what it costs, then ask for every sample that has no usable reply yet, live or in batches.
 
     Raises:
@@ -158,3 +160,18 @@ async def ask_what_is_missing(job: Job, samples: Sequence[Item], ledger: Path, s
         await ask_all(job, samples, plan["rows"], plan["done"])
     if job.stopped:
         say(f"stopped: {job.stopped}; what came is kept, run again to go on")
+
+
+async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item], folder: Path,
+                   say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Ask the prompt for every item and return one row an item, in their order.
+
+    Replies are kept in `<folder>/replies.jsonl`: run again, and only what is missing is asked.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses; a budget without a price.
+    """
+    with ResponseCache(folder / "replies.jsonl") as replies:
+        job = PromptRun.of(endpoint, prompt, replies)
+        await ask_what_is_missing(job, items, folder / "batches.json", say)
+        return list(job.rows(items))
