@@ -19,7 +19,7 @@ from . import stats
 from .errors import require
 from .hub import hub_rows
 from .roles import metrics as measure
-from .rows import DOMAINS, STARTER, Conversation, Question, Sample, parse_rows, read_rows
+from .rows import DOMAINS, STARTER_FOLDER, Conversation, Question, Sample, parse_rows, read_rows
 
 LIMA = "GAIR/lima"
 LABELS = Path(__file__).parent / "resources" / "domains" / "lima-test.jsonl"
@@ -116,7 +116,7 @@ def _fitted():
 
 
 def _vectors(embedder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    samples = read_rows(STARTER / "train.jsonl", Sample)
+    samples = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     return (measure.embed(embedder, [sample.question for sample in samples]),
             measure.embed(embedder, [sample.role.expert for sample in samples]), np.array([s.domain for s in samples]))
 

@@ -19,7 +19,7 @@ from .hub import hub_rows
 from .pipeline.provenance import machine
 from .rows import Conversation, Role, Sample, json_lines, parse_rows, read_rows
 
-FOLDER = Path(__file__).parent / "resources" / "lima-role"
+LIMA_ROLE_FOLDER = Path(__file__).parent / "resources" / "lima-role"
 NAME = "lima-role"  # as a profile's data.train
 LIMA = ("GAIR/lima", "plain_text", "train")
 LEAST = 0.99  # matched share under which the copy of LIMA is taken to be another data set
@@ -57,7 +57,7 @@ def digest(prompt: str) -> str:
     return hashlib.sha256(" ".join(prompt.split()).encode()).hexdigest()
 
 
-def entries(path: Path = FOLDER / "roles.jsonl") -> list[Entry]:
+def entries(path: Path = LIMA_ROLE_FOLDER / "roles.jsonl") -> list[Entry]:
     """The project's roles, in LIMA's order.
 
     Raises:
@@ -134,7 +134,7 @@ def save(joined: Joined, folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"--out {folder}: cannot make the folder ({error.strerror}); give another") from None
     dataset(joined.samples).to_json(folder / "train.jsonl", force_ascii=False)
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (LIMA_ROLE_FOLDER / "README.md").read_text(encoding="utf-8")
     text = text.replace("data_files: roles.jsonl", "data_files: train.jsonl")
     copy = ("`train.jsonl` has LIMA's own conversations beside the roles (id, source, conversations, messages, role), so LIMA's "
             f"terms hold for it. Joined by `selfprompt_lib`: {joined}.")
@@ -160,7 +160,7 @@ def measure(joined: Joined, embedder: str = "starter", seed: int = 0) -> dict[st
         "left_over": joined.left_over,
         "seed": seed,
         "embedder": embedder,
-        "roles_sha256": hashlib.sha256((FOLDER / "roles.jsonl").read_bytes()).hexdigest(),
+        "roles_sha256": hashlib.sha256((LIMA_ROLE_FOLDER / "roles.jsonl").read_bytes()).hexdigest(),
     }
 
 
@@ -170,16 +170,16 @@ def published() -> dict[str, Any]:
     Raises:
         UserError: it was measured on another version of the roles.
     """
-    quality = json.loads((FOLDER / "quality.json").read_text(encoding="utf-8"))
-    now = hashlib.sha256((FOLDER / "roles.jsonl").read_bytes()).hexdigest()
-    require(quality["roles_sha256"] == now, f"{FOLDER / 'quality.json'}: was measured on other roles; "
+    quality = json.loads((LIMA_ROLE_FOLDER / "quality.json").read_text(encoding="utf-8"))
+    now = hashlib.sha256((LIMA_ROLE_FOLDER / "roles.jsonl").read_bytes()).hexdigest()
+    require(quality["roles_sha256"] == now, f"{LIMA_ROLE_FOLDER / 'quality.json'}: was measured on other roles; "
                                             "run `python -m selfprompt_lib lima-role --measure` on LIMA again")
     return quality
 
 
 def reviews() -> dict[str, tuple[Path, ...]]:
     """The published review sheets: name of the reading → its readers' files."""
-    folder = FOLDER / "reviews"
+    folder = LIMA_ROLE_FOLDER / "reviews"
     names = sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob("*.csv")})
     return {name: tuple(sorted(folder.glob(f"{name}-*.csv"))) for name in names}
 

@@ -17,7 +17,7 @@ from .errors import UserError, require
 from .rows import first_fault
 from .sections import Annotate, Judge, Section
 
-FOLDER = Path(__file__).parent / "resources" / "profiles"
+PROFILES_FOLDER = Path(__file__).parent / "resources" / "profiles"
 TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
@@ -160,7 +160,7 @@ class Profile(Section):
 
 def names() -> list[str]:
     """The names of the profiles in the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in PROFILES_FOLDER.glob("*.yaml"))
 
 
 def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = None) -> Profile:
@@ -169,7 +169,7 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
     Raises:
         UserError: unknown profile, unknown field, or a value of the wrong type.
     """
-    path = FOLDER / f"{name}.yaml"
+    path = PROFILES_FOLDER / f"{name}.yaml"
     require(name in names(), f"profile: unknown profile {name!r}; choose one of {', '.join(names())}")
     fields = {"name": name} | yaml.safe_load(path.read_text(encoding="utf-8"))
     for key, value in (settings or {}).items():

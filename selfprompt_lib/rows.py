@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import UserError, require
 
-STARTER = Path(__file__).parent / "resources" / "starter"
+STARTER_FOLDER = Path(__file__).parent / "resources" / "starter"
 DOMAINS = (
     "humanities", "language", "social science", "history", "culture",
     "technology", "coding", "mathematics", "natural science", "health",

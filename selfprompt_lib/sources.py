@@ -8,7 +8,7 @@ from . import lima_role, models
 from .errors import require
 from .hub import hub_rows
 from .profiles import TASKS, Profile
-from .rows import STARTER, Question, Sample, parse_rows, read_rows
+from .rows import STARTER_FOLDER, Question, Sample, parse_rows, read_rows
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def training_samples(profile: Profile) -> list[Sample]:
 def _samples(profile: Profile) -> list[Sample]:
     source = profile.data.train
     if source == "starter":
-        return read_rows(STARTER / "train.jsonl", Sample)
+        return read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     if source.endswith(".jsonl"):
         return read_rows(Path(source), Sample)
     if source == lima_role.NAME:
@@ -45,7 +45,8 @@ def held_out(profile: Profile, trained: Sequence[Sample], count: int = 32) -> li
     if not profile.sft.checkpoints:
         return []
     ids = {sample.id for sample in trained}
-    return evenly([sample for sample in read_rows(STARTER / "train.jsonl", Sample) if sample.id not in ids], count)
+    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+    return take_evenly_spaced([sample for sample in starter if sample.id not in ids], count)
 
 
 def check(profile: Profile) -> None:
@@ -89,12 +90,12 @@ def questions(profile: Profile) -> list[Question]:
     if source == "lima-test":
         from . import domains  # it takes an embedder, which the command line need not wait for
 
-        return evenly(domains.lima_test(profile.data.mirror), profile.data.question_rows)
-    rows = read_rows(STARTER / "heldout.jsonl" if source == "starter" else Path(source), Question)
-    return evenly(rows, profile.data.question_rows)
+        return take_evenly_spaced(domains.lima_test(profile.data.mirror), profile.data.question_rows)
+    rows = read_rows(STARTER_FOLDER / "heldout.jsonl" if source == "starter" else Path(source), Question)
+    return take_evenly_spaced(rows, profile.data.question_rows)
 
 
-def evenly(rows: Sequence[T], count: int | None) -> list[T]:
+def take_evenly_spaced(rows: Sequence[T], count: int | None) -> list[T]:
     """`count` rows at even distances, so that every domain of an ordered file has its share."""
     if count is None or count >= len(rows):
         return list(rows)

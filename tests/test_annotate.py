@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, profiles, sources
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.annotate.role_prompt import FOLDER, SCHEMA
+from selfprompt_lib.annotate.role_prompt import ANNOTATION_FOLDER, SCHEMA
 from selfprompt_lib.llm_client.endpoint import hosted
-from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
+<<<<<<< HEAD
 SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
 PROMPTS = {schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)}
+=======
+SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+FORMS = {json_schema: annotate.Form.of(profiles.Annotate(json_schema=json_schema)) for json_schema in (False, True)}
+>>>>>>> b3e453d (Folders and the even choice of rows have names that say what they are)
 GOOD = "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
 
 
@@ -77,7 +82,7 @@ def test_a_malformed_reply_names_the_field(json_schema, reply, field):
 def edited(tmp_path):
     """Copies of the package's guideline and examples, and the settings that name them."""
     for name in ("guideline.md", "examples.jsonl"):
-        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+        (tmp_path / name).write_bytes((ANNOTATION_FOLDER / name).read_bytes())
     return {"guideline": str(tmp_path / "guideline.md"), "examples": str(tmp_path / "examples.jsonl")}
 
 
@@ -156,7 +161,7 @@ def test_too_few_live_roles_stop_the_run(refused):
 def test_a_few_samples_or_all_that_are_trained_on_are_annotated():
     few = annotate.to_annotate(profiles.load("smoke", {"annotate.samples": 20}), SAMPLES)
     live = {"annotate.train_on": "live", "data.train_rows": 30, "annotate.samples": 20}
-    assert few == sources.evenly(SAMPLES, 20) and len({s.domain for s in few}) == 10
+    assert few == sources.take_evenly_spaced(SAMPLES, 20) and len({s.domain for s in few}) == 10
     assert len(annotate.to_annotate(profiles.load("smoke", live), SAMPLES)) == 30
 
 

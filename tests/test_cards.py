@@ -16,11 +16,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.pipeline.provenance import PACKAGE
-from selfprompt_lib.rows import STARTER, Sample, read_rows, write_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
 from selfprompt_lib.sft.__main__ import main, parser
 from selfprompt_lib.sft.trainer import Steps
 
-SHORT = sorted(read_rows(STARTER / "train.jsonl", Sample), key=lambda sample: sum(map(len, sample.conversations)))
+SHORT = sorted(read_rows(STARTER_FOLDER / "train.jsonl", Sample), key=lambda sample: sum(map(len, sample.conversations)))
 SAMPLES = SHORT[:11]  # no multiple of 2 × 2: the last round has to be filled up
 SETTINGS = {"sft.residual_dropout": 0, "sft.micro_batch_size": 2, "sft.epochs": 3, "sft.checkpoints": 1, "sft.max_length": 96}
 CONFIGURATIONS = PACKAGE / "resources" / "accelerate"

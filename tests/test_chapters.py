@@ -6,9 +6,9 @@ import pytest
 
 from selfprompt_lib import ablate, evaluate, infer, plots, profiles, sft
 from selfprompt_lib.designs import DESIGNS, get_design
-from selfprompt_lib.rows import STARTER, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
-SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
+SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -18,10 +18,10 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from selfprompt_lib.designs import DESIGNS
-from selfprompt_lib.rows import DOMAINS, STARTER, Question, Sample, read_json_lines, read_rows
+from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_json_lines, read_rows
 
-SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
-HELD_OUT = read_rows(STARTER / "heldout.jsonl", Question)
+SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+HELD_OUT = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
 MMLU = "cais/mmlu/all/test"
 STRATEGYQA = "ChilleD/StrategyQA/default/test"
 COMMONSENSE_QA = "tau/commonsense_qa/default/validation"
@@ -42,7 +42,7 @@ SHAPES = {  # the columns of the real data sets, in their hub layout
     AQUA: {"question": str, "options": [str], "rationale": str, "correct": str},
     HUMANEVAL: {"task_id": str, "prompt": str, "canonical_solution": str, "test": str, "entry_point": str},
 }
-ITEMS = {name: read_json_lines(STARTER / f"{name}.jsonl") for name in SHAPES}
+ITEMS = {name: read_json_lines(STARTER_FOLDER / f"{name}.jsonl") for name in SHAPES}
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -69,11 +69,11 @@ def runs(text, n):
 
 
 def test_rows_have_exactly_the_documented_keys():
-    keys = {tuple(row) for row in read_json_lines(STARTER / "train.jsonl")}
+    keys = {tuple(row) for row in read_json_lines(STARTER_FOLDER / "train.jsonl")}
     assert keys == {("id", "domain", "source", "conversations", "role")}
-    keys = {tuple(row["role"]) for row in read_json_lines(STARTER / "train.jsonl")}
+    keys = {tuple(row["role"]) for row in read_json_lines(STARTER_FOLDER / "train.jsonl")}
     assert keys == {("expert", "brings", "request")}
-    keys = {tuple(row) for row in read_json_lines(STARTER / "heldout.jsonl")}
+    keys = {tuple(row) for row in read_json_lines(STARTER_FOLDER / "heldout.jsonl")}
     assert keys == {("id", "domain", "question", "reference")}
 
 
@@ -144,7 +144,7 @@ def test_role_fields_fit_every_design(field, low, high, pattern):
 
 
 def test_role_texts_are_stored_as_one_paragraph():
-    raw = [value for row in read_json_lines(STARTER / "train.jsonl") for value in row["role"].values()]
+    raw = [value for row in read_json_lines(STARTER_FOLDER / "train.jsonl") for value in row["role"].values()]
     assert [value for value in raw if value != " ".join(value.split())] == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from selfprompt_lib import domains
-from selfprompt_lib.rows import DOMAINS, STARTER, Question, read_rows
+from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, read_rows
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 needs_lima = pytest.mark.skipif(not (REAL / domains.LIMA).is_dir(), reason="needs LIMA: a mirror at ../shared/data")
@@ -28,7 +28,7 @@ def test_the_classifier_in_use_is_the_one_that_cross_validation_chose(validated)
 
 
 def test_held_out_questions_get_their_domain_more_often_than_not():
-    rows = read_rows(STARTER / "heldout.jsonl", Question)
+    rows = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
     given = domains.classify([row.question for row in rows])
     assert sum(row.domain == domain for row, (domain, _) in zip(rows, given, strict=True)) >= 30
     assert {domain for domain, _ in given} == set(DOMAINS) and all(0.1 < share < 1 for _, share in given)

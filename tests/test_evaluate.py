@@ -10,9 +10,9 @@ from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import arms
 from selfprompt_lib.evaluate.measure import measure, plan
 from selfprompt_lib.generate import count_tokens
-from selfprompt_lib.rows import STARTER, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
-EXPERTS = [sample.role for sample in read_rows(STARTER / "train.jsonl", Sample)[:20]]
+EXPERTS = [sample.role for sample in read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:20]]
 DESIGN = get_design("from-now-on")
 ROLE = "From now on, you are a cook. You know bread. Your task is to say how it rises."
 

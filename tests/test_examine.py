@@ -13,9 +13,9 @@ from test_judge import ask, profile
 from selfprompt_lib import annotate, profiles
 from selfprompt_lib.evaluate import planted
 from selfprompt_lib.evaluate.examine import MARK, examine, main, marked, require_fit
-from selfprompt_lib.rows import STARTER, Question, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
 
-QUESTIONS = {row.id: row for row in read_rows(STARTER / "heldout.jsonl", Question)}
+QUESTIONS = {row.id: row for row in read_rows(STARTER_FOLDER / "heldout.jsonl", Question)}
 ALL = planted.planted(50)
 
 
@@ -44,7 +44,7 @@ def test_every_kind_has_a_pair_for_every_question_and_its_first_answer_is_the_re
     assert planted.planted(50)[kind] == pairs  # the same in every run
 
 
-@pytest.mark.parametrize("row", read_rows(planted.FOLDER / "planted.jsonl", planted.WrongFact), ids=lambda row: row.id)
+@pytest.mark.parametrize("row", read_rows(planted.JUDGE_FOLDER / "planted.jsonl", planted.WrongFact), ids=lambda row: row.id)
 def test_one_place_of_the_answer_is_changed_to_a_wrong_fact(row):
     assert QUESTIONS[row.id].reference.count(row.right) == 1 and row.right != row.wrong
 

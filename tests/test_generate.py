@@ -11,7 +11,7 @@ from single import resolution, single, tie
 
 from selfprompt_lib import evaluate, generate, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
-from selfprompt_lib.rows import STARTER, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 QUESTIONS = [row.question for row in sources.questions(profiles.load("cpu", {"data.question_rows": 8}))]
 QUESTIONS.append("Say yes. " * 60)
@@ -147,7 +147,7 @@ def test_a_reply_begins_with_its_start(smoke):
 
 def test_a_forced_role_is_read_as_it_stands_in_training():
     tokenizer = models.load(models.SMOKE)[1]
-    sample = read_rows(STARTER / "train.jsonl", Sample)[0]
+    sample = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[0]
     design = get_design("from-now-on")
     asked, answer = sft.conversation(sample, design)[:2]
     trained = tokenizer.encode(generate.prompt_text(tokenizer, asked["content"]) + answer["content"], add_special_tokens=False)

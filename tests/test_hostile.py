@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from selfprompt_lib import sandbox
-from selfprompt_lib.rows import STARTER
+from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.sandbox import Verdict, run_program
 
 GOOD = "def double(x):\n    return 2 * x\n"
@@ -96,7 +96,7 @@ class Outside:
             "BYSTANDER": self.bystander.pid,
             "HOME": str(Path.home()),
             "REPOSITORY": str(Path(__file__).parents[1]),
-            "KEYS": str(STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
+            "KEYS": str(STARTER_FOLDER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
         }
         given = "".join(f"{name} = {value!r}\n" for name, value in words.items()) + HELP
         self.verdict = run_program(given + program, TEST, "double", memory_mb=128, **options)

@@ -15,8 +15,13 @@ import yaml
 
 from selfprompt_lib import lima_role, profiles, roles, stats
 from selfprompt_lib.__main__ import main
+<<<<<<< HEAD
 from selfprompt_lib.annotate import RolePrompt
-from selfprompt_lib.lima_role import FOLDER, Joined, digest, entries, join
+from selfprompt_lib.lima_role import LIMA_ROLE_FOLDER, Joined, digest, entries, join
+=======
+from selfprompt_lib.annotate import Form
+from selfprompt_lib.lima_role import LIMA_ROLE_FOLDER, Joined, digest, entries, join
+>>>>>>> b3e453d (Folders and the even choice of rows have names that say what they are)
 from selfprompt_lib.rows import Sample, read_json_lines, read_rows
 from selfprompt_lib.sources import training_samples
 
@@ -25,8 +30,8 @@ LIMA = Path(__file__).parents[2] / "shared" / "data" / "GAIR" / "lima"
 needs_lima = pytest.mark.skipif(not LIMA.is_dir(), reason="needs a mirror of the hub with LIMA at ../shared/data")
 MIRROR = str(LIMA.parents[1])
 ENTRIES = entries()
-CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
-QUALITY = json.loads((FOLDER / "quality.json").read_text(encoding="utf-8"))
+CARD = (LIMA_ROLE_FOLDER / "README.md").read_text(encoding="utf-8")
+QUALITY = json.loads((LIMA_ROLE_FOLDER / "quality.json").read_text(encoding="utf-8"))
 READINGS = {name: [roles.read_sheet(path) for path in paths] for name, paths in lima_role.reviews().items()}
 
 
@@ -40,7 +45,7 @@ def test_there_is_one_role_for_each_row_of_lima_in_order():
 
 def test_a_line_has_the_documented_fields_and_nothing_else():
     named = re.findall(r"^\| `(\w+)` \|", CARD, flags=re.M)
-    assert {tuple(row) for row in read_json_lines(FOLDER / "roles.jsonl")} == {tuple(named)}
+    assert {tuple(row) for row in read_json_lines(LIMA_ROLE_FOLDER / "roles.jsonl")} == {tuple(named)}
 
 
 def test_experts_are_many_and_none_is_frequent():
@@ -62,7 +67,7 @@ def test_roles_keep_the_guideline():
 
 
 def test_texts_are_stored_as_one_paragraph():
-    raw = [row[name] for row in read_json_lines(FOLDER / "roles.jsonl") for name in ("expert", "brings", "request")]
+    raw = [row[name] for row in read_json_lines(LIMA_ROLE_FOLDER / "roles.jsonl") for name in ("expert", "brings", "request")]
     assert [text for text in raw if text != " ".join(text.split())] == []
 
 
@@ -83,7 +88,7 @@ def test_the_card_names_the_guideline_that_chapter_1_gives():
 def test_the_card_is_one_that_the_hub_can_read():
     head = yaml.safe_load(CARD.split("---")[1])
     assert head["license"] == "cc-by-nc-sa-4.0"
-    assert [FOLDER / config["data_files"] for config in head["configs"]] == [FOLDER / "roles.jsonl"]
+    assert [LIMA_ROLE_FOLDER / config["data_files"] for config in head["configs"]] == [LIMA_ROLE_FOLDER / "roles.jsonl"]
 
 
 def test_the_published_measures_are_of_these_roles():
@@ -91,8 +96,8 @@ def test_the_published_measures_are_of_these_roles():
 
 
 def test_measures_of_other_roles_are_refused(tmp_path, monkeypatch, refused):
-    shutil.copytree(FOLDER, tmp_path / "copy")
-    monkeypatch.setattr(lima_role, "FOLDER", tmp_path / "copy")
+    shutil.copytree(LIMA_ROLE_FOLDER, tmp_path / "copy")
+    monkeypatch.setattr(lima_role, "LIMA_ROLE_FOLDER", tmp_path / "copy")
     with (tmp_path / "copy" / "roles.jsonl").open("a") as file:
         file.write("\n")
     with refused("quality.json: was measured on other roles", "lima-role --measure"):
@@ -385,7 +390,7 @@ def in_lima(found):
 def test_no_sentence_of_lima_is_in_the_package():
     kinds = (".jsonl", ".json", ".csv", ".md", ".yaml", ".py", ".jinja")
     files = [path for path in (PROJECT / "selfprompt_lib").rglob("*") if path.suffix in kinds]
-    assert {FOLDER / "roles.jsonl", FOLDER / "README.md", FOLDER / "quality.json"} < set(files)
+    assert {LIMA_ROLE_FOLDER / "roles.jsonl", LIMA_ROLE_FOLDER / "README.md", LIMA_ROLE_FOLDER / "quality.json"} < set(files)
     assert {path for paths in lima_role.reviews().values() for path in paths} < set(files)
     where = {run: path.name for path in files for text in texts(path) for run in runs(text)}
     assert {where[run]: run for run in in_lima(set(where))} == {}

@@ -18,7 +18,7 @@ SECTIONS = sorted({key.split(".")[0] for key in FIELDS if "." in key})
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A profile folder of the test's own: `folder("mine", sft={…})` writes a profile there."""
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path)
+    monkeypatch.setattr(profiles, "PROFILES_FOLDER", tmp_path)
     return lambda name, **fields: (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"about": "A test."} | fields))
 
 

@@ -18,7 +18,7 @@ from selfprompt_lib.designs import DESIGNS, GAP, get_design
 from selfprompt_lib.evaluate import gallery, left_out, robust
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.roles import metrics as measure
-from selfprompt_lib.rows import STARTER, Question, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
 
 PROBES = robust.probes()
 DESIGN = get_design("from-now-on")
@@ -42,7 +42,7 @@ def test_there_are_enough_probes_of_every_kind():
 
 
 def test_files_and_ids_name_their_kind():
-    for file in robust.FOLDER.glob("*.jsonl"):
+    for file in robust.PROBES_FOLDER.glob("*.jsonl"):
         names = [(probe.kind.replace(" ", "-"), probe.id.rpartition("-")[0]) for probe in robust.probes(path=file)]
         assert set(names) == {(file.stem, file.stem)}
 
@@ -57,7 +57,8 @@ def test_no_two_probes_are_alike():
 
 
 def test_probes_are_not_the_data_s_own_questions():
-    known = {row.question for row in read_rows(STARTER / "train.jsonl", Sample) + read_rows(STARTER / "heldout.jsonl", Question)}
+    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample) + read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
+    known = {row.question for row in starter}
     assert known.isdisjoint(probe.question for probe in PROBES)
 
 
@@ -151,7 +152,7 @@ def test_some_of_each_kind_can_be_asked(count):
 
 
 def test_domains_can_be_left_out(refused):
-    samples = read_rows(STARTER / "train.jsonl", Sample)
+    samples = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     kept = robust.without(samples, ["coding", "health"])
     assert len(kept) == 160 and not {"coding", "health"} & {sample.domain for sample in kept}
     asked = robust.left_out(["coding", "health"])

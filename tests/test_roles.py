@@ -12,9 +12,9 @@ import pytest
 
 from selfprompt_lib import roles
 from selfprompt_lib.files import write_json
-from selfprompt_lib.rows import STARTER, Conversation, Role, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
-SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
+SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 BLUNDERS = {  # roles that the starter model (SmolLM2-135M) wrote for starter samples
     "social-science-06": ("a business chat,", "A good word for a business chat, but a bit too personal for a business chat.",
                           "a business chat, but a bit too personal for a business chat."),

@@ -19,7 +19,7 @@ from selfprompt_lib.rows import (
     read_rows,
     write_rows,
 )
-from selfprompt_lib.sources import evenly, hub_rows, questions, training_samples
+from selfprompt_lib.sources import hub_rows, questions, take_evenly_spaced, training_samples
 
 ROLE = {"expert": "a night nurse", "brings": "Calm.", "request": "explain fever"}
 GOOD = {"id": "a", "conversations": ["Why?", "Because."]}
@@ -244,7 +244,7 @@ def test_the_real_lima_is_read():
 @given(st.lists(st.integers(), max_size=60), st.none() | st.integers(0, 80))
 def test_evenly_picks_that_many_in_order(rows, count):
     indexed = list(enumerate(rows))
-    picked = evenly(indexed, count)
+    picked = take_evenly_spaced(indexed, count)
     assert len(picked) == (len(rows) if count is None else min(count, len(rows)))
     assert picked == sorted(set(picked))
     assert set(picked) <= set(indexed)
@@ -253,11 +253,11 @@ def test_evenly_picks_that_many_in_order(rows, count):
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
 def test_evenly_gives_every_domain_its_share(domains, each, data):
     count = data.draw(st.integers(1, domains * each))
-    picked = evenly([domain for domain in range(domains) for _ in range(each)], count)
+    picked = take_evenly_spaced([domain for domain in range(domains) for _ in range(each)], count)
     assert {picked.count(domain) for domain in range(domains)} <= {count // domains, -(-count // domains)}
 
 
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_evenly_leaves_no_long_gap(length, count):
-    picked = [-1, *evenly(range(length), count), length]
+    picked = [-1, *take_evenly_spaced(range(length), count), length]
     assert max(after - before for before, after in zip(picked, picked[1:], strict=False)) <= length / count + 1

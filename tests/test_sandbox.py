@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from selfprompt_lib import sandbox
-from selfprompt_lib.rows import STARTER
+from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.sandbox import Verdict, restrictions, run_program, unrestricted
 
-ITEMS_FILE = STARTER / "openai/openai_humaneval/openai_humaneval/test.jsonl"
+ITEMS_FILE = STARTER_FOLDER / "openai/openai_humaneval/openai_humaneval/test.jsonl"
 ITEMS = [json.loads(line) for line in ITEMS_FILE.read_text(encoding="utf-8").splitlines()]
 GOOD = "def double(x):\n    return 2 * x\n"
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(-3) == -6\n"

@@ -13,12 +13,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Co
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.rows import STARTER, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 from selfprompt_lib.sft.memory import parameters
 from selfprompt_lib.sft.pace import minutes
 from selfprompt_lib.sft.train import identity
 
-SAMPLES = read_rows(STARTER / "train.jsonl", Sample)[:8]
+SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:8]
 DESIGN = get_design("from-now-on")
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 99}
 
@@ -119,7 +119,7 @@ def test_a_base_model_learns_a_new_end_of_turn_token(base_model, tmp_path):
 
 
 def test_every_answer_of_a_conversation_is_in_the_loss_and_the_role_stands_before_the_first():
-    sample = next(s for s in read_rows(STARTER / "train.jsonl", Sample) if len(s.conversations) > 2)
+    sample = next(s for s in read_rows(STARTER_FOLDER / "train.jsonl", Sample) if len(s.conversations) > 2)
     _, tokenizer = models.load("smoke", "float32")
     inside = "".join(text for text, counted in sft.tokens_in_loss(tokenizer, sft.conversation(sample, DESIGN)) if counted)
     assert all(answer[:40] in inside for answer in sample.conversations[1::2])

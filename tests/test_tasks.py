@@ -16,8 +16,8 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import apply_template
 
 from selfprompt_lib import evaluate, models, profiles
-from selfprompt_lib.rows import STARTER
-from selfprompt_lib.tasks import FOLDER, checks, utils
+from selfprompt_lib.rows import STARTER_FOLDER
+from selfprompt_lib.tasks import TASKS_FOLDER, checks, utils
 from selfprompt_lib.tasks.readers import KINDS, read
 
 TASKS = ("mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa", "gsm8k", "aqua_rat", "humaneval")
@@ -26,15 +26,15 @@ PAGE = Path(__file__).parents[1] / "book" / "benchmarks.md"
 HUMERUS = {"question": "Which bone?", "choices": ["humerus", "femur"], "answer": 0, "subject": "anatomy"}
 
 
-def tasks(folder=FOLDER, names=("selfprompt",), **metadata):
-    manager = TaskManager(include_path=str(folder), include_defaults=False, metadata={"data": str(STARTER)} | metadata)
+def tasks(folder=TASKS_FOLDER, names=("selfprompt",), **metadata):
+    manager = TaskManager(include_path=str(folder), include_defaults=False, metadata={"data": str(STARTER_FOLDER)} | metadata)
     return manager.load(list(names))["tasks"]
 
 
 @pytest.fixture
 def mine(tmp_path):
     """`mine(rows, columns={…})`: a folder of one's own with the task `mine` over these rows; its YAML, loaded."""
-    for base in FOLDER.glob("_*.yaml"):
+    for base in TASKS_FOLDER.glob("_*.yaml"):
         shutil.copy(base, tmp_path)
 
     def write(*rows, base="_choice.yaml", **changed):
@@ -51,7 +51,7 @@ def mine(tmp_path):
 def test_the_same_tasks_read_the_starter_data_and_the_real_sets(data):
     if data == "mirror" and not MIRROR.is_dir():
         pytest.skip("no mirror of the real data sets beside this checkout")
-    found = tasks(data=str(STARTER if data == "starter" else MIRROR), items=200)
+    found = tasks(data=str(STARTER_FOLDER if data == "starter" else MIRROR), items=200)
     assert set(found) == {f"selfprompt_{name}" for name in TASKS}
     for name, task in found.items():
         checks.check(task.config)
@@ -203,7 +203,8 @@ def test_a_program_is_run_and_one_that_was_not_read_is_counted():
 
 
 def test_the_group_is_refused_without_the_switch_for_code():
-    manager = TaskManager(include_path=str(FOLDER), include_defaults=False, metadata={"data": str(STARTER), "items": 1})
+    metadata = {"data": str(STARTER_FOLDER), "items": 1}
+    manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False, metadata=metadata)
     with pytest.raises(ValueError, match="selfprompt_humaneval.*unsafe"):
         simple_evaluate(model="dummy", tasks=["selfprompt"], task_manager=manager)
     without = manager.load(["selfprompt_no_code"])["tasks"]
@@ -223,8 +224,8 @@ def plain_lm_eval(*arguments, **settings):
 
 
 def test_plain_lm_eval_runs_the_group(tmp_path):
-    scores = plain_lm_eval("--tasks", "selfprompt", "--include_path", FOLDER, "--confirm_run_unsafe_code",
-                           "--metadata", json.dumps({"data": str(STARTER), "items": 2}), out=tmp_path)  # fmt: skip
+    scores = plain_lm_eval("--tasks", "selfprompt", "--include_path", TASKS_FOLDER, "--confirm_run_unsafe_code",
+                           "--metadata", json.dumps({"data": str(STARTER_FOLDER), "items": 2}), out=tmp_path)  # fmt: skip
     assert set(scores) - {"selfprompt"} == {f"selfprompt_{name}" for name in TASKS}
     for name in TASKS:
         metric = "pass_at_1" if name == "humaneval" else "exact_match"
@@ -242,7 +243,7 @@ def test_the_page_s_own_benchmark_runs_as_it_says(tmp_path):
     page = PAGE.read_text("utf-8").split("## Add a benchmark")[1]
     blocks = dict(re.findall(r"```(json|yaml|text)\n(.*?)```", page, flags=re.DOTALL))
     shell = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
-    subprocess.run(shell[0].replace("selfprompt_lib/tasks", str(FOLDER)), shell=True, check=True, cwd=tmp_path)
+    subprocess.run(shell[0].replace("selfprompt_lib/tasks", str(TASKS_FOLDER)), shell=True, check=True, cwd=tmp_path)
     (tmp_path / "my_tasks" / "problems.jsonl").write_text(blocks["json"])
     (tmp_path / "my_tasks" / "problems.yaml").write_text(blocks["yaml"])
     assert "--include_path my_tasks --tasks problems" in shell[1]

@@ -13,7 +13,7 @@ from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Annotate
 from ..rows import Role, Sample, first_fault, read_rows
 
-FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
+ANNOTATION_FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
 TEXT = "Write exactly three lines and nothing else, in this form:\nExpert: …\nBrings: …\nRequest: …"
 JSON = "Answer with one JSON object and nothing else; its fields are expert, brings and request."
 
@@ -44,8 +44,8 @@ class RolePrompt(Prompt):
         Raises:
             UserError: a file that is missing or empty, or an example that is not one.
         """
-        examples = Path(settings.examples) if settings.examples else FOLDER / "examples.jsonl"
-        return cls(settings, read_guideline(settings, FOLDER / "guideline.md"), _examples(examples))
+        examples = Path(settings.examples) if settings.examples else ANNOTATION_FOLDER / "examples.jsonl"
+        return cls(settings, read_guideline(settings, ANNOTATION_FOLDER / "guideline.md"), _examples(examples))
 
     def messages(self, question: str) -> list[dict[str, str]]:
         """Guideline, in-context examples, question: the conversation that asks for one role."""

@@ -14,8 +14,8 @@ from lm_eval.tasks import TaskManager
 
 from ..designs import get_design
 from ..profiles import TASKS, Profile
-from ..rows import STARTER
-from ..tasks import FOLDER, checks, readers
+from ..rows import STARTER_FOLDER
+from ..tasks import TASKS_FOLDER, checks, readers
 from .arms import plain
 from .effects import ALL
 from .lm import Arm, StartedLM, key
@@ -35,8 +35,8 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
         UserError: a YAML without a field that this chapter needs; data without keys, or with ids that occur twice.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    data = str(STARTER) if profile.data.benchmarks == "starter" else profile.data.mirror
-    folders = [str(Path(folder).expanduser()) for folder in (FOLDER, profile.evaluate.include_path) if folder]
+    data = str(STARTER_FOLDER) if profile.data.benchmarks == "starter" else profile.data.mirror
+    folders = [str(Path(folder).expanduser()) for folder in (TASKS_FOLDER, profile.evaluate.include_path) if folder]
     if profile.evaluate.include_path:
         checks.check_folder(Path(profile.evaluate.include_path).expanduser())  # lm-eval would leave a faulty file out in silence
     manager = TaskManager(include_path=folders, include_defaults=False,

@@ -20,7 +20,7 @@ from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Judge, Profile
 from ..rows import read_rows
 
-FOLDER = Path(__file__).parent.parent / "resources" / "judge"
+JUDGE_FOLDER = Path(__file__).parent.parent / "resources" / "judge"
 ENDING = "First write one short reason, in at most 30 words. Then end with the line Verdict: A, Verdict: B or Verdict: tie."
 VERDICT = re.compile(r"^\W*verdict[\W_]*:[\W_]*(?:answer\s+|a\s+(?=tie))?(a|b|tie)[\W_]*$", re.IGNORECASE | re.MULTILINE)
 SWAPPED = {"A": "other", "B": "one", "tie": "tie"}
@@ -90,8 +90,8 @@ class JudgePrompt(Prompt):
     @classmethod
     def from_settings(cls, settings: Judge) -> "JudgePrompt":
         """Read the guideline, the package's or the one that `judge.guideline` names, and the examples."""
-        examples = tuple(read_rows(FOLDER / "examples.jsonl", Example))
-        return cls(settings, read_guideline(settings, FOLDER / "guideline.md"), examples)
+        examples = tuple(read_rows(JUDGE_FOLDER / "examples.jsonl", Example))
+        return cls(settings, read_guideline(settings, JUDGE_FOLDER / "guideline.md"), examples)
 
     def messages(self, question: Shown) -> list[dict[str, str]]:
         """The guideline, an example of each verdict, then question and answers."""

@@ -49,7 +49,7 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
     say(f"{2 * len(runs)} models to train, each on {rows} samples of five domains; {len(questions)} questions for each")
     for one in runs:
         for half in HALVES:
-            mine = sources.evenly(_of(samples, half), rows)
+            mine = sources.take_evenly_spaced(_of(samples, half), rows)
             sources.check_roles(one, mine)
             model, tokenizer, _ = sft.train(one, mine, design, folder)
             asked = robust.ask(model, tokenizer, one, design, questions, label=f"asking, seed {one.seed}")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from ..rows import STARTER, Question, read_rows
-from ..sources import evenly
+from ..rows import STARTER_FOLDER, Question, read_rows
+from ..sources import take_evenly_spaced
 from .judge import Pair
 
-FOLDER = Path(__file__).parent.parent / "resources" / "judge"
+JUDGE_FOLDER = Path(__file__).parent.parent / "resources" / "judge"
 PADDING = 3  # sentences that say nothing, before the answer and after it
 BREAK = re.compile(r"\n+|(?<=[.!?])(?<!\d[.])\s+")  # not after the number of a list
 FAIR = {  # kind → the verdicts that are right; `one` is the reference answer
@@ -36,9 +36,9 @@ def planted(count: int, seed: int = 0) -> dict[str, list[Pair]]:
     hand, or it belongs to a question of another domain, or it is padded before and after with sentences that
     say nothing, or it is the same.
     """
-    questions = read_rows(STARTER / "heldout.jsonl", Question)
-    wrong = {row.id: row for row in read_rows(FOLDER / "planted.jsonl", WrongFact)}
-    filler = json.loads((FOLDER / "filler.json").read_text(encoding="utf-8"))
+    questions = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
+    wrong = {row.id: row for row in read_rows(JUDGE_FOLDER / "planted.jsonl", WrongFact)}
+    filler = json.loads((JUDGE_FOLDER / "filler.json").read_text(encoding="utf-8"))
     spoil: dict[str, Callable[[Question, random.Random], str]] = {
         "cut short": lambda row, _: cut_short(row.reference),
         "shuffled": lambda row, dice: shuffled(row.reference, dice),
@@ -49,7 +49,7 @@ def planted(count: int, seed: int = 0) -> dict[str, list[Pair]]:
     }
     return {kind: [Pair(f"{kind}: {row.id}", row.domain, row.question, row.reference,
                         make(row, random.Random(f"{seed} {kind} {row.id}")))
-                   for row in evenly(questions, count)] for kind, make in spoil.items()}
+                   for row in take_evenly_spaced(questions, count)] for kind, make in spoil.items()}
 
 
 def cut_short(text: str) -> str:

@@ -19,10 +19,10 @@ from ..designs import Design
 from ..errors import require
 from ..profiles import Profile
 from ..roles import metrics as measure
-from ..rows import DOMAINS, STARTER, Question, Sample, read_rows
-from ..sources import evenly
+from ..rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_rows
+from ..sources import take_evenly_spaced
 
-FOLDER = Path(__file__).parents[1] / "resources" / "robust"
+PROBES_FOLDER = Path(__file__).parents[1] / "resources" / "robust"
 UNUSUAL = ("other language", "very short", "very long", "code", "maths")
 HOSTILE = ("false role", "no role wanted", "injected", "typos", "several at once", "empty", "no words", "role-like text")
 LONG = 1000  # characters of a long question
@@ -68,7 +68,7 @@ class Probe(BaseModel):
         return self
 
 
-def probes(per_kind: int | None = None, path: Path = FOLDER) -> list[Probe]:
+def probes(per_kind: int | None = None, path: Path = PROBES_FOLDER) -> list[Probe]:
     """The probes of a JSONL file, or of all in a folder, by kind; `per_kind` of each, evenly picked (chapter 5).
 
     Raises:
@@ -81,7 +81,7 @@ def probes(per_kind: int | None = None, path: Path = FOLDER) -> list[Probe]:
     twice = [name for name, count in Counter(probe.id for probe in rows).items() if count > 1]
     require(not twice, f"{path}: id {twice[:1]} occurs twice; make it unique")
     kinds = dict.fromkeys([*UNUSUAL, *HOSTILE, *(probe.kind for probe in rows)])
-    return [probe for kind in kinds for probe in evenly([p for p in rows if p.kind == kind], per_kind)]
+    return [probe for kind in kinds for probe in take_evenly_spaced([p for p in rows if p.kind == kind], per_kind)]
 
 
 def without(samples: Sequence[Sample], domains: Sequence[str]) -> list[Sample]:
@@ -102,7 +102,7 @@ def left_out(domains: Sequence[str]) -> list[Probe]:
     unknown = set(domains) - set(DOMAINS)
     require(not unknown, f"left_out: no domain {', '.join(sorted(unknown))}; choose of {', '.join(DOMAINS)}")
     return [Probe(id=row.id, kind=LEFT_OUT, question=row.question, domain=row.domain, note=row.domain)
-            for row in read_rows(STARTER / "heldout.jsonl", Question) if row.domain in domains]
+            for row in read_rows(STARTER_FOLDER / "heldout.jsonl", Question) if row.domain in domains]
 
 
 def ask(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Probe],

@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import annotate, lima_role, models, sources
 from ..errors import UserError
 from ..profiles import Profile
-from ..rows import STARTER, Sample, read_rows
+from ..rows import STARTER_FOLDER, Sample, read_rows
 from .run import Say, why_run
 from .stage import Chapter
 
@@ -44,7 +44,7 @@ def facts(profile: Profile) -> dict[str, str]:
     """Model, data, cost, memory and time, estimated from names, row counts and the starter data."""
     size, hub = parameters(profile.model), profile.data.train not in ("starter",) and not profile.data.train.endswith(".jsonl")
     rows = profile.data.train_rows or (annotate.LIMA_ROWS if hub else len(sources.training_samples(profile)))
-    starter = read_rows(STARTER / "train.jsonl", Sample)
+    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     words = sum(len("".join(s.conversations)) + len(s.role.text) for s in starter) / len(starter)
     tokens = rows * words / CHARACTERS_A_TOKEN * (2.5 if hub else 1)  # LIMA's samples are longer
     card = profile.dtype == "bfloat16"

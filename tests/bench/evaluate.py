@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate.arms import GIVEN, given, plain
-from selfprompt_lib.rows import STARTER, Sample, read_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 WAYS = ("plain lm_eval", "ours, one arm", "ours, with the second pass", "ours, four given roles")
 
@@ -57,7 +57,7 @@ def main() -> None:
     model, tokenizer = models.load(models.STARTER)
     as_it_comes = AutoModelForCausalLM.from_pretrained(models.resolve(models.STARTER), dtype=model.dtype).eval()
     tasks = evaluate.load_tasks(profile)
-    experts = [sample.role for sample in read_rows(STARTER / "train.jsonl", Sample)]
+    experts = [sample.role for sample in read_rows(STARTER_FOLDER / "train.jsonl", Sample)]
     seconds, found = {way: [] for way in WAYS}, {}
 
     def timed(way, work):

@@ -66,7 +66,7 @@ def ours(model, tokenizer, prompts, limit):
 def questions():
     """The 50 held-out questions, and more from the training samples, to fill a batch."""
     profile = profiles.load("cpu")
-    more = sources.evenly(sources.training_samples(profile), QUESTIONS - profile.data.question_rows)
+    more = sources.take_evenly_spaced(sources.training_samples(profile), QUESTIONS - profile.data.question_rows)
     return [row.question for row in sources.questions(profile)] + [sample.conversations[0] for sample in more]
 
 
@@ -100,7 +100,7 @@ def main() -> None:
 
 def compare(model, plain, tokenizer, prompts, limit, given):
     """Time all ways, in turns: a row for each. The others ask the model as transformers loads it, ours as we do."""
-    some = sources.evenly(prompts, given.single)
+    some = sources.take_evenly_spaced(prompts, given.single)
     speeds, replies = {way: [] for way in given.ways}, {}
     for _ in range(given.repeat):
         for way in given.ways:

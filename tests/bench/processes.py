@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from selfprompt_lib.pipeline.provenance import PACKAGE
-from selfprompt_lib.rows import STARTER, Sample, read_rows, write_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
 
 SETTINGS = {"sft.batch_size": 4, "sft.micro_batch_size": 1, "sft.max_length": 192, "sft.learning_rate": 1e-4,
             "sft.final_learning_rate": 1e-5, "sft.residual_dropout": 0, "dtype": "float32"}
@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=("ddp", "fsdp2"), choices=("ddp", "fsdp2"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        short = sorted(read_rows(STARTER / "train.jsonl", Sample), key=lambda s: sum(map(len, s.conversations)))[: given.rows]
+        starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+        short = sorted(starter, key=lambda s: sum(map(len, s.conversations)))[: given.rows]
         rows = write_rows(Path(work) / "rows.jsonl", short)
         for kind in ("one process", *given.kinds):
             record, weights, seconds = train(kind, given.profile, rows, Path(work) / kind)

@@ -45,7 +45,7 @@ def profile_of(data: str, mirror: str | None, dtype: str = "auto") -> profiles.P
 def training_rows(profile: profiles.Profile):
     """48 rows whose question leaves room for an answer, and their design: with the role where the data has roles."""
     samples = [sample for sample in sources.training_samples(profile) if len(sample.conversations[0]) < 3 * LENGTH]
-    samples = sources.evenly(samples, ROWS)
+    samples = sources.take_evenly_spaced(samples, ROWS)
     return samples, get_design("from-now-on" if samples[0].role else "none")
 
 
