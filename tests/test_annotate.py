@@ -16,13 +16,8 @@ from selfprompt_lib.annotate.role_prompt import ANNOTATION_FOLDER, SCHEMA
 from selfprompt_lib.llm_client.endpoint import hosted
 from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
-<<<<<<< HEAD
-SAMPLES = read_rows(STARTER / "train.jsonl", Sample)
-PROMPTS = {schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)}
-=======
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
-FORMS = {json_schema: annotate.Form.of(profiles.Annotate(json_schema=json_schema)) for json_schema in (False, True)}
->>>>>>> b3e453d (Folders and the even choice of rows have names that say what they are)
+PROMPTS = {schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)}
 GOOD = "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
 
 

@@ -15,13 +15,8 @@ import yaml
 
 from selfprompt_lib import lima_role, profiles, roles, stats
 from selfprompt_lib.__main__ import main
-<<<<<<< HEAD
 from selfprompt_lib.annotate import RolePrompt
 from selfprompt_lib.lima_role import LIMA_ROLE_FOLDER, Joined, digest, entries, join
-=======
-from selfprompt_lib.annotate import Form
-from selfprompt_lib.lima_role import LIMA_ROLE_FOLDER, Joined, digest, entries, join
->>>>>>> b3e453d (Folders and the even choice of rows have names that say what they are)
 from selfprompt_lib.rows import Sample, read_json_lines, read_rows
 from selfprompt_lib.sources import training_samples
 

@@ -170,13 +170,9 @@ def test_a_bad_guideline_is_named(tmp_path, refused, content, why):
     if content is not None:
         path.write_bytes(content)
     with refused(f"annotate.guideline: {path}", why):
-<<<<<<< HEAD
         annotate.RolePrompt.from_settings(Annotate(guideline=str(path)))
-    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(annotate.RolePrompt.from_settings(Annotate()).examples)
-=======
-        annotate.Form.of(Annotate(guideline=str(path)))
-    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(annotate.Form.of(Annotate()).examples)
->>>>>>> b3e453d (Folders and the even choice of rows have names that say what they are)
+    examples = annotate.RolePrompt.from_settings(Annotate()).examples
+    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(examples)
 
 
 # Review sheets
