@@ -54,7 +54,7 @@ def build(root: Path, destination: Path) -> str:
 def assemble(root: Path, source: Path) -> None:
     """Lay out what the builder reads: prose, configuration, executed notebooks, generated pages."""
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(PROJECT / "book", source / "book", ignore=shutil.ignore_patterns("_static"))
+    shutil.copytree(PROJECT / "book", source / "book", ignore=shutil.ignore_patterns("_static", "studies"))
     shutil.copytree(PROJECT / "book" / "_static", source / "_static")
     shutil.copy(PROJECT / "_toc.yml", source)
     config = yaml.safe_load((PROJECT / "_config.yml").read_text(encoding="utf-8"))
@@ -75,9 +75,9 @@ def _study(folder: Path) -> dict[str, Any] | None:
     """What the study that is committed in `folder` found, or None."""
     if not (folder / "record.json").is_file():
         return None
-    from .evaluate import study  # lm-eval takes seconds to load, which the command line need not wait for
+    from .evaluate import committed_study  # lm-eval takes seconds to load, which the command line need not wait for
 
-    return study.facts(folder)
+    return committed_study.facts(folder)
 
 
 def _found(folder: Path) -> str:
@@ -85,9 +85,9 @@ def _found(folder: Path) -> str:
     if not (found := _study(FOUND)):
         return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) tells how to make "
                 "one.\n")
-    from .evaluate import study
+    from .evaluate import committed_study
 
-    study.draw(FOUND, folder)
+    committed_study.draw(FOUND, folder)
     return _template("found.md.jinja").render(found)
 
 

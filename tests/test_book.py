@@ -118,11 +118,11 @@ def test_every_test_that_the_recipe_names_exists():
 
 def test_the_page_of_the_kept_study_is_whole_and_the_readme_says_the_same(tmp_path):
     from selfprompt_lib import book
-    from selfprompt_lib.evaluate import study
+    from selfprompt_lib.evaluate import committed_study
 
     page = book._found(tmp_path)
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page)
     for name in re.findall(r"```\{figure\} (\S+)", page):
         assert (tmp_path / name).stat().st_size > 10_000
-    answer = study.facts(book.FOUND)["answer"]
+    answer = committed_study.facts(book.FOUND)["answer"]
     assert answer in page and answer in (PROJECT / "README.md").read_text()

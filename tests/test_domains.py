@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import domain_classifier
 import pytest
 
 from selfprompt_lib import domains
@@ -14,7 +15,7 @@ needs_lima = pytest.mark.skipif(not (REAL / domains.LIMA).is_dir(), reason="need
 
 @pytest.fixture(scope="module")
 def validated():
-    return domains.cross_validated().set_index(["classifier", "fitted on"])
+    return domain_classifier.cross_validated().set_index(["classifier", "fitted on"])
 
 
 def test_cross_validation_beats_chance_by_far(validated):
@@ -50,7 +51,7 @@ def test_no_questions_no_domains():
 
 
 def test_labels_are_an_even_sample_without_the_prompts():
-    labels = domains.labelled()
+    labels = domain_classifier.labelled()
     assert [label.id for label in labels] == [f"lima-test-{index}" for index in range(2, 300, 5)]
     assert {domain for label in labels for domain in label.domains} == set(DOMAINS)
     assert max(Counter(label.domains[0] for label in labels).values()) / 60 < 0.3, "what always guessing one domain would get"
@@ -60,7 +61,7 @@ def test_labels_are_an_even_sample_without_the_prompts():
 
 @needs_lima
 def test_the_classifier_agrees_with_the_labels_far_above_chance():
-    agreement, confusion = domains.check(str(REAL))
+    agreement, confusion = domain_classifier.check(str(REAL))
     either, main, surer = (row for _, row in agreement.iterrows())
     assert (either.n, main.n, surer.n) == (60, 60, 30)
     assert either.low > 0.5 and main.low > 0.3 and surer.share > either.share
@@ -96,4 +97,4 @@ def test_a_missing_or_shortened_mirror_is_named(jsonl, tmp_path, refused):
         domains.lima_test(str(tmp_path))
     jsonl("GAIR/lima/plain_text/test.jsonl", {"conversations": ["Why did Rome fall?"]})
     with refused("1 rows", "300"):
-        domains.check(str(tmp_path))
+        domain_classifier.check(str(tmp_path))

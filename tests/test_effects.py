@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import rival_intervals as rivals
+import simulated_worlds as sim
 import statsmodels.api as sm
 import yaml
 from matplotlib.patches import Polygon
@@ -16,8 +18,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from selfprompt_lib.evaluate import effects, figures, rivals
-from selfprompt_lib.evaluate import simulate as sim
+from selfprompt_lib.evaluate import effects, figures
 from selfprompt_lib.evaluate.groups import GROUP_OF, partial_pooling, shrink
 from selfprompt_lib.stats import holm, mcnemar_p, paired_difference
 from selfprompt_lib.two_way import (
@@ -263,7 +264,7 @@ def held(rows, method):
 )
 @pytest.mark.parametrize("world", sim.WORLDS[1:4], ids=lambda world: world.name)
 def test_the_books_intervals_hold_the_truth_as_often_as_they_promise(world, items, seeds, method):
-    rows = sim.coverage(world, items, seeds, 1000, entropy=5, others=False)
+    rows = sim.coverage(world, items, seeds, 1000, entropy=5, only_book=True)
     low, high = held(rows, method)
     assert high > 0.93 and low < 0.97
 

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 
+import judge_table
 import pytest
 from conftest import lines
+from pages import exit_status
 from test_judge import ask, profile
 
 from selfprompt_lib import annotate, profiles
 from selfprompt_lib.evaluate import planted
-from selfprompt_lib.evaluate.examine import MARK, examine, main, marked, require_fit
+from selfprompt_lib.evaluate.examine import examine, marked, require_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
 
 QUESTIONS = {row.id: row for row in read_rows(STARTER_FOLDER / "heldout.jsonl", Question)}
@@ -175,12 +177,12 @@ def arguments(served, tmp_path, **settings):
 
 
 def command(served, tmp_path, *more, **settings):
-    return main([*arguments(served, tmp_path, **settings), *more])
+    return exit_status(lambda: judge_table.main([*arguments(served, tmp_path, **settings), *more]))
 
 
 def test_killed_in_its_middle_it_goes_on_and_asks_nothing_again_that_was_written_down(loopback, tmp_path):
     served = loopback(judge="perfect", latency=0.05)
-    start = [sys.executable, "-m", "selfprompt_lib.evaluate.examine", *arguments(served, tmp_path, concurrency=4)]
+    start = [sys.executable, judge_table.__file__, *arguments(served, tmp_path, concurrency=4)]
     with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while served.paid() < 30 and process.poll() is None:
             time.sleep(0.01)
@@ -199,7 +201,8 @@ def test_the_command_writes_a_column_a_judge_and_says_whether_it_may_judge(loopb
     assert command(loopback(judge="first"), tmp_path, "--name", "always A") == 1
     assert "is not used as a judge" in capsys.readouterr().out
     table = (tmp_path / "judge.md").read_text()
-    assert table.startswith(MARK) and "|  | perfect | always A |" in table and "| **may judge** | **yes** | **no** |" in table
+    assert table.startswith(judge_table.MARK)
+    assert "|  | perfect | always A |" in table and "| **may judge** | **yes** | **no** |" in table
     saved = json.loads((tmp_path / "judge.json").read_text())
     assert list(saved) == ["perfect", "always A"] and saved["perfect"]["accuracy"]["value"] == 1
     assert command(loopback(judge="longer"), tmp_path, "--name", "perfect") == 1

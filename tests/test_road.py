@@ -138,20 +138,21 @@ def test_a_chapter_says_which_one_must_run_first(tmp_path):
 
 
 def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused):
+    import keep_study
     import pandas as pd
 
-    from selfprompt_lib.evaluate import study
+    from selfprompt_lib.evaluate import committed_study
 
     kept = tmp_path / "found"
-    module = [sys.executable, "-m", "selfprompt_lib.evaluate.study"]
+    module = [sys.executable, keep_study.__file__]
     done = subprocess.run([*module, "--run", str(road / "smoke"), "--out", str(kept)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     items = pd.read_parquet(kept / "items.parquet")
     whole = pd.read_parquet(road / "smoke" / "evaluate" / "items.parquet")
     assert not {"question", "reply", "role"} & set(items) and len(items) == len(whole)
-    facts = study.facts(kept)
+    facts = committed_study.facts(kept)
     assert facts["record"]["profile"] == "smoke" and facts["differences"][-1]["task"] == "all" and facts["answer"]
-    study.draw(kept, tmp_path)
+    committed_study.draw(kept, tmp_path)
     drawn = {path.stem.removeprefix("found-") for path in tmp_path.glob("*.png")}
     assert drawn == {"accuracy", "tasks", "seeds", "others", "probes"}
     record = json.loads((kept / "record.json").read_text())
@@ -160,6 +161,6 @@ def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused
     assert record["stages"]["sft"]["seconds"] >= trained["self-prompt"]["seconds"] + trained["baseline"]["seconds"]
     (kept / "record.json").write_text(json.dumps(record | {"profile": "gpu"}))
     with refused("holds a study of profile gpu", "another folder"):
-        study.keep(road / "smoke", kept)
+        keep_study.keep(road / "smoke", kept)
     with refused("no evaluate/items.parquet", "run chapter 5"):
-        study.keep(tmp_path / "nowhere", kept)
+        keep_study.keep(tmp_path / "nowhere", kept)

@@ -2,11 +2,11 @@
 
 `bench` runs the tasks through lm-eval, whose model `lm` asks in several `arms`; `measure` does so for all
 models, and `items` is the table of what came out. `effects` and `contrasts` compare arms in it, `figures` draws
-them and `words` says what they mean. `simulate` tests the statistics.
+them and `words` says what they mean.
 
 Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted` pairs, and `judge`
 asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `robust` probes with unusual
-questions, which `gallery` shows. `study` keeps what a run found.
+questions, which `gallery` shows. `committed_study` is the page "What we found".
 """
 
 from . import figures

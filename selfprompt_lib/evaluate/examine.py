@@ -1,26 +1,20 @@
 """A judge is examined before it is believed: planted pairs, both orders, and a bar (chapter 5)."""
 
-import argparse
-import asyncio
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import profiles, stats
-from ..errors import UserError, require
-from ..files import write_json
-from ..llm_client.endpoint import Endpoint, connect
+from .. import stats
+from ..errors import require
+from ..llm_client.endpoint import Endpoint
 from ..profiles import Judge, Profile
 from ..stats import Estimate
 from .judge import ask_both_orders, no_verdicts
 from .planted import FAIR, planted
 from .verdicts import mean_score
 
-MARK = "<!-- Written by selfprompt_lib.evaluate.examine: run it again rather than change this. -->"
 NOT_ASKED = ("not asked", "error")
 
 
@@ -136,83 +130,6 @@ def _reasons(found: Mapping[str, Estimate | None], settings: Judge) -> list[str]
     return reasons
 
 
-# The command
-
-
-ABOUT = """\
-Examine a judge on planted pairs and write what came of it: a Markdown table for the book and, beside it, the
-same as JSON. A judge that was examined before keeps its column; the one examined now is put in or replaced.
-Exit status: 0 the judge may be used, 1 it may not, 2 bad input."""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m selfprompt_lib.evaluate.examine`; returns the exit status."""
-    given = _parser().parse_args(arguments)
-    try:
-        require(given.out.suffix == ".md", f"--out {given.out}: give a name that ends in .md")
-        known = _known(given.out)
-        profile = profiles.load(given.profile, profiles.parse_settings(given.set))
-        examination = asyncio.run(_examine(profile, given.folder))
-        require(not examination.silent, examination.statement())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    known[given.name or examination.judge] = asdict(examination) | {
-        "settings": profile.judge.model_dump(mode="json", include={"bar", "position_bias", "length_bias", "pairs"}),
-        "measured": f"{datetime.now(UTC):%Y-%m-%d}",
-    }
-    write_json(given.out.with_suffix(".json"), known)
-    given.out.write_text(fragment(known), encoding="utf-8")
-    print(examination.statement())
-    return 0 if examination.fit else 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m selfprompt_lib.evaluate.examine", description=ABOUT,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    profiles.add_arguments(top, "judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
-    top.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="the table; FILE.json is written beside it")
-    top.add_argument("--folder", type=Path, default=Path("runs/judge"),
-                     help="where replies are kept: run again, and only what is missing is asked (default: runs/judge)")
-    top.add_argument("--name", help="the judge's name in the table (default: the model's)")
-    return top
-
-
-async def _examine(profile: Profile, folder: Path) -> Examination:
-    endpoint = await connect(profile, profile.judge)
-    try:
-        return await examine(endpoint, profile, folder)
-    finally:
-        endpoint.stop()
-        await endpoint.client.close()
-
-
-def _known(out: Path) -> dict[str, Any]:
-    """The examinations of an earlier run, by the judge's name; refuses a file that is not ours."""
-    if not out.exists():
-        return {}
-    saved = out.with_suffix(".json")
-    require(out.read_text(encoding="utf-8").startswith(MARK) and saved.is_file(),
-            f"--out {out}: exists and was not written by this command; give another name")
-    return json.loads(saved.read_text(encoding="utf-8"))
-
-
-def fragment(known: Mapping[str, dict[str, Any]]) -> str:
-    """The examinations as a Markdown table with one column a judge."""
-
-    def cell(value: dict[str, Any] | None) -> str:
-        return "–" if value is None else str(Estimate(**value)).replace(" ", "\N{NO-BREAK SPACE}")
-
-    lines = {kind: [cell(one["kinds"][kind]) for one in known.values()] for kind in FAIR}
-    names = {"accuracy": "**all pairs**", "position": "position bias", "length": "length bias",
-             "consistency": "same verdict in both orders", "unread": "replies without a verdict"}
-    lines |= {title: [cell(one[name]) for one in known.values()] for name, title in names.items()}
-    lines["pairs"] = [str(one["pairs"]) for one in known.values()]
-    lines["measured"] = [one["measured"] for one in known.values()]
-    lines["**may judge**"] = ["**yes**" if one["fit"] else "**no**" for one in known.values()]
-    head = f"|  | {' | '.join(known)} |\n| --- |{' ---: |' * len(known)}"
-    return "\n".join([MARK, "", head, *(f"| {title} | {' | '.join(cells)} |" for title, cells in lines.items()), ""])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    print("python -m selfprompt_lib.evaluate.examine is now: python book/studies/judge_table.py", file=sys.stderr)
+    sys.exit(2)

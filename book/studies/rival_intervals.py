@@ -1,4 +1,4 @@
-"""Other intervals that one might take for a paired difference; the simulation sets them beside the book's (chapter 5).
+"""Other intervals that one might take for a paired difference; `interval_coverage.py` compares them.
 
 Each takes paired differences in {-1, 0, 1} of shape (repeats, items, seeds) and returns the ends of
 95% intervals, one a repeat.
@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import bootstrap, multinomial, t
 from statsmodels.stats.proportion import proportion_confint
 
-from ..stats import Z, tango
-from ..two_way import t_interval, variance_components
+from selfprompt_lib.stats import Z, tango
+from selfprompt_lib.two_way import t_interval, variance_components
 
 Ends = tuple[np.ndarray, np.ndarray]
 
@@ -29,7 +29,8 @@ def score(change: np.ndarray) -> Ends:
 
 def plain(change: np.ndarray) -> Ends:
     """One seed: mean plus and minus 1.96 standard errors."""
-    mean, error = change[..., 0].mean(axis=1), change[..., 0].std(axis=1, ddof=1) / np.sqrt(change.shape[1])
+    first = change[..., 0]
+    mean, error = first.mean(axis=1), first.std(axis=1, ddof=1) / np.sqrt(first.shape[1])
     return mean - Z * error, mean + Z * error
 
 
@@ -46,8 +47,9 @@ def newcombe(new: np.ndarray, old: np.ndarray) -> Ends:
     n, new, old = new.shape[1], new[..., 0], old[..., 0]
     both, wins, losses = (new & old).sum(axis=1), (new & ~old).sum(axis=1), (~new & old).sum(axis=1)
     neither = n - both - wins - losses
-    (first, low_first, high_first), (second, low_second, high_second) = (
-        (count / n, *proportion_confint(count, n, method="wilson")) for count in (both + wins, both + losses))
+    first, second = (both + wins) / n, (both + losses) / n
+    low_first, high_first = proportion_confint(both + wins, n, method="wilson")
+    low_second, high_second = proportion_confint(both + losses, n, method="wilson")
     product = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
     agree = both * neither - wins * losses
     agree = np.where(agree > n / 2, agree - n / 2, np.minimum(agree, 0))  # his continuity correction
@@ -62,7 +64,8 @@ def newcombe(new: np.ndarray, old: np.ndarray) -> Ends:
 
 def bca(change: np.ndarray) -> Ends:
     """One seed: SciPy's BCa bootstrap of the mean."""
-    ends = [_bca(int(wins), int(losses), change.shape[1]) for wins, losses in zip(*counts(change), strict=True)]
+    n = change.shape[1]
+    ends = [_bca(int(wins), int(losses), n) for wins, losses in zip(*counts(change), strict=True)]
     return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
@@ -71,7 +74,8 @@ def _bca(wins: int, losses: int, n: int) -> tuple[float, float]:
     change = np.repeat([1.0, -1.0, 0.0], [wins, losses, n - wins - losses])
     if len(set(change)) == 1:
         return change[0], change[0]
-    ends = bootstrap((change,), np.mean, n_resamples=1999, batch=500, rng=np.random.default_rng(0)).confidence_interval
+    rng = np.random.default_rng(0)
+    ends = bootstrap((change,), np.mean, n_resamples=1999, batch=500, rng=rng).confidence_interval
     return float(ends.low), float(ends.high)
 
 
@@ -86,22 +90,25 @@ def independent(change: np.ndarray) -> Ends:
 
 
 def seed_bootstrap(change: np.ndarray) -> Ends:
-    """Several seeds: percentile bootstrap that draws whole seeds. All draws are counted, so none adds noise."""
+    """Several seeds: percentile bootstrap of whole seeds. All draws are counted, so none adds noise."""
     means = change.mean(axis=1)
     size = means.shape[1]
-    draws = np.array([np.bincount(draw, minlength=size) for draw in combinations_with_replacement(range(size), size)])
+    every_draw = combinations_with_replacement(range(size), size)
+    draws = np.array([np.bincount(draw, minlength=size) for draw in every_draw])
     chances = multinomial.pmf(draws, size, np.full(size, 1 / size))
     values = means @ draws.T / size
     order = np.argsort(values, axis=1)
-    values, reached = np.take_along_axis(values, order, axis=1), np.cumsum(chances[order], axis=1)
+    values = np.take_along_axis(values, order, axis=1)
+    reached = np.cumsum(chances[order], axis=1)
     low, high = ((reached >= level - 1e-9).argmax(axis=1)[:, None] for level in (0.025, 0.975))
-    return np.take_along_axis(values, low, axis=1)[:, 0], np.take_along_axis(values, high, axis=1)[:, 0]
+    return tuple(np.take_along_axis(values, place, axis=1)[:, 0] for place in (low, high))
 
 
 def two_way_cluster(change: np.ndarray) -> Ends:
     """Several seeds: statsmodels' OLS with errors clustered by item and by seed, in closed form.
 
-    Its small-sample factors, and t with the seeds' degrees of freedom. No width where its variance is negative.
+    Its small-sample factors, and t with the seeds' degrees of freedom. No width where its variance
+    is negative.
     """
     _, n, seeds = change.shape
     left = change - change.mean(axis=(1, 2), keepdims=True)
@@ -109,6 +116,7 @@ def two_way_cluster(change: np.ndarray) -> Ends:
     by_item = (left.sum(axis=2) ** 2).sum(axis=1) * n / (n - 1)
     by_seed = (left.sum(axis=1) ** 2).sum(axis=1) * seeds / (seeds - 1)
     both = (left**2).sum(axis=(1, 2)) * total / (total - 1)
-    reach = t.ppf(0.975, min(n, seeds) - 1) * np.sqrt(np.maximum(0, by_item + by_seed - both)) / total
+    error = np.sqrt(np.maximum(0, by_item + by_seed - both)) / total
+    reach = t.ppf(0.975, min(n, seeds) - 1) * error
     mean = change.mean(axis=(1, 2))
     return mean - reach, mean + reach

@@ -1,0 +1,59 @@
+"""What the studies share: the parts of a written page, and how a command ends."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from selfprompt_lib.errors import UserError, require
+
+
+def written_by(script: str) -> str:
+    """The first line of a written page: the script that renews it."""
+    return f"<!-- Written by book/studies/{script}: run it again rather than change this. -->"
+
+
+def table(rows: list[dict[str, str]]) -> list[str]:
+    """The lines of a Markdown table, one row a dictionary, the first column to the left."""
+    head = list(rows[0])
+    return [
+        "| " + " | ".join(head) + " |",
+        "| --- |" + " ---: |" * (len(head) - 1),
+        *("| " + " | ".join(row.values()) + " |" for row in rows),
+    ]
+
+
+def captioned(tables: dict[str, list[dict[str, str]]]) -> list[str]:
+    """The lines of several tables, each below its caption."""
+    return [line for caption, rows in tables.items()
+            for line in (f"**{caption}**", "", *table(rows), "")]
+
+
+def made_with(*libraries: str) -> str:
+    """Day, machine and versions of libraries, in words."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
+    machine = f"{platform.machine()} with {os.cpu_count()} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {machine}; {versions}"
+
+
+def require_own(out: Path, *marks: str) -> None:
+    """Refuse an `--out` that is no Markdown file, or one that begins with none of the marks.
+
+    Raises:
+        UserError: another ending than .md, or a file of somebody else.
+    """
+    require(out.suffix == ".md", f"--out {out}: give a name that ends in .md")
+    require(not out.exists() or out.read_text(encoding="utf-8").startswith(marks),
+            f"--out {out}: exists and was not written by this command; give another name")
+
+
+def exit_status(command: Callable[[], int | None]) -> int:
+    """Run a command: its own status, 0 where it returns none, and 2 with a message for bad input."""
+    try:
+        return command() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
