@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, profiles, sources
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.annotate.role_prompt import ANNOTATION_FOLDER, SCHEMA
+from selfprompt_lib.annotate.prompt import ANNOTATION_FOLDER, SCHEMA
 from selfprompt_lib.llm_client.endpoint import hosted
 from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
@@ -154,10 +154,10 @@ def test_too_few_live_roles_stop_the_run(refused):
 
 
 def test_a_few_samples_or_all_that_are_trained_on_are_annotated():
-    few = annotate.to_annotate(profiles.load("smoke", {"annotate.samples": 20}), SAMPLES)
+    few = annotate.samples_to_annotate(profiles.load("smoke", {"annotate.samples": 20}), SAMPLES)
     live = {"annotate.train_on": "live", "data.train_rows": 30, "annotate.samples": 20}
     assert few == sources.take_evenly_spaced(SAMPLES, 20) and len({s.domain for s in few}) == 10
-    assert len(annotate.to_annotate(profiles.load("smoke", live), SAMPLES)) == 30
+    assert len(annotate.samples_to_annotate(profiles.load("smoke", live), SAMPLES)) == 30
 
 
 def test_any_instruction_set_is_annotated(loopback, tmp_path, jsonl):

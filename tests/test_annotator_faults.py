@@ -15,7 +15,7 @@ from test_annotate import SAMPLES, ask, profile
 
 from selfprompt_lib import annotate
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.llm_client.job import limiter, size
+from selfprompt_lib.llm_client.limits import leaky_bucket, rated_tokens
 
 FINAL = ("fine", "refusal")  # kinds of reply that the server gives and that nobody asks for again
 PRICE = [1, 1]
@@ -136,7 +136,7 @@ def test_ctrl_c_does_not_wait_for_the_limits(loopback, questions, tmp_path):
 
 @pytest.mark.parametrize("per_minute", [1, 2, 7, 10, 60, 500, 30_000, 2_000_000])
 def test_the_bucket_holds_the_limit_in_any_minute(per_minute):
-    bucket = limiter(per_minute)
+    bucket = leaky_bucket(per_minute)
     most = bucket.max_rate + 60 * bucket.max_rate / bucket.time_period
     assert most == pytest.approx(max(per_minute, 1.5))  # whole requests: of one and a half, one
 
@@ -147,7 +147,7 @@ def test_limits_hold_for_the_first_call_and_for_what_the_client_repeats(loopback
     samples = [sample.model_copy(update={"id": str(i), "conversations": (f"What is fact number {i}?",)})
                for i, sample in enumerate(SAMPLES[:60], 100)]  # fmt: skip
     form = annotate.RolePrompt.from_settings(profile(served).annotate)
-    tokens = size(form.request(samples[0].question, "served-model")) if limited == "tokens_per_minute" else 1
+    tokens = rated_tokens(form.request(samples[0].question, "served-model")) if limited == "tokens_per_minute" else 1
     ask(served, tmp_path, samples, **{limited: 600 * tokens}, concurrency=20, retries=15)
     times = sorted(served.counts()["times"])
     assert len(times) > 75 and served.paid() == 60
@@ -165,7 +165,7 @@ def test_the_budget_is_used_up_and_not_passed_and_a_higher_one_goes_on(loopback,
         return status, failed, sum(row["dollars"] for row in log)
 
     form = annotate.RolePrompt.from_settings(profile(served, max_tokens=1000).annotate)
-    worst = annotate.Price("m", own=PRICE).worst(form.request("What is fact number 10?", "served-model"))
+    worst = annotate.Price("m", own=PRICE).worst_case(form.request("What is fact number 10?", "served-model"))
     status, failed, dollars = run(0.02)
     assert status == 1 and 0.02 - worst < dollars <= 0.02
     reason = "the budget of $0.02 would be passed (annotate.budget)"

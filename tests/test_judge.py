@@ -85,7 +85,7 @@ def test_each_long_text_is_cut_by_itself():
     shown = Shown("q" * 300, "a" * 400, "short")
     written = form.messages(shown)[-1]["content"]
     assert "100 characters cut" in written and "200 characters cut" in written and "short" in written
-    assert form.cut(shown) > 200 and form.cut(Shown("q", "a", "b")) == 0
+    assert form.cut_characters(shown) > 200 and form.cut_characters(Shown("q", "a", "b")) == 0
 
 
 # Both orders

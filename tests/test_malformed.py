@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, lima_role
-from selfprompt_lib.annotate.role_prompt import ANNOTATION_FOLDER
+from selfprompt_lib.annotate.prompt import ANNOTATION_FOLDER
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.profiles import Annotate
 from selfprompt_lib.roles import CRITERIA, read_sheet
@@ -171,8 +171,7 @@ def test_a_bad_guideline_is_named(tmp_path, refused, content, why):
         path.write_bytes(content)
     with refused(f"annotate.guideline: {path}", why):
         annotate.RolePrompt.from_settings(Annotate(guideline=str(path)))
-    examples = annotate.RolePrompt.from_settings(Annotate()).examples
-    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(examples)
+    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(annotate.RolePrompt.from_settings(Annotate()).examples)
 
 
 # Review sheets

@@ -1,23 +1,26 @@
 """Chapter 1: have a model write a role for every sample, through any OpenAI-compatible server.
 
-`endpoint` finds or starts the server, `asking` and `forms` write the request and read the reply out of a
-`completion`, `replies` keeps what was paid for and `price` counts it; a `job` joins them. `live`
-asks many at once, `batch` uses the Batch API, `command` is `python -m selfprompt_lib annotate`.
+`prompt` says what is asked for a role and reads the reply; `outcomes` annotates the samples of a
+profile and chooses those to train on; `command` is `python -m selfprompt_lib annotate`. The
+client, the cache of replies and the budget are in `selfprompt_lib.llm_client`.
 """
 
-from ..llm_client.ask import ask_all, ask_what_is_missing, first_call
-from ..llm_client.batch import ask_in_batches
-from ..llm_client.endpoint import Endpoint, connect
-from ..llm_client.price import Price
-from ..llm_client.response_cache import ResponseCache
-from .outcomes import failures, to_annotate, training_set, well_formed
-from .role_prompt import RolePrompt, RoleReply, read_role, write_role
-from .samples import annotate
-
-LIMA_ROWS = 1030
+from ..llm_client.endpoint import connect
+from ..llm_client.limits import Price
+from .outcomes import (
+    LIMA_ROWS,
+    annotate,
+    failures,
+    lima_cost,
+    metrics,
+    report_text,
+    samples_to_annotate,
+    training_set,
+    well_formed,
+)
+from .prompt import RolePrompt, read_role, write_role
 
 __all__ = [
-    "LIMA_ROWS", "Endpoint", "RolePrompt", "Price", "ResponseCache", "RoleReply", "annotate", "ask_all", "ask_in_batches",
-    "ask_what_is_missing", "connect", "failures", "first_call", "read_role", "to_annotate", "training_set", 
-    "well_formed", "write_role",
-]
+    "LIMA_ROWS", "Price", "RolePrompt", "annotate", "connect", "failures", "lima_cost", "metrics",
+    "read_role", "report_text", "samples_to_annotate", "training_set", "well_formed", "write_role",
+]  # fmt: skip

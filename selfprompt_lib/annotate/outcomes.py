@@ -1,38 +1,108 @@
-"""Which samples are annotated, which are trained on, and what became of them."""
+"""Annotate the samples of a profile, and what is made of the rows that come back (chapter 1)."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import require
+from ..llm_client.ask import ask_rows
+from ..llm_client.endpoint import Endpoint
+from ..llm_client.limits import Price
 from ..profiles import Profile
-from ..rows import Role, Sample
+from ..rows import Conversation, Role, Sample
 from ..sources import take_evenly_spaced
+from .prompt import RolePrompt
+
+LIMA_ROWS = 1030
 
 
-def to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples that are annotated live: a few to look at, or all that will be trained on."""
+def samples_to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples that are annotated live: a few to look at, or all that are trained on."""
     live = profile.annotate.train_on == "live"
     return take_evenly_spaced(samples, profile.data.train_rows if live else profile.annotate.samples)
 
 
-def training_set(profile: Profile, samples: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> list[Sample]:
-    """The samples to train on, with reference roles or with those of the live `rows`."""
+async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation],
+                   folder: Path, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+    """Annotate the samples as the profile says; returns one row a sample, in their order.
+
+    Replies are kept in `<folder>/replies.jsonl`: run again, and only what is missing is asked.
+
+    Raises:
+        UserError: a model, key or setting that the server refuses; a budget without a price.
+    """
+    prompt = RolePrompt.from_settings(profile.annotate)
+    return await ask_rows(endpoint, prompt, samples, folder, say)
+
+
+def training_set(profile: Profile, samples: Sequence[Sample],
+                 rows: Sequence[dict[str, Any]]) -> list[Sample]:
+    """The samples to train on, with reference roles or with those of the live `rows`.
+
+    Raises:
+        UserError: fewer than two live roles.
+    """
     if profile.annotate.train_on == "reference":
         return take_evenly_spaced([sample for sample in samples if sample.role], profile.data.train_rows)
-    written = {row["id"]: Role(**row["role"]) for row in rows if row["role"]}
-    chosen = [s.model_copy(update={"role": written[s.id]}) for s in samples if s.id in written]
-    require(len(chosen) > 1, f"annotate: only {len(chosen)} of {len(rows)} roles came back well-formed; "
-                             "use a stronger annotator (annotate.model), or annotate.train_on=reference")
+    roles = {row["id"]: Role(**row["role"]) for row in rows if row["role"]}
+    chosen = [sample.model_copy(update={"role": roles[sample.id]})
+              for sample in samples if sample.id in roles]
+    require(len(chosen) > 1,
+            f"annotate: only {len(chosen)} of {len(rows)} roles came back well-formed; use a "
+            "stronger annotator (annotate.model), or annotate.train_on=reference")
     return chosen
 
 
 def well_formed(rows: Sequence[dict[str, Any]]):
-    """The share of rows that have a role, with its interval (a `stats.Estimate`)."""
-    from .. import stats  # SciPy takes a second to load, which the command line need not wait for
+    """The share of rows that have a role, with its Wilson interval (a `stats.Estimate`)."""
+    from .. import stats  # SciPy takes a second to load, which the command need not wait for
 
     return stats.rate([row["outcome"] == "role" for row in rows])
 
 
 def failures(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without a role: id, outcome, reason and the number of attempts."""
-    return [{name: row.get(name) for name in ("id", "outcome", "reason", "attempt")} for row in rows if row["role"] is None]
+    names = ("id", "outcome", "reason", "attempt")
+    return [{name: row.get(name) for name in names} for row in rows if row["role"] is None]
+
+
+def lima_cost(profile: Profile, samples: Sequence[Sample],
+              count_tokens: Callable[[str], float]) -> dict[str, Any]:
+    """What annotating LIMA's 1,030 rows would cost with `annotate.price_model` (`cost.json`).
+
+    Returns input_tokens, output_tokens, model and dollars (None where the price is unknown).
+    """
+    model = profile.annotate.price_model
+    prompt = RolePrompt.from_settings(profile.annotate)
+    tokens = prompt.estimate_tokens(samples, count_tokens, LIMA_ROWS)
+    return tokens | {"model": model, "dollars": Price(model).dollars(**tokens)}
+
+
+def metrics(profile: Profile, samples: Sequence[Sample], rows: Sequence[dict[str, Any]],
+            training: Sequence[Sample], cost: dict[str, Any]) -> dict[str, Any]:
+    """What the record of chapter 1 says of a run."""
+    return {
+        "samples": len(samples),
+        "live": len(rows),
+        "well_formed": well_formed(rows),
+        "outcomes": dict(Counter(row["outcome"] for row in rows).most_common()),
+        "reply_tokens": sum(row["tokens"] for row in rows) / len(rows),
+        "training_samples": len(training),
+        "trained_on": profile.annotate.train_on,
+        "lima_dollars": cost["dollars"],
+        "price_model": cost["model"],
+        "guideline": RolePrompt.from_settings(profile.annotate).version,
+    }
+
+
+def report_text(annotator: str, metrics: dict[str, Any]) -> str:
+    """What chapter 1 found, as Markdown."""
+    dollars = metrics["lima_dollars"]
+    price = "has no known price" if dollars is None else f"would cost about **${dollars:.2f}**"
+    return (
+        f"The annotator {annotator} wrote a well-formed role for **{metrics['well_formed']}** of "
+        f"{metrics['live']} samples (95% Wilson interval). Annotating LIMA with "
+        f"{metrics['price_model']} {price}. Whether well-formed roles are also *good* is the "
+        "next chapter's question."
+    )

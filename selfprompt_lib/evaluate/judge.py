@@ -114,7 +114,7 @@ class JudgePrompt(Prompt):
             raise ValueError(f"more than one verdict: {', '.join(sorted(found))}")
         return Verdict(verdict=found.pop(), reason=" ".join(VERDICT.sub("", reply).split())[:500])
 
-    def cut(self, question: Shown) -> int:
+    def cut_characters(self, question: Shown) -> int:
         """Characters that are left out of the question and the two answers."""
         return sum(max(0, len(text) - len(self.shorten(text))) for text in question)
 

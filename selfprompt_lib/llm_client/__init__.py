@@ -1,1 +1,1 @@
-"""The client for OpenAI-compatible servers that the annotator (chapter 1) and the judge (a1) share."""
+"""The client for OpenAI-compatible servers of annotator (chapter 1) and judge (a1)."""

@@ -1,7 +1,7 @@
-"""What every form shares: the request's body and key, and what became of a reply.
+"""What a model on a server is asked: the base of the annotator's and the judge's prompts.
 
-A form says what is asked and reads the reply: `forms.RolePrompt` asks for roles (chapter 1), the judge of
-chapter 5 for verdicts. Client, log, budget and batches know only what is here.
+A prompt writes the request for one item and reads the reply. `RolePrompt` (chapter 1) asks for
+roles, `JudgePrompt` (appendix a1) for verdicts; the rest of the client knows only what is here.
 """
 
 import functools
@@ -10,20 +10,16 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
-import openai
 from pydantic import BaseModel
 
 from ..errors import UserError, require
 from ..sections import Client
 
-Outcome = Literal["role", "verdict", "malformed", "truncated", "empty", "refusal", "content filter", "error", "not asked"]
-FINAL: tuple[Outcome, ...] = ("role", "verdict", "refusal", "content filter")  # asking again would not change them
-
 
 class Item(Protocol):
-    """What a form asks about: a conversation, or two answers to be compared."""
+    """What a prompt asks about: a conversation, or two answers to compare."""
 
     id: str
     domain: str
@@ -34,44 +30,42 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Prompt(ABC):
-    """All that shapes a reply besides the question: the base of every form.
+    """All that shapes a reply besides the question.
 
-    `kind` is the outcome of a reply that can be used, and the column that what was read stands in.
+    A subclass sets `kind`, the outcome of a usable reply and the name of what was read in a row;
+    `unit`, what the statement of the cost counts; `label`, the text of the progress bar; and
+    `retry_instruction`, what is asked for after a reply that could not be used.
     """
 
     settings: Client
     guideline: str
     examples: tuple[Any, ...]
-    kind: ClassVar[Outcome]
-    unit: ClassVar[str]  # what is counted in the statement of the cost
-    label: ClassVar[str]  # what the progress bar says
-    retry_instruction: ClassVar[str]  # what is asked for after a reply that could not be used
+    kind: ClassVar[str]
+    unit: ClassVar[str]
+    label: ClassVar[str]
+    retry_instruction: ClassVar[str]
 
     @abstractmethod
     def messages(self, question: Any) -> list[dict[str, str]]:
         """The conversation that asks."""
 
     @abstractmethod
-    def read(self, reply: str) -> BaseModel:
+    def read(self, text: str) -> BaseModel:
         """What a reply says. Raises ValueError with what is wrong with it."""
+
+    def response_format(self) -> dict[str, Any] | None:
+        """The form in which the server is asked to reply, where it can enforce one."""
+        return None
+
+    def stops_within(self, text: str) -> bool:
+        """Whether a readable reply that reached the limit of tokens was cut in what was asked."""
+        return False
 
     @functools.cached_property
     def version(self) -> str:
-        """Twelve digits of the digest of guideline and examples: it changes when a user edits them."""
-        text = json.dumps([self.guideline, self.examples], default=lambda example: example.model_dump())
+        """Twelve digits of the digest of guideline and examples, which a user may edit."""
+        text = json.dumps([self.guideline, self.examples], default=lambda row: row.model_dump())
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def cut(self, question: Any) -> int:
-        """Characters that are left out of a question longer than `longest_question`."""
-        return max(0, len(question) - len(self.shorten(question)))
-
-    def stops_within(self, reply: str) -> bool:
-        """Whether a reply that reached the limit of tokens and can be read stops within what was asked for."""
-        return False
-
-    def more(self) -> dict[str, Any]:
-        """What else the request says."""
-        return {}
 
     def shorten(self, text: str) -> str:
         """A text, its middle cut where it is longer than `longest_question` characters."""
@@ -81,6 +75,10 @@ class Prompt(ABC):
         half = limit // 2
         return f"{text[:half]}\n[… {len(text) - 2 * half} characters cut …]\n{text[-half:]}"
 
+    def cut_characters(self, question: Any) -> int:
+        """How many characters `shorten` takes out of a question."""
+        return max(0, len(question) - len(self.shorten(question)))
+
     def request(self, question: Any, model: str, local: bool = False) -> dict[str, Any]:
         """The body of the chat completion. Only what the profile sets is sent."""
         # transformers serve knows only the older name; current hosted models only the newer.
@@ -88,12 +86,26 @@ class Prompt(ABC):
         body: dict[str, Any] = {"model": model, "messages": self.messages(question)}
         if "max_tokens" not in self.settings.parameters:
             body[limit] = self.settings.max_tokens
-        return body | self.more() | self.settings.parameters
+        if self.response_format():
+            body["response_format"] = self.response_format()
+        return body | self.settings.parameters
+
+    def retry_request(self, body: dict[str, Any], text: str, reason: str) -> dict[str, Any]:
+        """The same request once more, with the reply that could not be used and why."""
+        turns = body["messages"]
+        if text.strip():
+            reply = {"role": "assistant", "content": text}
+            again = f"This could not be used ({reason}). {self.retry_instruction}"
+            return body | {"messages": [*turns, reply, user_turn(again)]}
+        # Some chat templates refuse two user turns in a row, so the reason joins the last turn.
+        again = f"{turns[-1]['content']}\n\n(The last reply could not be used: {reason}.)"
+        return body | {"messages": [*turns[:-1], user_turn(again)]}
 
     def key(self, question: Any, address: str, model: str) -> str:
-        """SHA-256 of all that shapes the reply: address, model, guideline, examples, question, settings."""
+        """SHA-256 of the server's address and the request: of all that shapes the reply."""
         body = self.request(question, model)
-        return hashlib.sha256(json.dumps([address, body], sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        text = json.dumps([address, body], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_guideline(settings: Client, package_file: Path) -> str:
@@ -110,53 +122,11 @@ def read_guideline(settings: Client, package_file: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{where}, line {line}: not UTF-8; save the file as UTF-8") from None
-    require(guideline, f"{where} is empty; write what makes a good {'role' if settings.section == 'annotate' else 'answer'}")
+    wanted = "role" if settings.section == "annotate" else "answer"
+    require(guideline, f"{where} is empty; write what makes a good {wanted}")
     return guideline
 
 
-def ask_again(body: dict[str, Any], reply: str, reason: str, retry_instruction: str) -> dict[str, Any]:
-    """The same request once more, with the reply that could not be used and why."""
-    turns = body["messages"]
-    if reply.strip():
-        turns = turns + [{"role": "assistant", "content": reply}]
-    last = user_turn(f"This could not be used ({reason}). {retry_instruction}")
-    if turns[-1]["role"] == "user":  # an empty reply: some chat templates refuse two user turns in a row
-        last = user_turn(f"{turns[-1]['content']}\n\n(The last reply could not be used: {reason}.)")
-        turns = turns[:-1]
-    return body | {"messages": turns + [last]}
-
-
-def outcome(form: Prompt, choice: Any) -> dict[str, Any]:
-    """What became of one reply: its `outcome`, the `reason` of a bad one, and what a good one says (`form.kind`)."""
-    reply, why = choice.message.content or "", choice.finish_reason
-
-    def bad(name: Outcome, reason: str) -> dict[str, Any]:
-        return {"outcome": name, "reason": reason, form.kind: None}
-
-    if why == "unreadable":
-        return bad("malformed", "the server's answer was cut short or is no chat completion")
-    if why == "content_filter":
-        return bad("content filter", "the server's filter stopped the reply")
-    if getattr(choice.message, "refusal", None):
-        return bad("refusal", " ".join(choice.message.refusal.split())[:200])
-    if not reply.strip():
-        return bad("empty", "the limit of tokens was used up before a word" if why == "length" else "nothing was written")
-    try:
-        found = form.read(reply)
-    except ValueError as error:
-        return bad("truncated" if why == "length" else "malformed", str(error))
-    if why == "length" and form.stops_within(reply):
-        return bad("truncated", f"request: cut off by {form.settings.section}.max_tokens")
-    return {"outcome": form.kind, "reason": "", form.kind: found.model_dump()}
-
-
-def server_says(error: openai.OpenAIError) -> str:
-    """The reason of a failed call: what the server said, else the kind of failure."""
-    body = getattr(error, "body", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
 def user_turn(text: str) -> dict[str, str]:
-    """A user turn."""
+    """A turn of the user."""
     return {"role": "user", "content": text}

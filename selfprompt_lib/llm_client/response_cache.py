@@ -1,4 +1,4 @@
-"""The log of replies: what was paid for is written down at once, and never asked again."""
+"""The cache of replies: what was paid for is written down at once, and never asked again."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import Any
 import filelock
 
 from ..errors import UserError, require
-from .prompt import FINAL
+from .reply import FINAL
 
 
 class ResponseCache:
     """An append-only JSONL file with one line a reply, indexed by the row's key.
 
     A row may have several lines: a reply that could not be used, then the next attempt. Only the
-    place of each key's last line is held in memory, so a log of any length can be used. A line
-    that a kill cut short is dropped when the log is opened again.
+    place of each key's last line is held in memory, so a file of any length can be used. A line
+    that a kill cut short is dropped when the file is opened again.
 
     Raises:
-        UserError: another process writes this log; a line that is no reply.
+        UserError: another process writes this file; a line that is no reply.
     """
 
     def __init__(self, path: Path):
@@ -28,9 +28,10 @@ class ResponseCache:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(f"{path}: another run is writing to it; wait for that one, or give another place") from None
-        self.dollars = 0.0  # what all replies in the log did cost
-        self._last: dict[bytes, int] = {}
+            raise UserError(f"{path}: another run is writing to it; wait for that one, "
+                            "or give another place") from None
+        self.dollars = 0.0  # what all replies in the file did cost
+        self._offsets: dict[bytes, int] = {}  # key → where its last line begins
         self._file = path.open("a+b")
         try:
             self._index()
@@ -46,12 +47,12 @@ class ResponseCache:
                 break
             try:
                 row = json.loads(line)
-                self._last[bytes.fromhex(row["key"])] = end
+                self._offsets[bytes.fromhex(row["key"])] = end
                 require(row["outcome"] and row["attempt"] >= 0, "")
                 self.dollars += row.get("dollars") or 0.0
             except (ValueError, KeyError, TypeError, RecursionError):
-                raise UserError(f"{self.path}, line {number}: no reply with key, outcome and attempt; "
-                                "delete the line") from None
+                raise UserError(f"{self.path}, line {number}: no reply with key, outcome and "
+                                "attempt; delete the line") from None
             end += len(line)
         self._file.truncate(end)
         self._end = end
@@ -61,26 +62,27 @@ class ResponseCache:
         line = json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n"
         self._file.write(line)
         self._file.flush()
-        self._last[bytes.fromhex(row["key"])] = self._end
+        self._offsets[bytes.fromhex(row["key"])] = self._end
         self._end += len(line)
 
     def last(self, key: str) -> dict[str, Any] | None:
         """The last reply for this key, or None."""
-        place = self._last.get(bytes.fromhex(key))
-        if place is None:
+        offset = self._offsets.get(bytes.fromhex(key))
+        if offset is None:
             return None
-        self._file.seek(place)
+        self._file.seek(offset)
         return json.loads(self._file.readline())
 
-    def done(self, key: str, tries: int) -> dict[str, Any] | None:
-        """The last reply for this key where there is nothing more to ask: it is final, or the tries are used up."""
+    def is_done(self, key: str, tries: int) -> bool:
+        """Whether the last reply is final or the tries are used up, so that no more is asked."""
         row = self.last(key)
-        return row if row and (row["outcome"] in FINAL or row["attempt"] >= tries) else None
+        return row is not None and (row["outcome"] in FINAL or row["attempt"] >= tries)
 
     def close(self) -> None:
         """Close the file and let others write."""
         self._file.close()
-        self.path.with_suffix(".lock").unlink(missing_ok=True)  # before the release: afterwards it may be another run's
+        # Before the release: afterwards the lock file may be another run's.
+        self.path.with_suffix(".lock").unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> "ResponseCache":
@@ -88,5 +90,3 @@ class ResponseCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-

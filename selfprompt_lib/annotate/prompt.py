@@ -1,0 +1,155 @@
+"""What is asked for a role, and how the reply is read: guideline, examples and the form."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..llm_client.prompt import Prompt, read_guideline, user_turn
+from ..profiles import Annotate
+from ..rows import Role, Sample, first_fault, read_rows
+
+ANNOTATION_FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
+FIELDS = ("expert", "brings", "request")
+LINES_FORM = """\
+Write exactly three lines and nothing else, in this form:
+Expert: …
+Brings: …
+Request: …"""
+JSON_FORM = """\
+Answer with one JSON object and nothing else; its fields are expert, brings and request."""
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "role",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in FIELDS},
+            "required": list(FIELDS),
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+class RoleReply(Role):
+    """A role as an annotator may write it: of sensible length, and with no other fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    expert: str = Field(min_length=3, max_length=200)
+    brings: str = Field(min_length=3, max_length=800)
+    request: str = Field(min_length=3, max_length=800)
+
+
+class Example(BaseModel):
+    """A line of the examples file."""
+
+    id: str
+    question: str = Field(min_length=1)
+    role: RoleReply
+
+
+@dataclass(frozen=True)
+class RolePrompt(Prompt):
+    """The prompt that asks for a role (chapter 1). `examples` are pairs of question and role."""
+
+    kind, unit, label = "role", "samples", "annotating"
+    retry_instruction = "Write the role once more, complete and in the form asked for."
+
+    settings: Annotate
+    examples: tuple[tuple[str, Role], ...]
+
+    @classmethod
+    def from_settings(cls, settings: Annotate) -> "RolePrompt":
+        """Read guideline and examples: the package's files, or those that the profile names.
+
+        Raises:
+            UserError: a file that is missing or empty, or an example that is not one.
+        """
+        guideline = read_guideline(settings, ANNOTATION_FOLDER / "guideline.md")
+        path = Path(settings.examples) if settings.examples else ANNOTATION_FOLDER / "examples.jsonl"
+        examples = [(row.question, _plain_role(row.role)) for row in read_rows(path, Example)]
+        return cls(settings, guideline, tuple(examples))
+
+    def messages(self, question: str) -> list[dict[str, str]]:
+        """Guideline, in-context examples, question: the conversation that asks for one role."""
+        form = JSON_FORM if self.settings.json_schema else LINES_FORM
+        turns = [{"role": "system", "content": f"{self.guideline}\n\n{form}"}]
+        for example, role in self.examples:
+            turns.append(user_turn(f"Question: {example}"))
+            turns.append({"role": "assistant", "content": self.write(role)})
+        return [*turns, user_turn(f"Question: {self.shorten(question)}")]
+
+    def write(self, role: Role) -> str:
+        """A role in the form that the annotator is asked for."""
+        if self.settings.json_schema:
+            return json.dumps(role.model_dump(), ensure_ascii=False)
+        return write_role(role)
+
+    def read(self, text: str) -> Role:
+        """The role of a reply. Raises ValueError with what is wrong with it."""
+        return read_json_role(text) if self.settings.json_schema else read_role(text)
+
+    def response_format(self) -> dict[str, Any] | None:
+        """The JSON schema, where the profile says that the server takes one."""
+        return SCHEMA if self.settings.json_schema else None
+
+    def stops_within(self, text: str) -> bool:
+        """Whether the reply ends within its last line, the request."""
+        return bool(re.match(r"\W*Request\b", text.strip().splitlines()[-1]))
+
+    def estimate_tokens(self, samples: Sequence[Sample], count_tokens: Callable[[str], float],
+                        rows: int) -> dict[str, int]:
+        """Input and output tokens of annotating `rows` samples, from the lengths of `samples`."""
+        fixed = sum(count_tokens(turn["content"]) for turn in self.messages(""))
+        questions = [count_tokens(self.shorten(sample.question)) for sample in samples]
+        replies = [count_tokens(write_role(sample.role)) for sample in samples if sample.role]
+        written = sum(replies) / len(replies) if replies else 90
+        return {"input_tokens": round(rows * (fixed + sum(questions) / len(questions))),
+                "output_tokens": round(rows * written)}
+
+
+def write_role(role: Role) -> str:
+    """A role in the three-line form that the guideline asks for."""
+    return f"Expert: {role.expert}\nBrings: {role.brings}\nRequest: {role.request}"
+
+
+def read_role(text: str) -> Role:
+    """Read the three-line form back; bold and bulleted names are read too.
+
+    Raises:
+        ValueError: which names the line that is missing, empty or too long.
+    """
+    line = r"^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)\s*$"
+    return _validate({name.lower(): value for name, value in re.findall(line, text, re.MULTILINE)})
+
+
+def read_json_role(text: str) -> Role:
+    """Read a JSON object back.
+
+    Raises:
+        ValueError: which names the field, or the place where it is no JSON.
+    """
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError("no JSON: nested too deeply") from None
+    return _validate(fields)
+
+
+def _validate(fields: Any) -> Role:
+    try:
+        return _plain_role(RoleReply.model_validate(fields))
+    except ValidationError as error:
+        raise ValueError(first_fault(error)) from None
+
+
+def _plain_role(reply: RoleReply) -> Role:
+    return Role(**reply.model_dump())

@@ -1,0 +1,189 @@
+"""One prompt put to one server: the state of a run, one call, and the record of each reply."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+from tqdm import tqdm
+
+from .endpoint import Endpoint
+from .limits import Price, RateLimits
+from .prompt import Item, Prompt
+from .reply import Reply, read_completion, server_message
+from .response_cache import ResponseCache
+
+FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+FILTERED = ("content_filter", "content_policy_violation")  # codes of an error that is a reply
+
+
+class PromptRun:
+    """A run under way: who is asked, what for, and what came of it so far.
+
+    `stopped` says why nothing more is asked; `errors` has the reason by key of each row that got
+    no reply.
+
+    Raises:
+        UserError: a budget without a known price.
+    """
+
+    def __init__(self, endpoint: Endpoint, prompt: Prompt, cache: ResponseCache):
+        self.endpoint, self.prompt, self.cache = endpoint, prompt, cache
+        self.settings = prompt.settings
+        self.price = Price.from_settings(self.settings, endpoint)
+        self.price.spent = cache.dollars
+        self.limits = RateLimits(self.settings)
+        self.stopped = ""
+        self.errors: dict[str, str] = {}
+        if self.limits:
+            http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._before_retry]})
+            endpoint.client = endpoint.client.with_options(http_client=http)
+
+    def key(self, item: Item) -> str:
+        """The key of an item's row in the cache."""
+        return self.prompt.key(item.question, self.endpoint.address, self.endpoint.name)
+
+    def is_done(self, key: str) -> bool:
+        """Whether this row needs no more asking."""
+        return self.cache.is_done(key, self.settings.tries)
+
+    def stop(self, reason: str) -> None:
+        """Ask nothing more; the first reason is kept."""
+        self.stopped = self.stopped or reason
+
+    def stop_for_budget(self) -> None:
+        """Ask nothing more, since the next request could pass the budget."""
+        setting = f"{self.settings.section}.budget"
+        self.stop(f"the budget of ${self.price.budget:g} would be passed ({setting})")
+
+    def request(self, key: str, item: Item) -> dict[str, Any]:
+        """The next request for this row: the first, or one after a reply that was of no use."""
+        local = self.endpoint.process is not None
+        body = self.prompt.request(item.question, self.endpoint.model, local)
+        last = self.cache.last(key)
+        return self.prompt.retry_request(body, last["reply"], last["reason"]) if last else body
+
+    async def ask(self, key: str, item: Item) -> dict[str, Any] | None:
+        """One call. Returns the row of the reply, or None where there was none (see `errors`)."""
+        began = time.perf_counter()
+        body = self.request(key, item)
+        await self.limits.wait(body, lambda: self.stopped)
+        if self.stopped or not await self._reserve(key, body):
+            return None
+        try:
+            # The client's post() takes any parameter, and spares a check of the long prompt.
+            answer = await self.endpoint.client.post(
+                "/chat/completions", cast_to=httpx2.Response, body=body
+            )
+        except openai.OpenAIError as error:
+            return self._record_error(key, item, error)
+        more = {
+            "seconds": round(time.perf_counter() - began, 2),
+            "retries": int(answer.request.headers.get("x-stainless-retry-count", 0)),
+        }
+        if "x-request-id" in answer.headers:
+            more["request_id"] = answer.headers["x-request-id"]
+        return self.record(key, item, read_completion(answer.text, self.endpoint.model), **more)
+
+    async def _before_retry(self, request: httpx2.Request) -> None:
+        # What the client sends once more counts for the limits too.
+        retry = request.headers.get("x-stainless-retry-count", "0") != "0"
+        if retry and request.url.path.endswith("/chat/completions"):
+            await self.limits.wait(json.loads(request.content), lambda: self.stopped)
+
+    async def _reserve(self, key: str, body: dict[str, Any]) -> bool:
+        """Set the price aside once requests in flight leave room; False: the budget is spent."""
+        while not self.price.reserve(key, body):
+            if not self.price.reserved:
+                self.stop_for_budget()
+            if self.stopped:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _record_error(self, key: str, item: Item, error: openai.OpenAIError) -> dict | None:
+        """A refusal by the server's filter is an outcome; any other failed call has no reply."""
+        code = getattr(error, "code", None)
+        if code in FILTERED:
+            self.price.reserved[key] = 0.0
+            return self.record(key, item, Reply(self.endpoint.model, "content_filter"))
+        self.price.settle(key, 0.0)
+        self.errors[key] = self.endpoint.clean(server_message(error))
+        if isinstance(error, FATAL) or code == "insufficient_quota":
+            self.stop(f"the server refused: {self.errors[key]}")
+        return None
+
+    def record(self, key: str, item: Item | None, reply: Reply, **more: Any) -> dict[str, Any]:
+        """Write one reply into the cache, with its provenance, and count its price.
+
+        `item` is None for a reply out of a batch to what is no longer asked.
+        """
+        last, usage = self.cache.last(key), reply.usage
+        # Without a count of tokens the worst case is taken, so that the budget holds.
+        dollars = self.price.reserved.get(key)
+        if usage:
+            tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or 0
+            dollars = self.price.dollars(*tokens)
+        served, local = reply.served_model, self.endpoint.process is not None
+        row = {
+            "key": key,
+            "id": item.id if item else key,
+            **reply.outcome(self.prompt),
+            "reply": reply.text,
+            "attempt": last["attempt"] + 1 if last else 1,
+            "requested_model": self.endpoint.name,
+            "served_model": Path(served).name if local else served,
+            "request_id": reply.request_id,
+            "finish_reason": reply.ending,
+            "prompt_tokens": usage.prompt_tokens if usage else 0,
+            "tokens": usage.completion_tokens if usage else 0,
+            "dollars": dollars,
+            "guideline": self.prompt.version,
+            "cut_characters": self.prompt.cut_characters(item.question) if item else 0,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            **more,
+        }
+        self.cache.append(row)
+        self.price.settle(key, dollars)
+        return row
+
+    def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+        """One row an item, in their order: its last reply, or why there is none."""
+        for item in items:
+            key = self.key(item)
+            row = self.cache.last(key)
+            if row is None:
+                error = self.errors.get(key)
+                row = {"key": key, "outcome": "error" if error else "not asked",
+                       "reason": error or self.stopped, self.prompt.kind: None,
+                       "reply": "", "attempt": 0, "tokens": 0}
+            yield row | {"id": item.id, "domain": item.domain, "question": item.question}
+
+
+@contextlib.contextmanager
+def interruptible(run: PromptRun) -> Iterator[None]:
+    """The first Ctrl-C stops asking; the second one interrupts as usual."""
+
+    def stop() -> None:
+        run.stop("Ctrl-C")
+        tqdm.write("stopping: requests in flight may end; Ctrl-C again leaves at once")
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+    try:
+        loop.add_signal_handler(signal.SIGINT, stop)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
