@@ -171,7 +171,8 @@ def test_a_bad_guideline_is_named(tmp_path, refused, content, why):
         path.write_bytes(content)
     with refused(f"annotate.guideline: {path}", why):
         annotate.RolePrompt.from_settings(Annotate(guideline=str(path)))
-    assert len(read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")) == len(annotate.RolePrompt.from_settings(Annotate()).examples)
+    examples = read_json_lines(ANNOTATION_FOLDER / "examples.jsonl")
+    assert len(examples) == len(annotate.RolePrompt.from_settings(Annotate()).examples)
 
 
 # Review sheets
