@@ -48,10 +48,11 @@ def test_any_micro_batch_learns_what_trl_s_own_trainer_learns(tmp_path):
         assert losses(tmp_path / str(micro), **STEPS, sft__micro_batch_size=micro) == pytest.approx(expected, abs=1e-4)
 
 
-def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path):
-    profile = smoke(**STEPS, sft__lora_rank=4, sft__learning_rate=1e-2)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path, dtype):
+    profile = smoke(**STEPS, sft__lora_rank=4, sft__learning_rate=1e-2, dtype=dtype)
     model, tokenizer, record = sft.train(profile, FEW, DESIGN, tmp_path / "trainer")
-    before, _ = models.load("smoke", "float32")
+    before, _ = models.load("smoke", dtype)  # frozen weights are in the computing precision from the start
     assert torch.equal(model.get_input_embeddings().weight, before.get_input_embeddings().weight)
     name = "model.layers.0.self_attn.q_proj.weight"
     assert not torch.equal(model.state_dict()[name], before.state_dict()[name])
