@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from safetensors.torch import load_file
+from test_sft import two_processes
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from selfprompt_lib import models, profiles, sft
@@ -19,7 +20,7 @@ from selfprompt_lib.designs import get_design
 from selfprompt_lib.pipeline.provenance import PACKAGE
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
 from selfprompt_lib.sft.__main__ import main, parser
-from selfprompt_lib.sft.trainer import Steps
+from selfprompt_lib.sft.trainer import StepSampler
 
 SHORT = sorted(read_rows(STARTER_FOLDER / "train.jsonl", Sample), key=lambda sample: sum(map(len, sample.conversations)))
 SAMPLES = SHORT[:11]  # no multiple of 2 × 2: the last round has to be filled up
@@ -116,16 +117,16 @@ def test_chapter_3_takes_the_finished_run_up_and_no_other(runs, kind, dtype, cap
     folder = runs[kind, dtype]
     model, tokenizer, found = sft.train(profile, SAMPLES, design, folder / "trainer")
     assert "taken up" in capsys.readouterr().out and found == record(folder)
-    sft.save(model, tokenizer, folder / "again")
+    sft.save_model(model, tokenizer, folder / "again")
     plain, weights = (load_file(folder / name / "model.safetensors") for name in ("self-prompt", "again"))
     assert all(bool((weights[name] == plain[name]).all()) for name in plain)
     for other in (SETTINGS | {"sft.epochs": 2}, SETTINGS | {"seed": 5}):
-        home = folder / "trainer" / sft.identity(profiles.load("smoke", other), SAMPLES, design)
-        assert sft.finished(home) is None
+        home = folder / "trainer" / sft.run_name(profiles.load("smoke", other), SAMPLES, design)
+        assert sft.read_finished_run(home) is None
 
 
 def test_a_batch_that_does_not_come_out_even_is_refused(rows, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    two_processes(monkeypatch)
     assert main(arguments(tmp_path, rows, **{"sft.batch_size": 6})) == 2
     assert "error: sft.micro_batch_size: 2 processes of 2 samples each do not divide sft.batch_size 6" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -134,7 +135,7 @@ def test_a_batch_that_does_not_come_out_even_is_refused(rows, tmp_path, monkeypa
 def test_steps_keep_their_samples_sort_them_and_fill_up_with_the_blank():
     drawn = list(SeedableRandomSampler(range(11), data_seed=3))
     lengths = [5, 1, 9, 2, 2, 8, 7, 3, 4, 6, 1]
-    steps = Steps(SeedableRandomSampler(range(11), data_seed=3), lengths, step=4, round_=4, blank=99)
+    steps = StepSampler(SeedableRandomSampler(range(11), data_seed=3), lengths, step=4, round_size=4, blank=99)
     dealt = list(steps)
     assert len(steps) == 12 and dealt[11:] == [99]
     for first in (0, 4, 8):
@@ -143,7 +144,7 @@ def test_steps_keep_their_samples_sort_them_and_fill_up_with_the_blank():
         assert [lengths[row] for row in rows] == sorted((lengths[row] for row in rows), reverse=True)
     steps.set_epoch(1)
     assert sorted(list(steps)[:11]) == list(range(11)) and list(steps)[:11] != dealt[:11]
-    assert len(Steps(range(8), [1] * 8, step=4)) == 8
+    assert len(StepSampler(range(8), [1] * 8, step=4)) == 8
 
 
 def test_missing_rows_are_refused_with_the_mend(capsys, tmp_path):

@@ -14,7 +14,7 @@ SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_role_stands_before_the_first_answer_only(name):
     design, sample = get_design(name), next(s for s in SAMPLES if len(s.conversations) > 2)
-    turns = sft.conversation(sample, design)
+    turns = sft.to_messages(sample, design)
     assert [t["role"] for t in turns] == ["user", "assistant"] * (len(turns) // 2)
     assert turns[1]["content"] == design.write(sample.role, sample.answer)
     assert [t["content"] for t in turns[2:]] == list(sample.conversations[2:])
@@ -22,9 +22,9 @@ def test_the_role_stands_before_the_first_answer_only(name):
 
 def test_a_sample_without_a_role_is_named(refused):
     bare = SAMPLES[0].model_copy(update={"role": None})
-    assert sft.conversation(bare, get_design("none"))
+    assert sft.to_messages(bare, get_design("none"))
     with refused(f"sample {bare.id} has no role", "annotate it (chapter 1)"):
-        sft.conversation(bare, get_design("title-only"))
+        sft.to_messages(bare, get_design("title-only"))
 
 
 def test_the_trainer_gets_the_recipe(tmp_path):

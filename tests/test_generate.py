@@ -149,7 +149,7 @@ def test_a_forced_role_is_read_as_it_stands_in_training():
     tokenizer = models.load(models.SMOKE)[1]
     sample = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[0]
     design = get_design("from-now-on")
-    asked, answer = sft.conversation(sample, design)[:2]
+    asked, answer = sft.to_messages(sample, design)[:2]
     trained = tokenizer.encode(generate.prompt_text(tokenizer, asked["content"]) + answer["content"], add_special_tokens=False)
     start = generate.prompt_text(tokenizer, asked["content"]) + design.role_text(sample.role) + GAP
     ours = generate.begun(tokenizer, start)

@@ -9,14 +9,14 @@ import time
 
 import pytest
 import torch
+from accelerate import PartialState
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, MistralConfig, get_scheduler
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.estimates import parameters_from_shape
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
-from selfprompt_lib.sft.memory import parameters
-from selfprompt_lib.sft.pace import minutes
-from selfprompt_lib.sft.train import identity
+from selfprompt_lib.sft.memory import training_minutes
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:8]
 DESIGN = get_design("from-now-on")
@@ -101,7 +101,15 @@ def base_model(tmp_path_factory):
 
 
 def smoke(**fields):
-    return profiles.load("smoke", {key.replace("__", "."): value for key, value in fields.items()})
+    """The profile smoke; in float32 unless a test says otherwise, so that no test hangs on the processor."""
+    given = {"dtype": "float32"} | fields
+    return profiles.load("smoke", {key.replace("__", "."): value for key, value in given.items()})
+
+
+def two_processes(monkeypatch):
+    """As in one of two processes that `accelerate launch` started."""
+    PartialState()
+    monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
 
 
 def test_a_base_model_learns_a_new_end_of_turn_token(base_model, tmp_path):
@@ -110,9 +118,9 @@ def test_a_base_model_learns_a_new_end_of_turn_token(base_model, tmp_path):
     end = tokenizer.convert_tokens_to_ids(models.END_OF_TURN)
     before = AutoModelForCausalLM.from_pretrained(base_model).get_input_embeddings().num_embeddings
     assert tokenizer.eos_token_id == end >= before - 1 and tokenizer.pad_token_id != end
-    counted = [text for text, inside in sft.tokens_in_loss(tokenizer, sft.conversation(SAMPLES[0], DESIGN)) if inside]
+    counted = [text for text, inside in sft.tokens_in_loss(tokenizer, sft.to_messages(SAMPLES[0], DESIGN)) if inside]
     assert counted[-1] == models.END_OF_TURN
-    sft.save(model, tokenizer, tmp_path / "saved")
+    sft.save_model(model, tokenizer, tmp_path / "saved")
     again, its_tokenizer = models.load(str(tmp_path / "saved"), "float32")
     assert end in again.generation_config.eos_token_id and its_tokenizer.eos_token == models.END_OF_TURN
     assert again.get_input_embeddings().num_embeddings > end
@@ -121,7 +129,7 @@ def test_a_base_model_learns_a_new_end_of_turn_token(base_model, tmp_path):
 def test_every_answer_of_a_conversation_is_in_the_loss_and_the_role_stands_before_the_first():
     sample = next(s for s in read_rows(STARTER_FOLDER / "train.jsonl", Sample) if len(s.conversations) > 2)
     _, tokenizer = models.load("smoke", "float32")
-    inside = "".join(text for text, counted in sft.tokens_in_loss(tokenizer, sft.conversation(sample, DESIGN)) if counted)
+    inside = "".join(text for text, counted in sft.tokens_in_loss(tokenizer, sft.to_messages(sample, DESIGN)) if counted)
     assert all(answer[:40] in inside for answer in sample.conversations[1::2])
     assert inside.count(DESIGN.opening) == 1 and inside.startswith(DESIGN.opening)
 
@@ -131,8 +139,8 @@ def test_white_space_before_an_answer_does_not_melt_into_the_template():
     for design in (DESIGN, get_design("none")):
         found = sft.audit(smoke(), [sample], design, *models.shape("smoke")).set_index("check")
         assert found.value["question and answer melt into one token"] == 0
-        assert sft.conversation(sample, design)[1]["content"].endswith("Because.")
-    assert sft.conversation(sample, get_design("none"))[1]["content"] == "Because."
+        assert sft.to_messages(sample, design)[1]["content"].endswith("Because.")
+    assert sft.to_messages(sample, get_design("none"))[1]["content"] == "Because."
 
 
 @pytest.fixture
@@ -144,19 +152,19 @@ def test_the_audit_of_good_rows_counts_and_finds_nothing(loaded):
     found = sft.audit(smoke(), SAMPLES, DESIGN, *loaded).set_index("check")
     assert found.good.all()
     assert found.value["samples"] == 8 and found.value["optimizer steps"] == 2
-    lengths = [len(sft.tokens_in_loss(loaded[1], sft.conversation(s, DESIGN))) for s in SAMPLES]
+    lengths = [len(sft.tokens_in_loss(loaded[1], sft.to_messages(s, DESIGN))) for s in SAMPLES]
     assert found.value["tokens"] == sum(lengths) and found.value["longest sample, tokens"] == max(lengths)
     assert found.value["time expected, minutes"] < 5
 
 
 def test_the_expected_time_grows_with_the_work(loaded):
-    one, many = (minutes(loaded[0].config, smoke(sft__epochs=epochs), 10**6) for epochs in (1, 100))
+    one, many = (training_minutes(loaded[0].config, smoke(sft__epochs=epochs), 10**6) for epochs in (1, 100))
     assert 20 < many / one < 500  # the machine's speed wanders while it is measured
 
 
 def test_truncated_samples_are_counted_and_lose_their_end(loaded):
     found = sft.audit(smoke(sft__max_length=100), SAMPLES, DESIGN, *loaded).set_index("check")
-    lengths = [len(sft.tokens_in_loss(loaded[1], sft.conversation(s, DESIGN))) for s in SAMPLES]
+    lengths = [len(sft.tokens_in_loss(loaded[1], sft.to_messages(s, DESIGN))) for s in SAMPLES]
     assert found.value["truncated samples, which lose their end of turn"] == sum(n > 100 for n in lengths) > 0
 
 
@@ -220,7 +228,7 @@ def test_master_weights_stay_in_float32_when_computing_in_bfloat16(tmp_path):
     _, record = weights_after(smoke(**tiny), tmp_path, SAMPLES[:4])
     assert min(record["moved"]) > 0.9  # in bfloat16 weights, steps so small change a few percent
     model, _ = models.load("smollm2-135m-instruct", "float32")
-    share = sft.moved_by_one_step(model, (1e-5,)).set_index("weights in").share
+    share = sft.one_step_update_fraction(model, (1e-5,)).set_index("weights in").share
     assert share["float32"] > 0.99 and share["bfloat16"] < 0.1
 
 
@@ -269,7 +277,7 @@ def test_the_learning_rate_falls_linearly_to_its_end(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_not_taken_up():
-    names = {identity(smoke(**fields), SAMPLES[:n], design)
+    names = {sft.run_name(smoke(**fields), SAMPLES[:n], design)
              for n in (7, 8) for design in (DESIGN, get_design("none"))
              for fields in ({}, {"sft__learning_rate": 2e-3}, {"seed": 3}, {"model": "smollm2-135m-instruct"})}  # fmt: skip
     assert len(names) == 16
@@ -278,9 +286,9 @@ def test_a_checkpoint_of_another_run_is_not_taken_up():
 def test_the_memory_plan_of_known_shapes():
     for config in (LlamaConfig(num_hidden_layers=2, **SHAPE), MistralConfig(num_hidden_layers=2, head_dim=16, **SHAPE)):
         model = AutoModelForCausalLM.from_config(config)
-        assert parameters(config) == sum(weight.numel() for weight in model.parameters())
+        assert parameters_from_shape(config) == sum(weight.numel() for weight in model.parameters())
     mistral = AutoConfig.for_model("mistral")  # its defaults are Mistral-7B's shape
-    plan = sft.memory_plan(mistral, profiles.load("mistral-7b"))
-    assert parameters(mistral) == 7_241_732_096
+    plan = sft.memory_plan(mistral, profiles.load("mistral-7b", {"sft.optimizer": "adamw"}))
+    assert parameters_from_shape(mistral) == 7_241_732_096
     assert plan["weights"] == pytest.approx(28.97, abs=0.01) and plan["optimizer"] == pytest.approx(57.93, abs=0.01)
     assert sft.fits(plan) == {"24 GB card": False, "80 GB card": False, "141 GB card": True}

@@ -6,14 +6,13 @@ import sys
 import pytest
 import torch
 from datasets import Dataset
-from test_sft import DESIGN, SAMPLES, base_model, smoke  # noqa: F401 (base_model is a fixture)
+from test_sft import DESIGN, SAMPLES, base_model, smoke, two_processes  # noqa: F401 (base_model is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTTrainer
 
 from selfprompt_lib import models, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.sft.audit import encoded
-from selfprompt_lib.sft.train import identity
+from selfprompt_lib.sft.conversation import encode_with_loss_mask
 
 FEW = SAMPLES[:4]
 STEPS = {"sft__batch_size": 4, "sft__epochs": 2, "sft__max_length": 256}
@@ -34,7 +33,7 @@ def plain_losses(folder):
     model, tokenizer = models.load("smoke", "float32", to_train=True)
     config = sft.sft_config(profile, folder)
     config.save_strategy = "no"
-    rows = Dataset.from_list([{"messages": sft.conversation(sample, DESIGN)} for sample in FEW])
+    rows = Dataset.from_list([{"messages": sft.to_messages(sample, DESIGN)} for sample in FEW])
     tokenizer.chat_template = sft.training_template(tokenizer)
     trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
@@ -57,7 +56,7 @@ def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path, dtype)
     name = "model.layers.0.self_attn.q_proj.weight"
     assert not torch.equal(model.state_dict()[name], before.state_dict()[name])
     assert record["losses"][-1] < record["losses"][0] and max(record["moved"]) > 0
-    sft.save(model, tokenizer, tmp_path / "saved")
+    sft.save_model(model, tokenizer, tmp_path / "saved")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
     assert again.state_dict().keys() == before.state_dict().keys()
     assert torch.equal(again.state_dict()[name], model.state_dict()[name])
@@ -66,7 +65,7 @@ def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path, dtype)
 def test_with_lora_a_base_model_ends_its_turns_with_its_own_end_of_sequence(base_model, tmp_path):  # noqa: F811
     own = AutoTokenizer.from_pretrained(base_model).eos_token
     _, tokenizer, _ = sft.train(smoke(model=base_model, sft__lora_rank=2), FEW, DESIGN, tmp_path)
-    counted = [text for text, inside in sft.tokens_in_loss(tokenizer, sft.conversation(SAMPLES[0], DESIGN)) if inside]
+    counted = [text for text, inside in sft.tokens_in_loss(tokenizer, sft.to_messages(SAMPLES[0], DESIGN)) if inside]
     assert tokenizer.eos_token == own == counted[-1] != models.END_OF_TURN
 
 
@@ -99,8 +98,8 @@ def test_a_missing_package_stops_it_before_training(fields, parts, monkeypatch, 
 
 
 def test_adapters_are_not_split_over_cards(monkeypatch, refused, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch sets them
+    two_processes(monkeypatch)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch sets it
     with refused("sft.lora_rank", "ddp.yaml"):
         sft.preflight(smoke(sft__lora_rank=4, sft__micro_batch_size=2), FEW, DESIGN, *models.shape("smoke"))
 
@@ -115,17 +114,17 @@ def test_the_audit_names_an_architecture_whose_layers_are_not_known(refused):
 
 def test_several_seeds_are_one_setting(tmp_path):
     profile = smoke(sft__seeds=3, sft__batch_size=2, sft__micro_batch_size=2, sft__max_length=96)
-    records = sft.train_again(profile, FEW, {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path)
+    records = sft.train_other_seeds(profile, FEW, {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path)
     assert [len(found) for found in records.values()] == [2, 2]
     first, second = (found["losses"] for found in records["self-prompt"])
     assert first != second
     saved = {path.name for path in tmp_path.iterdir()} - {"trainer"}
     assert saved == {"self-prompt-seed1", "self-prompt-seed2", "baseline-seed1", "baseline-seed2"}
-    assert sft.train_again(smoke(), FEW, {"self-prompt": DESIGN}, tmp_path / "one") == {"self-prompt": []}
+    assert sft.train_other_seeds(smoke(), FEW, {"self-prompt": DESIGN}, tmp_path / "one") == {"self-prompt": []}
 
 
 def test_settings_that_do_not_shape_a_run_leave_its_name():
-    names = [identity(smoke(**fields), SAMPLES, DESIGN)
+    names = [sft.run_name(smoke(**fields), SAMPLES, DESIGN)
              for fields in ({}, {"sft__seeds": 2}, {"sft__checkpoints": 5}, {"sft__lora_rank": 4}, {"sft__attention": "eager"})]
     assert names[0] == names[1] == names[2] and len(set(names)) == 3
 
@@ -134,7 +133,7 @@ def loss_by_hand(model, tokenizer, samples):
     """Mean negative log-likelihood of the tokens in the loss, sample by sample."""
     total, count = 0.0, 0
     for sample in samples:
-        row = encoded(tokenizer, sample, DESIGN)
+        row = encode_with_loss_mask(tokenizer, sft.to_messages(sample, DESIGN))
         ids, counted = torch.tensor([row["input_ids"][:128]]), torch.tensor(row["assistant_masks"][1:128]).bool()
         with torch.no_grad():
             chances = model(ids).logits[0, :-1].log_softmax(-1)
@@ -149,10 +148,10 @@ def test_kept_epochs_are_shown_with_held_out_loss_and_role_rate(tmp_path):
     assert len(aside) == 6 and not {s.id for s in aside} & {s.id for s in SAMPLES}
     _, _, record = sft.train(profile, FEW, DESIGN, tmp_path, aside)
     assert len(record["held_out"]) == 3
-    found = sft.choices(profile, tmp_path / record["checkpoints"], DESIGN, sources.questions(profile))
+    found = sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, sources.questions(profile))
     assert found.epoch.tolist() == [2, 3] and found.loss.tolist() == pytest.approx(record["held_out"][1:])
     assert (found.low <= found.rate).all() and (found.rate <= found.high).all() and (found.n == 4).all()
-    model, tokenizer = models.load(str(sft.kept(tmp_path / record["checkpoints"])[-1]), "float32")
+    model, tokenizer = models.load(str(sft.list_checkpoints(tmp_path / record["checkpoints"])[-1]), "float32")
     tokenizer = copy.copy(tokenizer)
     assert loss_by_hand(model, tokenizer, aside) == pytest.approx(record["held_out"][-1], abs=2e-3)
 
@@ -161,4 +160,4 @@ def test_no_epochs_are_kept_and_nothing_is_held_out_by_default(tmp_path):
     profile = smoke(sft__checkpoints=0)
     assert sources.held_out(profile, SAMPLES) == []
     _, _, record = sft.train(profile, FEW, DESIGN, tmp_path)
-    assert record["held_out"] == [] and sft.choices(profile, tmp_path / record["checkpoints"], DESIGN, []).empty
+    assert record["held_out"] == [] and sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, []).empty

@@ -54,7 +54,7 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
     design, samples = get_design(profile.design), sources.training_samples(profile)
     halves = [of_domains(samples, half) for half in HALVES]
     questions = robust.left_out(DOMAINS)
-    minilm, frames, runs = embedder(profile.roles.embedder), [], sft.seeds(profile)
+    minilm, frames, runs = embedder(profile.roles.embedder), [], sft.seed_profiles(profile)
     rows = min(profile.data.train_rows or len(samples), *map(len, halves))
     say(f"{2 * len(runs)} models to train, each on {rows} samples of five domains; "
         f"{len(questions)} questions for each")

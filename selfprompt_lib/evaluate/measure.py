@@ -19,7 +19,7 @@ from .items import checked
 
 def plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
     """Each model that is asked, its training seed (-1: untuned), and the arms asked of it (chapter 5)."""
-    arms, seeds = profile.evaluate.arms, [one.seed for one in sft.seeds(profile)]
+    arms, seeds = profile.evaluate.arms, [one.seed for one in sft.seed_profiles(profile)]
     if BASE in arms:
         yield BASE, -1, [BASE]
     for place, seed in enumerate(seeds):

@@ -1,12 +1,12 @@
 """A dry run: what would be done, with what model, data, cost, memory and time, and what is missing."""
 
 import os
-import re
 import shutil
 from pathlib import Path
 
-from .. import annotate, lima_role, models, sources
+from .. import annotate, lima_role, sources
 from ..errors import UserError
+from ..estimates import parameters_from_name, training_bytes, training_operations
 from ..profiles import Profile
 from ..rows import STARTER_FOLDER, Sample, read_rows
 from .run import Say, why_run
@@ -34,21 +34,17 @@ def show(profile: Profile, root: Path, chapters: list[Chapter], say: Say = print
         say(f"missing   {what}")
 
 
-def parameters(name: str) -> float:
-    """Parameters of a model, from its name (135M, 7B); 1e9 where the name does not tell."""
-    found = re.search(r"(\d+(?:\.\d+)?)\s*([mb])\b", name.lower().replace("_", "-"))
-    return float(found[1]) * {"m": 1e6, "b": 1e9}[found[2]] if found else (3e6 if name == models.SMOKE else 1e9)
-
-
 def facts(profile: Profile) -> dict[str, str]:
     """Model, data, cost, memory and time, estimated from names, row counts and the starter data."""
-    size, hub = parameters(profile.model), profile.data.train not in ("starter",) and not profile.data.train.endswith(".jsonl")
+    size = parameters_from_name(profile.model)
+    hub = profile.data.train not in ("starter",) and not profile.data.train.endswith(".jsonl")
     rows = profile.data.train_rows or (annotate.LIMA_ROWS if hub else len(sources.training_samples(profile)))
     starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     words = sum(len("".join(s.conversations)) + len(s.role.text) for s in starter) / len(starter)
     tokens = rows * words / CHARACTERS_A_TOKEN * (2.5 if hub else 1)  # LIMA's samples are longer
     card = profile.dtype == "bfloat16"
-    hours = 2 * 6 * size * tokens * profile.sft.epochs / (CARD_FLOPS if card else CPU_FLOPS) / 3600
+    hours = 2 * training_operations(profile, size, tokens) / (CARD_FLOPS if card else CPU_FLOPS) / 3600
+    kept = sum(training_bytes(profile, size, 2 if card else 4).values())
     live = rows if profile.annotate.train_on == "live" else profile.annotate.samples
     return {
         "model": f"{profile.model} ({size / 1e6:,.0f} M parameters)",
@@ -57,18 +53,11 @@ def facts(profile: Profile) -> dict[str, str]:
         "roles": f"{live} annotated live by {profile.annotate.model or profile.model}; trained on: {profile.annotate.train_on}",
         "cost": cost(profile, starter, live),
         "judge": judging(profile),
-        "memory": f"about {bytes_a_weight(profile) * size / 1e9:.1f} GB for weights, gradients and {profile.sft.optimizer}"
+        "memory": f"about {kept / 1e9:.1f} GB for weights, gradients and {profile.sft.optimizer}"
                   + (" (LoRA: little but the frozen weights)" if profile.sft.lora_rank else "") + ", plus activations",
         "time": f"about {f'{hours:.0f} h' if hours > 2 else f'{60 * hours:.0f} min'} to train the two models of chapter 3, on "
                 + ("one card at 300 TFLOP/s" if card else "two laptop cores"),
     }
-
-
-def bytes_a_weight(profile: Profile) -> int:
-    """Bytes that training keeps for each weight: float32 weight and gradient, and the optimizer's state."""
-    if profile.sft.lora_rank:
-        return 2 if profile.dtype == "bfloat16" else 4
-    return 8 + {"adamw": 8, "adamw_8bit": 2}[profile.sft.optimizer]
 
 
 def cost(profile: Profile, samples: list[Sample], rows: int) -> str:

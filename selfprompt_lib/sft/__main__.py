@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import datasets
+from accelerate import PartialState
 from transformers import logging
 
 from .. import models, profiles, sft, sources
@@ -15,10 +16,7 @@ from ..files import write_json
 from ..pipeline.stage import run_folder, writable
 from ..profiles import Profile
 from ..rows import Sample, read_rows
-from . import processes
-from .train import identity
-
-PLACES = {"none": "baseline"}  # the others lie under their own name; the profile's design under self-prompt
+from .trainer import accumulation_steps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,85 +24,94 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.sft",
                                   description="Fine-tune as chapter 3 does, on any number of cards")
     profiles.add_arguments(top, run=True)
-    top.add_argument("--data", type=Path, metavar="FILE", help="JSONL file of samples (chapter 1's training rows without it)")
-    top.add_argument("--design", action="append", choices=list(DESIGNS), help="what to train; may be repeated "
-                     "(the profile's design and none without it)")
-    top.add_argument("--dry-run", action="store_true", help="say what would be trained and what it needs; train nothing")
+    top.add_argument("--data", type=Path, metavar="FILE",
+                     help="JSONL file of samples (chapter 1's training rows without it)")
+    top.add_argument("--design", action="append", choices=list(DESIGNS),
+                     help="what to train; may be repeated (the profile's design and none without it)")
+    top.add_argument("--dry-run", action="store_true",
+                     help="say what would be trained and what it needs; train nothing")
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; returns the exit status (2 for an error that the user can mend, said by the main process alone)."""
     given = parser().parse_args(arguments)
+    process = PartialState()  # meets the other processes, where there are some
     try:
-        return _run(given)
+        _train_designs(given, process)
+        return 0
     except UserError as error:
-        if not processes.is_main():
-            time.sleep(10)  # the launcher ends all processes as soon as one ends: the main one speaks first
-        else:
+        if process.is_main_process:
             print(f"error: {error}", file=sys.stderr)
+        else:
+            time.sleep(10)  # the launcher ends all processes as soon as one ends: the main one speaks first
         return 2
     except KeyboardInterrupt:
-        if processes.is_main():
-            print("stopped; finished epochs are kept where sft.checkpoints is set, run again to go on", file=sys.stderr)
+        if process.is_main_process:
+            print("stopped; finished epochs are kept where sft.checkpoints is set, run again to go on",
+                  file=sys.stderr)
         return 130
 
 
-def _run(given: argparse.Namespace) -> int:
-    if not processes.is_main():
+def _train_designs(given: argparse.Namespace, process: PartialState) -> None:
+    if not process.is_main_process:
         datasets.disable_progress_bars()
         logging.disable_progress_bar()
     profile = profiles.load(given.profile, profiles.parse_settings(given.set), given.seed)
-    processes.accumulation(profile.sft)
+    accumulation_steps(profile.sft)  # refuses a batch that does not come out even
     root = run_folder(Path(given.out).expanduser().absolute(), profile.name)
     samples = _samples(given, root, profile)
     designs = [get_design(name) for name in given.design or (profile.design, "none")]
-    with processes.join().local_main_process_first():
+    with process.local_main_process_first():  # the starter model is made once
         models.resolve(profile.model)
-    runs = [(one, design) for one in sft.seeds(profile) for design in designs]
+    runs = [(one, design) for one in sft.seed_profiles(profile) for design in designs]
     for one, design in runs:
-        _state(one, samples, design, root / "sft" / "trainer")
+        _print_audit(one, samples, design, root / "sft" / "trainer", process)
     if not given.dry_run:
         writable(root / "sft")
-        curves = {place(design, one, profile.seed): _train(one, samples, design, root / "sft", profile.seed)
-                  for one, design in runs}
-        if processes.is_main():
+        curves = {}
+        for one, design in runs:
+            folder = root / "sft" / model_folder(design, one, profile.seed)
+            curves[folder.name] = _train_once(one, samples, design, folder)
+        if process.is_main_process:
             print(write_json(root / "sft" / "training.json", curves))
-    processes.join().destroy_process_group()
-    return 0
+    PartialState().destroy_process_group()
 
 
-def place(design: Design, profile: Profile, first: int) -> str:
-    """The folder in `<out>/<profile>/sft/` that chapter 3 gives to a design's model; `first` is the first seed."""
-    name = "self-prompt" if design.name == profile.design else PLACES.get(design.name, design.name)
-    return name if profile.seed == first else f"{name}-seed{profile.seed}"
+def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
+    """The folder in `<out>/<profile>/sft/` that chapter 3 gives to a design's model."""
+    name = {"none": "baseline", profile.design: "self-prompt"}.get(design.name, design.name)
+    return name if profile.seed == first_seed else f"{name}-seed{profile.seed}"
 
 
 def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sample]:
     path = given.data or root / "annotate" / "train.jsonl"
-    again = f"python -m selfprompt_lib run --profile {profile.name} --out {given.out} --only 1"
-    require(path.is_file(), f"{path}: missing; " + ("give a JSONL file of samples with --data" if given.data else
-                                                    f"run chapter 1 first: {again}"))
+    mend = ("give a JSONL file of samples with --data" if given.data else
+            f"run chapter 1 first: python -m selfprompt_lib run --profile {profile.name} --out {given.out} --only 1")
+    require(path.is_file(), f"{path}: missing; {mend}")
     return read_rows(path, Sample)
 
 
-def _state(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> None:
+def _print_audit(profile: Profile, samples: list[Sample], design: Design, trainings: Path,
+                 process: PartialState) -> None:
     """What a training is and needs, before it starts; printed once."""
-    model, tokenizer = models.shape(profile.model)
-    found = sft.preflight(profile, samples, design, model, tokenizer)
-    if processes.is_main():
-        done = sft.finished(folder / identity(profile, samples, design))
+    found = sft.preflight(profile, samples, design, *models.shape(profile.model))
+    if process.is_main_process:
+        done = sft.read_finished_run(trainings / sft.run_name(profile, samples, design))
         print(f"design {design.name}, seed {profile.seed}" + (": already trained" if done else ""))
         print(found[["check", "value"]].to_string(index=False, header=False), flush=True)
 
 
-def _train(profile: Profile, samples: list[Sample], design: Design, folder: Path, first: int) -> dict:
-    """One training, unless it is finished; the main process also puts the model where chapter 3 does."""
-    home = folder / "trainer" / identity(profile, samples, design)
-    aside = sources.held_out(profile, samples) if design.writes_role else ()
-    record = sft.finished(home) or sft.train(profile, samples, design, folder / "trainer", aside, leave=True)[2]
-    if processes.is_main():
-        sft.copy(home, folder / place(design, profile, first))
+def _train_once(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
+    """One training, unless it is finished; its model is put into `folder`, where chapter 3 has it."""
+    trainings = folder.parent / "trainer"
+    run = trainings / sft.run_name(profile, samples, design)
+    record = sft.read_finished_run(run)
+    if record is None:
+        held_out = sources.held_out(profile, samples) if design.writes_role else ()
+        record = sft.train(profile, samples, design, trainings, held_out, save_finished=True)[2]
+    if PartialState().is_main_process:
+        sft.copy_finished_run(run, folder)
     return record
 
 

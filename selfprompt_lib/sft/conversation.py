@@ -1,5 +1,8 @@
 """What a sample looks like to the model: its turns, its tokens, and which of them are in the loss."""
 
+from collections.abc import Sequence
+
+import pandas as pd
 from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
 from ..designs import Design
@@ -8,11 +11,14 @@ from ..models import TEMPLATES
 from ..rows import Sample
 
 
-def conversation(sample: Sample, design: Design) -> list[dict[str, str]]:
+def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
     """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3).
 
-    White space before an answer is left out (six of LIMA's begin so): it would melt into one token with the
-    template's line break, and the model would be asked in another way than it was trained.
+    White space before an answer is left out (six of LIMA's begin so): it would melt into one token
+    with the template's line break, and the model would be asked in another way than it was trained.
+
+    Raises:
+        UserError: the design writes a role and the sample has none.
     """
     turns = [text.lstrip() if i % 2 else text for i, text in enumerate(sample.conversations)]
     if design.writes_role:
@@ -31,23 +37,41 @@ def training_template(tokenizer) -> str:
     if has_generation_markers(tokenizer.chat_template):
         return tokenizer.chat_template
     ours = (TEMPLATES / "smollm2_training.jinja").read_text(encoding="utf-8")
-    probe = [{"role": role, "content": f"{role} text"} for role in ("user", "assistant", "user", "assistant")]
+    roles = ("user", "assistant", "user", "assistant")
+    probe = [{"role": role, "content": f"{role} text"} for role in roles]
     if _render(tokenizer, probe, ours) == _render(tokenizer, probe, None):
         return ours
     try:
         return get_training_chat_template(tokenizer) or tokenizer.chat_template
     except ValueError:
-        raise UserError("model: its chat template has no {% generation %} markers and none are known for it; "
-                        "add them to the template (see the TRL documentation on assistant_only_loss)") from None
+        raise UserError("model: its chat template has no {% generation %} markers and none are known "
+                        "for it; add them to the template (see the TRL documentation on "
+                        "assistant_only_loss)") from None
 
 
-def _render(tokenizer, turns: list[dict[str, str]], template: str | None) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template)
+def _render(tokenizer, messages: list[dict[str, str]], template: str | None) -> str:
+    return tokenizer.apply_chat_template(messages, tokenize=False, chat_template=template)
 
 
-def tokens_in_loss(tokenizer, turns: list[dict[str, str]]) -> list[tuple[str, bool]]:
+def encode_with_loss_mask(tokenizer, messages: list[dict[str, str]]) -> dict[str, list[int]]:
+    """A conversation as the trainer will see it, before truncation.
+
+    Returns:
+        `input_ids`, and `assistant_masks`: 1 for a token that the loss counts.
+    """
+    return tokenizer.apply_chat_template(messages, chat_template=training_template(tokenizer),
+                                         return_dict=True, return_assistant_tokens_mask=True)
+
+
+def tokens_in_loss(tokenizer, messages: list[dict[str, str]]) -> list[tuple[str, bool]]:
     """Each token of a conversation as text, and whether the loss counts it (chapter 3)."""
-    encoded = tokenizer.apply_chat_template(turns, chat_template=training_template(tokenizer), return_dict=True,
-                                            return_assistant_tokens_mask=True)
-    pairs = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-    return [(tokenizer.decode([token]), bool(mask)) for token, mask in pairs]
+    row = encode_with_loss_mask(tokenizer, messages)
+    pairs = zip(row["input_ids"], row["assistant_masks"], strict=True)
+    return [(tokenizer.decode([token]), bool(counted)) for token, counted in pairs]
+
+
+def token_counts(tokenizer, samples: Sequence[Sample], design: Design) -> pd.DataFrame:
+    """Tokens of each sample, and how many of them are in the loss: columns tokens, answer (chapter 3)."""
+    rows = [encode_with_loss_mask(tokenizer, to_messages(sample, design)) for sample in samples]
+    counts = [{"tokens": len(row["input_ids"]), "answer": sum(row["assistant_masks"])} for row in rows]
+    return pd.DataFrame(counts)

@@ -1,17 +1,20 @@
-"""LIMA's residual dropout: the outputs of attention and MLP, before they join the residual stream."""
+"""LIMA's residual dropout: on the outputs of attention and MLP, before they join the residual stream."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from torch.nn.functional import dropout
+
 from ..errors import require
 
-KNOWN = ("llama", "mistral")  # model types whose layers are self_attn and mlp, each added to the residual
+# Model types whose layers have self_attn and mlp, each added to the residual stream.
+DROPOUT_MODELS = ("llama", "mistral")
 
 
 def dropout_rates(layers: int, last: float) -> list[float]:
-    """One rate a layer, rising linearly from 0 at the bottom to `last` at the top (arXiv 2305.11206, section 3)."""
+    """One rate a layer, rising linearly from 0 to `last` at the top (arXiv 2305.11206, section 3)."""
     return [last * index / (layers - 1) if layers > 1 else 0.0 for index in range(layers)]
 
 
@@ -29,12 +32,15 @@ def residual_dropout(model, last: float) -> Iterator[None]:
         yield
         return
     kind = model.config.model_type
-    require(kind in KNOWN, f"sft.residual_dropout: the layers of a {kind} model are not known here "
-                           f"(known: {', '.join(KNOWN)}); set it to 0, or add the model type with a test")
+    require(kind in DROPOUT_MODELS,
+            f"sft.residual_dropout: the layers of a {kind} model are not known here (known: "
+            f"{', '.join(DROPOUT_MODELS)}); set it to 0, or add the model type with a test")
     layers = model.get_decoder().layers
-    handles = [part.register_forward_hook(partial(_drop, rate))
-               for layer, rate in zip(layers, dropout_rates(len(layers), last), strict=True) if rate
-               for part in (layer.self_attn, layer.mlp)]
+    handles = []
+    for layer, rate in zip(layers, dropout_rates(len(layers), last), strict=True):
+        if rate:
+            hook = partial(_drop, rate)
+            handles += [part.register_forward_hook(hook) for part in (layer.self_attn, layer.mlp)]
     try:
         yield
     finally:
@@ -44,8 +50,6 @@ def residual_dropout(model, last: float) -> Iterator[None]:
 
 def _drop(rate: float, module, _inputs: Any, output: Any) -> Any:
     """A forward hook: attention returns a tuple whose first item joins the residual, an MLP a tensor."""
-    from torch.nn.functional import dropout
-
     if not module.training:
         return None
     if isinstance(output, tuple):

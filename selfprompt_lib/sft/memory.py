@@ -1,61 +1,79 @@
-"""Memory of fine-tuning, planned from a model's shape: what fits on which card, and with which option."""
+"""Memory and time of fine-tuning, planned from a model's shape: what fits where, and how long it takes."""
 
+import time
 from typing import Any
 
 import pandas as pd
+import torch
+from accelerate import PartialState
 
+from ..estimates import (
+    embedding_parameters,
+    layer_parameters,
+    lora_parameters,
+    parameters_from_shape,
+    training_bytes,
+    training_operations,
+)
 from ..models import dtype_for
 from ..profiles import Profile
 
 CARDS = (24, 80, 141)  # GiB, though sold as GB: a gaming card, an A100 or H100, an H200
-RANK = 16  # of the LoRA row where the profile gives none
-OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2 * (1 + 4 / 256)}  # a weight; 8 bits have a scale for each block of 256
-OPTIONS = {
-    "full, AdamW": {"optimizer": "adamw"},
-    "full, 8-bit AdamW": {"optimizer": "adamw_8bit"},
-    f"LoRA, rank {RANK}": {"lora_rank": RANK},
-    **{f"full, {cards} cards, FSDP2": {"cards": cards} for cards in (2, 4, 8)},
-}
+RANK = 16  # of the table's LoRA row
+REACHED = 0.5  # the share of the rate of matrix products that training reaches: tests/bench/sft.py
 
 
-def memory_plan(config: Any, profile: Profile, optimizer: str = "adamw", lora_rank: int = 0, cards: int = 1) -> dict[str, float]:
-    """GB (1e9 bytes) on one card of fine-tuning a Llama- or Mistral-type model, by what takes them (chapter 3).
+def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, float]:
+    """GB (1e9 bytes) on one card for fine-tuning a Llama- or Mistral-type model (chapter 3).
 
-    Weights that are trained are float32; with LoRA the frozen ones are in the computing precision. `cards`
-    is the number of FSDP2's parts. `copies` are weights in the computing precision: under autocast all of them
-    live as long as a forward pass without checkpointing; FSDP2 gathers the embeddings and two layers at a time.
+    Weights that are trained are float32; with LoRA the frozen ones are in the computing precision.
+    `copies` are weights in the computing precision beside the kept ones: under autocast all of
+    them live as long as a forward pass without checkpointing; FSDP2 gathers the embeddings and two
+    layers at a time.
 
-    Activations are an estimate, good to about a third: 17 values a token and layer for each unit of width
-    (Korthikanti et al. 2022, without the attention matrix, which fused kernels do not keep), or two, and one
-    layer's 17, with checkpointing; and three copies of the logits in float32.
+    Activations are an estimate, good to about a third: 17 values a token and layer for each unit of
+    width (Korthikanti et al. 2022, without the attention matrix, which fused kernels do not keep).
+    With checkpointing there are two, and 17 of one layer. Three copies of the logits in float32
+    come on top.
+
+    Args:
+        cards: the number of FSDP2's parts.
     """
-    sft, config = profile.sft, config.get_text_config()
-    half = 2 if str(dtype_for(profile.dtype)).endswith("bfloat16") else 4
-    whole, tokens, layers = parameters(config), sft.micro_batch_size * sft.max_length, config.num_hidden_layers
-    trained, frozen = (lora_parameters(config, lora_rank), whole) if lora_rank else (whole, 0)
-    kept = 2 * layers + 17 if sft.gradient_checkpointing else 17 * layers
-    numbers = {
-        "weights": (4 * trained + half * frozen) / cards,
-        "copies": _copies(config, trained, half, cards, sft.gradient_checkpointing),
-        "gradients": 4 * trained / cards,
-        "optimizer": OPTIMIZER_BYTES[optimizer] * trained / cards,
-        "activations": tokens * (kept * config.hidden_size * half + 3 * 4 * config.vocab_size),
-    }
-    return {name: round(value / 1e9, 2) for name, value in numbers.items()}
-
-
-def _copies(config: Any, trained: int, half: int, cards: int, checkpointing: bool) -> float:
-    """Bytes of weights in the computing precision beside the kept ones."""
+    config, sft = config.get_text_config(), profile.sft
+    width, layers, computing = config.hidden_size, config.num_hidden_layers, dtype_for(profile.dtype).itemsize
+    whole, adapters = parameters_from_shape(config), lora_parameters(config, sft.lora_rank)
+    kept = training_bytes(profile, whole, computing, adapters)
+    plan = {name: size / cards for name, size in kept.items()}
     if cards > 1:
-        return half * (embeddings(config) + 2 * layer(config))
-    return 0 if half == 4 or checkpointing else half * trained
+        copied = embedding_parameters(config) + 2 * layer_parameters(config)
+    elif computing == 4 or sft.gradient_checkpointing:
+        copied = 0
+    else:
+        copied = adapters if sft.lora_rank else whole
+    tokens = sft.micro_batch_size * sft.max_length
+    values = 2 * layers + 17 if sft.gradient_checkpointing else 17 * layers
+    logits = 3 * 4 * config.vocab_size
+    plan["copies"] = computing * copied
+    plan["activations"] = tokens * (computing * width * values + logits)
+    order = ("weights", "copies", "gradients", "optimizer", "activations")
+    return {name: round(plan[name] / 1e9, 2) for name in order}
 
 
 def plan_table(config: Any, profile: Profile) -> pd.DataFrame:
-    """The memory plan of every option on one card: GB by what takes them, their sum, and where it fits (chapter 3)."""
-    rows = {name: memory_plan(config, profile, **option) for name, option in OPTIONS.items()}
-    table = pd.DataFrame(rows).T.rename_axis("way")
-    return table.assign(total=table.sum(axis=1).round(1), **pd.DataFrame({name: fits(row) for name, row in rows.items()}).T)
+    """The memory plan of usual ways to train: GB by what takes them, their sum, where it fits (chapter 3)."""
+    full = {"optimizer": "adamw", "lora_rank": 0}
+    ways = {
+        "full, AdamW": (full, 1),
+        "full, 8-bit AdamW": (full | {"optimizer": "adamw_8bit"}, 1),
+        f"LoRA, rank {RANK}": (full | {"lora_rank": RANK}, 1),
+        **{f"full, {cards} cards, FSDP2": (full, cards) for cards in (2, 4, 8)},
+    }
+    rows = {}
+    for way, (options, cards) in ways.items():
+        changed = profile.model_copy(update={"sft": profile.sft.model_copy(update=options)})
+        plan = memory_plan(config, changed, cards)
+        rows[way] = plan | {"total": round(sum(plan.values()), 1)} | fits(plan)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("way")
 
 
 def fits(plan: dict[str, float]) -> dict[str, bool]:
@@ -63,29 +81,20 @@ def fits(plan: dict[str, float]) -> dict[str, bool]:
     return {f"{card} GB card": sum(plan.values()) <= 0.9 * card * 2**30 / 1e9 for card in CARDS}
 
 
-def parameters(config: Any) -> int:
-    """Weights of a Llama- or Mistral-type model, from its shape."""
-    return config.num_hidden_layers * layer(config) + embeddings(config) + config.hidden_size
+def training_minutes(config: Any, profile: Profile, tokens: int) -> float:
+    """Minutes that training on so many tokens an epoch will take, good to about a factor of two (chapter 3)."""
+    work = training_operations(profile, parameters_from_shape(config.get_text_config()), tokens)
+    rate = REACHED * matmul_rate(dtype_for(profile.dtype)) * PartialState().num_processes
+    return work / rate / 60
 
 
-def embeddings(config: Any) -> int:
-    """Weights of the embeddings, and of the head where it has its own."""
-    return config.vocab_size * config.hidden_size * (1 if config.tie_word_embeddings else 2)
-
-
-def layer(config: Any) -> int:
-    """Weights of one layer: its products and two norms."""
-    return sum(wide * high for wide, high in _products(config)) + 2 * config.hidden_size
-
-
-def lora_parameters(config: Any, rank: int) -> int:
-    """Weights of LoRA adapters on all products of all layers."""
-    return config.num_hidden_layers * sum(rank * (wide + high) for wide, high in _products(config))
-
-
-def _products(config: Any) -> list[tuple[int, int]]:
-    """Inputs and outputs of a layer's linear maps: query, key, value, output, and the three of the MLP."""
-    width, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
-    head = getattr(config, "head_dim", None) or width // heads
-    keys = head * (config.num_key_value_heads or heads)
-    return [(width, head * heads), (width, keys), (width, keys), (head * heads, width), *[(width, inner)] * 2, (inner, width)]
+def matmul_rate(dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """Floating-point operations a second of this device's matrix products, measured for so long."""
+    device, size = ("cuda", 8192) if torch.cuda.is_available() else ("cpu", 1024)
+    square = torch.randn(size, size, device=device).to(dtype)
+    float((square @ square)[0, 0])  # the first product of a kind is slower
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        float((square @ square)[0, 0])  # read, so that a card has finished
+        count += 1
+    return 2 * size**3 * count / (time.perf_counter() - began)

@@ -1,40 +1,74 @@
-"""TRL's trainer, through its own extension points: how samples are dealt out, and nothing computed in vain.
+"""TRL's trainer, through its own extension points: which samples make a step, on any number of processes.
 
-A step has the samples that chance gives it, at any micro-batch and any number of processes. Within a step, samples
-of like length go together, so that little is padded.
+A step has the samples that chance gives it, at any micro-batch and any number of processes. Within
+a step, samples of like length go together, so that little is padded. The trainer's own ways to group
+by length do not keep that promise: `group_by_length` fills whole steps with samples of one length,
+`batch_rebalance` repeats samples in a last step that is not full.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from accelerate.data_loader import SeedableRandomSampler
-from accelerate.utils import AutocastKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import AutocastKwargs, DistributedType, FullyShardedDataParallelPlugin
 from datasets import Dataset, concatenate_datasets
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from . import processes
+from ..errors import require
+from ..profiles import Sft
 
 
-class Steps(Sampler):
+def accumulation_steps(sft: Sft) -> int:
+    """Micro-batches that a process adds up to a step of `sft.batch_size` samples over all processes.
+
+    Raises:
+        UserError: where they do not come out even.
+    """
+    processes = PartialState().num_processes
+    together = sft.micro_batch_size * processes
+    require(sft.batch_size % together == 0,
+            f"sft.micro_batch_size: {processes} processes of {sft.micro_batch_size} samples each do not divide "
+            f"sft.batch_size {sft.batch_size}; set another sft.micro_batch_size, or launch another number of "
+            "processes")
+    return sft.batch_size // together
+
+
+def shard_count() -> int:
+    """Into how many parts weights, gradients and optimizer are split: 1, or with FSDP2 one a process."""
+    fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"  # as accelerate launch sets it
+    return PartialState().num_processes if fsdp else 1
+
+
+class StepSampler(Sampler):
     """The order of another sampler, in which the samples of each optimizer step are sorted, longest first.
 
-    With several processes the last step is filled up with the index `blank` to whole rounds of micro-batches.
+    Args:
+        order: draws the indices of an epoch.
+        lengths: tokens of each sample.
+        step: samples of an optimizer step, over all processes.
+        round_size: the last step is filled up to a multiple of this, with the index `blank`.
     """
 
-    def __init__(self, order: Sampler, lengths: Sequence[int], step: int, round_: int = 1, blank: int = -1) -> None:
-        self.order, self.lengths, self.step, self.round, self.blank = order, lengths, step, round_, blank
+    def __init__(self, order: Sampler, lengths: Sequence[int], step: int, round_size: int = 1,
+                 blank: int = -1) -> None:
+        self.order, self.lengths, self.step = order, lengths, step
+        self.blanks = [blank] * (-len(order) % round_size)
 
     def __iter__(self) -> Iterator[int]:
         order = list(self.order)
         for first in range(0, len(order), self.step):
             yield from sorted(order[first : first + self.step], key=lambda row: -self.lengths[row])
-        yield from [self.blank] * (-len(order) % self.round)
+        yield from self.blanks
 
     def __len__(self) -> int:
-        return len(self.order) + -len(self.order) % self.round
+        return len(self.order) + len(self.blanks)
 
     def set_epoch(self, epoch: int) -> None:
         self.order.set_epoch(epoch)
@@ -49,33 +83,34 @@ class UnmaskedCollator(DataCollatorForLanguageModeling):
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().torch_call(examples)
         mask = batch.pop("attention_mask")
-        batch["position_ids"] = torch.arange(mask.shape[1]).expand_as(mask)
+        batch["position_ids"] = torch.arange(mask.shape[1]).expand_as(mask)  # (samples, tokens)
         return batch
 
 
-class Trainer(SFTTrainer):
+class RecipeTrainer(SFTTrainer):
     """TRL's trainer, whose steps have the same samples at any micro-batch and number of processes.
 
-    Accelerate would fill the last round with samples that were trained on already, which weighs them twice; here it
-    is filled with a row that no loss counts.
+    Accelerate would fill the last round of several processes with samples that were trained on
+    already, which weighs them twice; here it is filled with a row that no loss counts.
     """
 
     def __init__(self, *args, **options) -> None:
         super().__init__(*args, **options)
         self.data_collator = UnmaskedCollator(self.processing_class.pad_token_id)
         self.lengths = list(map(len, self.train_dataset["input_ids"]))
-        if processes.count() > 1:
-            unseen = {"labels": [-100, -100], "assistant_masks": [0, 0]}
-            blank = {name: unseen.get(name, values[:2]) for name, values in self.train_dataset[0].items()}
+        if self.args.world_size > 1:
+            outside_loss = {"labels": [-100, -100], "assistant_masks": [0, 0]}
+            first = self.train_dataset[0].items()
+            blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
             rows = Dataset.from_list([blank], features=self.train_dataset.features)
             self.train_dataset = concatenate_datasets([self.train_dataset, rows])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        args, rows = self.args, len(self.lengths)
-        order = SeedableRandomSampler(range(rows), data_seed=args.data_seed)  # what accelerate makes of a random order
-        together = args.train_batch_size * processes.count()
-        return Steps(order, self.lengths, together * args.gradient_accumulation_steps,
-                     round_=together if processes.count() > 1 else 1, blank=rows)
+        args, blank = self.args, len(self.lengths)  # the blank row stands behind the samples
+        order = SeedableRandomSampler(range(blank), data_seed=args.data_seed)  # accelerate's own for a random order
+        together = args.train_batch_size * args.world_size
+        step = together * args.gradient_accumulation_steps
+        return StepSampler(order, self.lengths, step, together if args.world_size > 1 else 1, blank)
 
     def _build_accelerator_args(self, **options) -> dict:
         given = super()._build_accelerator_args(**options)
@@ -85,6 +120,18 @@ class Trainer(SFTTrainer):
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
-        if processes.shards() > 1:
-            processes.split_weights(self.accelerator, self.args.bf16)
+        if shard_count() > 1:
+            self._prepare_fsdp2()
             self.is_fsdp_enabled = True
+
+    def _prepare_fsdp2(self) -> None:
+        """Let accelerate use FSDP2 on a CPU, too, and add up gradients in float32."""
+        state = self.accelerator.state
+        if state.distributed_type == DistributedType.MULTI_CPU:
+            # Accelerate splits weights on accelerators alone; on a CPU it would fall back to whole copies.
+            AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin()
+            for shared in (AcceleratorState._shared_state, PartialState._shared_state):
+                shared["distributed_type"] = DistributedType.FSDP
+        if self.args.bf16:
+            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            state.fsdp_plugin.mixed_precision_policy = policy

@@ -28,7 +28,7 @@ from selfprompt_lib.designs import get_design
 from selfprompt_lib.files import write_json
 from selfprompt_lib.pipeline.provenance import describe
 from selfprompt_lib.rows import Question, Sample, read_rows
-from selfprompt_lib.sft.trainer import Trainer
+from selfprompt_lib.sft.trainer import RecipeTrainer
 
 CUDA = torch.cuda.is_available()
 TINY = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -79,7 +79,7 @@ def training(name: str, shape: str, steps: int) -> dict:
     try:
         with tempfile.TemporaryDirectory() as folder:
             args = settings(name, folder, length, steps)
-            row |= measured(Trainer if name == "ours" else SFTTrainer, args, shape, length, steps)
+            row |= measured(RecipeTrainer if name == "ours" else SFTTrainer, args, shape, length, steps)
     except torch.OutOfMemoryError as error:
         row["out of memory"] = str(error).splitlines()[0]
     gc.collect()
@@ -98,7 +98,7 @@ def measured(kind: type, args: SFTConfig, shape: str, length: int, steps: int) -
     tokens = torch.randint(3, config.vocab_size - 1, (together * steps, length)).tolist()
     rows = Dataset.from_list([{"input_ids": ids} for ids in tokens])
     trainer = kind(model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=[clock := Clock()])
-    with sft.residual_dropout(model, 0.2 if kind is Trainer else 0.0):
+    with sft.residual_dropout(model, 0.2 if kind is RecipeTrainer else 0.0):
         trainer.train()
     rate = together * length * (steps - 1) / (clock.ends[-1] - clock.ends[0])
     return {"parameters": model.num_parameters(), "samples a step": together,

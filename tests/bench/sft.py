@@ -24,9 +24,9 @@ from fragment import show, spread, write
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.estimates import parameters_from_shape
 from selfprompt_lib.pipeline.run import TRAINING_ENVIRONMENT
-from selfprompt_lib.sft.memory import parameters
-from selfprompt_lib.sft.pace import product_rate
+from selfprompt_lib.sft.memory import matmul_rate
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
 
@@ -54,8 +54,8 @@ def limit() -> float:
 
     Measured for five seconds: many processors are faster than that in the first second after a rest.
     """
-    fast = max((torch.float32, torch.bfloat16), key=product_rate)
-    return product_rate(fast, 5) / (6 * weights())
+    fast = max((torch.float32, torch.bfloat16), key=matmul_rate)
+    return matmul_rate(fast, 5) / (6 * weights())
 
 
 def ours(data: str, mirror: str | None, dtype: str, folder: str) -> None:
@@ -95,7 +95,7 @@ def weights() -> int:
     """Parameters of the starter model."""
     from transformers import AutoConfig
 
-    return parameters(AutoConfig.from_pretrained(models.resolve(models.STARTER)))
+    return parameters_from_shape(AutoConfig.from_pretrained(models.resolve(models.STARTER)))
 
 
 def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[str, list[dict[str, str]]]:
@@ -104,7 +104,7 @@ def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[s
     fast = models.dtype_for("auto") == torch.bfloat16
     runs = {"trl sft": [], **({} if fast else {"trl sft --bf16 false": []}), "our stage": []}
     with tempfile.TemporaryDirectory() as rows:
-        lines = [json.dumps({"messages": sft.conversation(sample, design)}) + "\n" for sample in samples]
+        lines = [json.dumps({"messages": sft.to_messages(sample, design)}) + "\n" for sample in samples]
         Path(rows, "train.jsonl").write_text("".join(lines), encoding="utf-8")
         for turn in range(options.repeat):
             for name, found in runs.items():
