@@ -14,7 +14,8 @@ from .profiles import Profile
 OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2 * (1 + 4 / 256)}
 
 
-def training_bytes(profile: Profile, parameters: float, computing: int, adapters: float = 0) -> dict[str, float]:
+def training_bytes(profile: Profile, parameters: float, computing: int,
+                   adapters: float = 0) -> dict[str, float]:
     """Bytes of weights, gradients and optimizer state of a training, without activations.
 
     Args:
@@ -65,7 +66,8 @@ def embedding_parameters(config: Any) -> int:
 
 def layer_parameters(config: Any) -> int:
     """Parameters of one layer: its linear maps and two norms."""
-    return sum(inputs * outputs for inputs, outputs in _linear_maps(config)) + 2 * config.hidden_size
+    maps = sum(inputs * outputs for inputs, outputs in _linear_maps(config))
+    return maps + 2 * config.hidden_size
 
 
 def lora_parameters(config: Any, rank: int) -> int:

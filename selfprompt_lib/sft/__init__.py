@@ -1,9 +1,9 @@
 """Chapter 3: fine-tune with TRL's SFTTrainer, with roles and without.
 
-`train` has the recipe and a run of it, `trainer` which samples make a step, `dropout` LIMA's residual
-dropout, `conversation` what a sample looks like to the model, `audit` what is checked before, `memory`
-what fits where and how long it takes, `callbacks` how much of the model moves, and `runs` trainings on
-disk: finished ones, and what each kept epoch can do.
+`train` has the recipe and a run of it, `trainer` which samples make a step, `dropout` LIMA's
+residual dropout, `conversation` what a sample looks like to the model, `audit` what is checked
+before, `memory` what fits where and how long it takes, `callbacks` how much of the model moves, and
+`runs` trainings on disk: finished ones, and what each kept epoch can do.
 """
 
 from .audit import audit, preflight

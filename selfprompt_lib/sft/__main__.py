@@ -1,4 +1,7 @@
-"""Chapter 3's training alone, on one card or many: `accelerate launch -m selfprompt_lib.sft --profile mistral-7b`."""
+"""Chapter 3's training alone, on one card or many.
+
+`accelerate launch -m selfprompt_lib.sft --profile mistral-7b`
+"""
 
 import argparse
 import sys
@@ -27,14 +30,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--data", type=Path, metavar="FILE",
                      help="JSONL file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS),
-                     help="what to train; may be repeated (the profile's design and none without it)")
+                     help="what to train; may be repeated (default: the profile's, and none)")
     top.add_argument("--dry-run", action="store_true",
                      help="say what would be trained and what it needs; train nothing")
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train; returns the exit status (2 for an error that the user can mend, said by the main process alone)."""
+    """Train; returns the exit status: 2 for an error that the user can mend."""
     given = parser().parse_args(arguments)
     process = PartialState()  # meets the other processes, where there are some
     try:
@@ -44,12 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         if process.is_main_process:
             print(f"error: {error}", file=sys.stderr)
         else:
-            time.sleep(10)  # the launcher ends all processes as soon as one ends: the main one speaks first
+            time.sleep(10)  # the launcher ends all processes as soon as one ends: main prints first
         return 2
     except KeyboardInterrupt:
         if process.is_main_process:
-            print("stopped; finished epochs are kept where sft.checkpoints is set, run again to go on",
-                  file=sys.stderr)
+            print("stopped; finished epochs are kept where sft.checkpoints is set, "
+                  "run again to go on", file=sys.stderr)
         return 130
 
 
@@ -86,8 +89,10 @@ def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
 
 def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sample]:
     path = given.data or root / "annotate" / "train.jsonl"
-    mend = ("give a JSONL file of samples with --data" if given.data else
-            f"run chapter 1 first: python -m selfprompt_lib run --profile {profile.name} --out {given.out} --only 1")
+    mend = "give a JSONL file of samples with --data"
+    if not given.data:
+        mend = ("run chapter 1 first: python -m selfprompt_lib run "
+                f"--profile {profile.name} --out {given.out} --only 1")
     require(path.is_file(), f"{path}: missing; {mend}")
     return read_rows(path, Sample)
 
@@ -103,7 +108,7 @@ def _print_audit(profile: Profile, samples: list[Sample], design: Design, traini
 
 
 def _train_once(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
-    """One training, unless it is finished; its model is put into `folder`, where chapter 3 has it."""
+    """One training, unless it is finished; its model goes to `folder`, where chapter 3 has it."""
     trainings = folder.parent / "trainer"
     run = trainings / sft.run_name(profile, samples, design)
     record = sft.read_finished_run(run)

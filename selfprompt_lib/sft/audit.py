@@ -21,7 +21,8 @@ from .memory import memory_plan, training_minutes
 from .trainer import shard_count
 
 
-def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, tokenizer) -> pd.DataFrame:
+def audit(profile: Profile, samples: Sequence[Sample], design: Design,
+          model, tokenizer) -> pd.DataFrame:
     """Everything that can be checked before training, a row a check (chapter 3).
 
     Returns:
@@ -41,20 +42,23 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design, model, to
     return pd.DataFrame(checks, columns=["check", "value", "good", "mend"])
 
 
-def preflight(profile: Profile, samples: Sequence[Sample], design: Design, model, tokenizer) -> pd.DataFrame:
+def preflight(profile: Profile, samples: Sequence[Sample], design: Design,
+              model, tokenizer) -> pd.DataFrame:
     """`audit`, which stops before training where something is wrong (chapter 3).
 
     Raises:
-        UserError: the first fault with its mend; a missing package; options that exclude each other.
+        UserError: the first fault with its mend; a missing package; LoRA with FSDP2.
     """
     sft = profile.sft
     needs = [("lora_rank", sft.lora_rank, "peft"),
              ("optimizer", sft.optimizer == "adamw_8bit", "bitsandbytes")]
     for field, wanted, package in needs:
-        require(not wanted or find_spec(package), f"sft.{field}: {getattr(sft, field)} needs the package "
-                                                  f'{package}; pip install "selfprompt-lib[card]"')
+        require(not wanted or find_spec(package),
+                f"sft.{field}: {getattr(sft, field)} needs the package {package}; "
+                'pip install "selfprompt-lib[card]"')
     require(not sft.lora_rank or shard_count() == 1,
-            "sft.lora_rank: adapters are not trained with FSDP2 here; launch with ddp.yaml, or set sft.lora_rank=0")
+            "sft.lora_rank: adapters are not trained with FSDP2 here; launch with ddp.yaml, "
+            "or set sft.lora_rank=0")
     found = audit(profile, samples, design, model, tokenizer)
     for fault in found[~found.good.astype(bool)].itertuples():
         raise UserError(f"before training: {fault.check}: {fault.value}; {fault.mend}")
@@ -66,13 +70,14 @@ def _token_checks(profile: Profile, rows: list[dict], context: int | None) -> li
     longest = profile.sft.max_length
     context = context or longest
     lengths = [len(row["input_ids"]) for row in rows]
+    truncated = sum(length > longest for length in lengths)
     counted = [sum(row["assistant_masks"][:longest]) for row in rows]
     return [
         ("samples", len(rows), True, ""),
         ("tokens", sum(lengths), True, ""),
         ("tokens in the loss", sum(counted), True, ""),
         ("longest sample, tokens", max(lengths), True, ""),
-        ("truncated samples, which lose their end of turn", sum(length > longest for length in lengths), True, ""),
+        ("truncated samples, which lose their end of turn", truncated, True, ""),
         ("samples with no token in the loss", counted.count(0), 0 not in counted,
          "take them out, or raise sft.max_length: their question alone fills it"),
         ("context of the model, tokens", context, longest <= context or max(lengths) <= context,
@@ -80,7 +85,8 @@ def _token_checks(profile: Profile, rows: list[dict], context: int | None) -> li
     ]
 
 
-def _template_checks(profile: Profile, rows: list[dict], talks: list[list], tokenizer) -> list[tuple]:
+def _template_checks(profile: Profile, rows: list[dict], talks: list[list],
+                     tokenizer) -> list[tuple]:
     """Whether the chat template begins and ends a turn once, at the right place."""
     whole = [row for row in rows if len(row["input_ids"]) <= profile.sft.max_length]
     open_ends = sum(not _ends_in_loss(tokenizer, row) for row in whole)
@@ -101,19 +107,21 @@ def _recipe_checks(profile: Profile, samples: int, model_type: str) -> list[tupl
     """Steps, learning rate, what is trained and in which precision."""
     sft = profile.sft
     steps = math.ceil(math.ceil(samples / sft.batch_size) * sft.epochs)
+    processes = f"{PartialState().num_processes}, {shard_count()}"
+    trained = f"adapters, rank {sft.lora_rank}" if sft.lora_rank else "all"
     return [
         ("samples an optimizer step", sft.batch_size, True, ""),
-        ("processes, and parts of the weights", f"{PartialState().num_processes}, {shard_count()}", True, ""),
+        ("processes, and parts of the weights", processes, True, ""),
         ("optimizer steps", steps, True, ""),
         ("learning rate at the end", f"{sft.final_learning_rate:g}",
          sft.final_learning_rate <= sft.learning_rate,
          "set sft.final_learning_rate to at most sft.learning_rate"),
-        ("weights trained", f"adapters, rank {sft.lora_rank}" if sft.lora_rank else "all", True, ""),
+        ("weights trained", trained, True, ""),
         ("weights kept in", "float32", True, ""),
         ("residual dropout at the last layer", sft.residual_dropout,
          not sft.residual_dropout or model_type in DROPOUT_MODELS,
-         f"the layers of a {model_type} model are not known here (known: {', '.join(DROPOUT_MODELS)}); "
-         "set sft.residual_dropout to 0"),
+         f"the layers of a {model_type} model are not known here (known: "
+         f"{', '.join(DROPOUT_MODELS)}); set sft.residual_dropout to 0"),
         ("computing in", str(dtype_for(profile.dtype)).removeprefix("torch."), True, ""),
     ]
 
@@ -126,23 +134,27 @@ def _cost_checks(profile: Profile, rows: list[dict], config) -> list[tuple]:
     return [
         ("time expected, minutes", round(training_minutes(config, profile, tokens), 1), True, ""),
         ("memory planned, GB", round(needed, 1), free is None or needed <= free,
-         f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, set "
-         "sft.gradient_checkpointing, take a smaller model, or split the weights over several cards"),
+         f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, "
+         "set sft.gradient_checkpointing, take a smaller model, or split the weights over several "
+         "cards"),
     ]
 
 
 def _ends_in_loss(tokenizer, row: dict[str, list[int]]) -> bool:
-    """Whether the last token that the loss counts ends a turn: one of the tokenizer's special tokens."""
+    """Whether the last token in the loss ends a turn: one of the tokenizer's special tokens."""
     last = max((i for i, counted in enumerate(row["assistant_masks"]) if counted), default=0)
-    tail = row["input_ids"][last - 1 : last + 1] if last else []  # some templates count a line break after it
+    # two tokens, because some templates count a line break after the end of the turn
+    tail = row["input_ids"][last - 1 : last + 1] if last else []
     return any(token in tokenizer.all_special_ids for token in tail)
 
 
 def _melts(tokenizer, messages: list[dict[str, str]]) -> bool:
-    """Whether the first prompt's tokens are not the beginning of prompt and answer: what is asked would differ."""
-    prompt = tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
-    answered = tokenizer.apply_chat_template(messages[:2], return_dict=True)["input_ids"]
-    return answered[: len(prompt)] != prompt
+    """Whether prompt and answer, as tokens, do not begin with the prompt alone."""
+    def encode(turns, **options):
+        return tokenizer.apply_chat_template(turns, return_dict=True, **options)["input_ids"]
+
+    prompt = encode(messages[:1], add_generation_prompt=True)
+    return encode(messages[:2])[: len(prompt)] != prompt
 
 
 def _memory_here() -> float | None:

@@ -18,8 +18,8 @@ class UpdateFraction(TrainerCallback):
     """
 
     def on_train_begin(self, args, state, control, model=None, **_) -> None:
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
-        assert all(weight.dtype == torch.float32 for weight in trained), "trained weights must be float32"
+        kinds = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+        assert kinds == {torch.float32}, "weights that are trained must be float32"
         self.last = sample_weights(model)
 
     def on_step_end(self, args, state, control, model=None, **_) -> None:
@@ -32,14 +32,15 @@ class UpdateFraction(TrainerCallback):
 
 
 def sample_weights(model) -> torch.Tensor:
-    """About a million of the trainable weights that this process holds, evenly spread, as one vector."""
-    weights = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
-    stride = max(1, sum(p.numel() for p in weights) // WEIGHT_SAMPLE)
-    return torch.cat([p.detach().reshape(-1)[::stride].clone() for p in weights])
+    """About a million of this process's trainable weights, evenly spread, as one vector."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    local = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in trained]
+    stride = max(1, sum(weight.numel() for weight in local) // WEIGHT_SAMPLE)
+    return torch.cat([weight.detach().reshape(-1)[::stride].clone() for weight in local])
 
 
-def one_step_update_fraction(model, rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3)) -> pd.DataFrame:
-    """The share of this model's weights that a step of one learning rate changes, in float32 and bfloat16.
+def one_step_update_fraction(model) -> pd.DataFrame:
+    """The share of this model's weights that a step changes, kept in float32 and in bfloat16.
 
     AdamW's steps are about as large as the learning rate, so one rate is added to every weight. A
     weight whose number format cannot hold so small a change stays what it was, and the update is
@@ -51,7 +52,7 @@ def one_step_update_fraction(model, rates: tuple[float, ...] = (1e-6, 1e-5, 1e-4
     sample, rows = sample_weights(model).float(), []
     for name in ("float32", "bfloat16"):
         weights = sample.to(getattr(torch, name))
-        for rate in rates:
+        for rate in (1e-6, 1e-5, 1e-4, 1e-3):
             share = float((weights + rate != weights).float().mean())
             rows.append({"weights in": name, "learning rate": rate, "share": round(share, 4)})
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""What a sample looks like to the model: its turns, its tokens, and which of them are in the loss."""
+"""What a sample looks like to the model: its turns, its tokens, and which are in the loss."""
 
 from collections.abc import Sequence
 
@@ -22,10 +22,12 @@ def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
     """
     turns = [text.lstrip() if i % 2 else text for i, text in enumerate(sample.conversations)]
     if design.writes_role:
-        require(sample.role, f"sample {sample.id} has no role, and design {design.name} writes one; "
-                             "annotate it (chapter 1) or train with design none")
+        require(sample.role,
+                f"sample {sample.id} has no role, and design {design.name} writes one; "
+                "annotate it (chapter 1) or train with design none")
         turns[1] = design.write(sample.role, turns[1])
-    return [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(turns)]
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
 
 
 def training_template(tokenizer) -> str:
@@ -44,8 +46,8 @@ def training_template(tokenizer) -> str:
     try:
         return get_training_chat_template(tokenizer) or tokenizer.chat_template
     except ValueError:
-        raise UserError("model: its chat template has no {% generation %} markers and none are known "
-                        "for it; add them to the template (see the TRL documentation on "
+        raise UserError("model: its chat template has no {% generation %} markers and none are "
+                        "known for it; add them to the template (see the TRL documentation on "
                         "assistant_only_loss)") from None
 
 
@@ -71,7 +73,9 @@ def tokens_in_loss(tokenizer, messages: list[dict[str, str]]) -> list[tuple[str,
 
 
 def token_counts(tokenizer, samples: Sequence[Sample], design: Design) -> pd.DataFrame:
-    """Tokens of each sample, and how many of them are in the loss: columns tokens, answer (chapter 3)."""
+    """A row a sample: its `tokens`, and `answer`, those of them in the loss (chapter 3)."""
     rows = [encode_with_loss_mask(tokenizer, to_messages(sample, design)) for sample in samples]
-    counts = [{"tokens": len(row["input_ids"]), "answer": sum(row["assistant_masks"])} for row in rows]
-    return pd.DataFrame(counts)
+    return pd.DataFrame({
+        "tokens": [len(row["input_ids"]) for row in rows],
+        "answer": [sum(row["assistant_masks"]) for row in rows],
+    })

@@ -1,4 +1,4 @@
-"""LIMA's residual dropout: on the outputs of attention and MLP, before they join the residual stream."""
+"""LIMA's residual dropout: on the outputs of attention and MLP, before they are added."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ DROPOUT_MODELS = ("llama", "mistral")
 
 
 def dropout_rates(layers: int, last: float) -> list[float]:
-    """One rate a layer, rising linearly from 0 to `last` at the top (arXiv 2305.11206, section 3)."""
+    """One rate a layer, rising linearly from 0 to `last` (arXiv 2305.11206, section 3)."""
     return [last * index / (layers - 1) if layers > 1 else 0.0 for index in range(layers)]
 
 
@@ -49,7 +49,7 @@ def residual_dropout(model, last: float) -> Iterator[None]:
 
 
 def _drop(rate: float, module, _inputs: Any, output: Any) -> Any:
-    """A forward hook: attention returns a tuple whose first item joins the residual, an MLP a tensor."""
+    """A forward hook: attention returns a tuple whose first item is added, an MLP a tensor."""
     if not module.training:
         return None
     if isinstance(output, tuple):

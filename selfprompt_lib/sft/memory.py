@@ -1,4 +1,4 @@
-"""Memory and time of fine-tuning, planned from a model's shape: what fits where, and how long it takes."""
+"""Memory and time of fine-tuning, from a model's shape: what fits where, how long it takes."""
 
 import time
 from typing import Any
@@ -40,7 +40,8 @@ def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, floa
         cards: the number of FSDP2's parts.
     """
     config, sft = config.get_text_config(), profile.sft
-    width, layers, computing = config.hidden_size, config.num_hidden_layers, dtype_for(profile.dtype).itemsize
+    width, layers = config.hidden_size, config.num_hidden_layers
+    computing = dtype_for(profile.dtype).itemsize
     whole, adapters = parameters_from_shape(config), lora_parameters(config, sft.lora_rank)
     kept = training_bytes(profile, whole, computing, adapters)
     plan = {name: size / cards for name, size in kept.items()}
@@ -60,7 +61,7 @@ def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, floa
 
 
 def plan_table(config: Any, profile: Profile) -> pd.DataFrame:
-    """The memory plan of usual ways to train: GB by what takes them, their sum, where it fits (chapter 3)."""
+    """The memory plans of usual ways to train, in GB, and where they fit (chapter 3)."""
     full = {"optimizer": "adamw", "lora_rank": 0}
     ways = {
         "full, AdamW": (full, 1),
@@ -82,7 +83,7 @@ def fits(plan: dict[str, float]) -> dict[str, bool]:
 
 
 def training_minutes(config: Any, profile: Profile, tokens: int) -> float:
-    """Minutes that training on so many tokens an epoch will take, good to about a factor of two (chapter 3)."""
+    """Minutes to train on so many tokens an epoch, good to about a factor of two (chapter 3)."""
     work = training_operations(profile, parameters_from_shape(config.get_text_config()), tokens)
     rate = REACHED * matmul_rate(dtype_for(profile.dtype)) * PartialState().num_processes
     return work / rate / 60

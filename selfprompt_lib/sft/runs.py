@@ -33,7 +33,7 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
 
 
 def _code_digest() -> str:
-    """A digest of the code that shapes a training: this room, the loading of models, the designs."""
+    """A digest of the code that shapes a training: sft, the loading of models, the designs."""
     files = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
@@ -84,7 +84,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 def epoch_comparison(profile: Profile, run: Path, design: Design,
                      questions: Sequence[Question]) -> pd.DataFrame:
-    """A row a kept epoch: loss on samples not trained on, and how often the model writes a role (chapter 3).
+    """A row a kept epoch: loss on samples not trained on, rate of roles in replies (chapter 3).
 
     Nothing is picked: LIMA's authors saw held-out loss rise while answers became better (arXiv
     2305.11206, appendix B), so the lowest loss would choose wrongly.
@@ -98,9 +98,10 @@ def epoch_comparison(profile: Profile, run: Path, design: Design,
         state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
         epoch = round(state["epoch"])
-        model, tokenizer = models.load(str(path), profile.dtype)
-        replies = infer.replies(model, tokenizer, profile, design, questions, label=f"epoch {epoch}")
+        loaded = models.load(str(path), profile.dtype)
+        replies = infer.replies(*loaded, profile, design, questions, label=f"epoch {epoch}")
         wrote = stats.rate([infer.wrote_role(row) for row in replies])
-        rows.append({"epoch": epoch, "loss": losses[-1] if losses else float("nan"), "rate": wrote.value,
-                     "low": wrote.low, "high": wrote.high, "n": wrote.n, "checkpoint": path.name})
+        rows.append({"epoch": epoch, "loss": losses[-1] if losses else float("nan"),
+                     "rate": wrote.value, "low": wrote.low, "high": wrote.high, "n": wrote.n,
+                     "checkpoint": path.name})
     return pd.DataFrame(rows)

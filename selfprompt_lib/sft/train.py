@@ -70,7 +70,7 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
 
 
 def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path,
-          held_out: Sequence[Sample] = (), save_finished: bool = False) -> tuple[Any, Any, dict[str, Any]]:
+          held_out: Sequence[Sample] = (), save_finished: bool = False) -> tuple[Any, Any, dict]:
     """Fine-tune the profile's model on samples written in a design (chapters 3 and 6).
 
     Weights that are trained are kept in float32 whatever the compute precision: at these learning
@@ -104,15 +104,21 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
     checkpoints = run / "shards" if shard_count() > 1 else run
     trainer = RecipeTrainer(
-        model=model, args=sft_config(profile, checkpoints, bool(held_out)), processing_class=tokenizer,
-        train_dataset=_dataset(samples, design), eval_dataset=_dataset(held_out, design) if held_out else None,
-        peft_config=_lora_config(profile), callbacks=[Progress(f"training, design {design.name}"), UpdateFraction()])
+        model=model,
+        args=sft_config(profile, checkpoints, bool(held_out)),
+        processing_class=tokenizer,
+        train_dataset=_dataset(samples, design),
+        eval_dataset=_dataset(held_out, design) if held_out else None,
+        peft_config=_lora_config(profile),
+        callbacks=[Progress(f"training, design {design.name}"), UpdateFraction()],
+    )
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
     if trainer.args.world_size > 1:
         set_seed(profile.seed + trainer.args.process_index)  # so that not all draw the same dropout
+    last = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
     with residual_dropout(model, profile.sft.residual_dropout):
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+        trainer.train(resume_from_checkpoint=last)
     seconds = time.perf_counter() - began
     tokenizer.chat_template = own_template
     record = _record(trainer, profile, design, run) | {"seconds": round(seconds, 1)}
@@ -124,11 +130,12 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
 
 
 def _record(trainer: RecipeTrainer, profile: Profile, design: Design, run: Path) -> dict[str, Any]:
-    """What is noted of a training; the curves are read from the trainer's log, which a checkpoint keeps."""
+    """What is noted of a training; a checkpoint keeps the log that the curves come from."""
     def curve(key: str) -> list[float]:
         return [float(entry[key]) for entry in trainer.state.log_history if key in entry]
 
     weight = next(trainer.model.parameters())
+    shards = weight.device_mesh.size() if isinstance(weight, DTensor) else 1  # as found, not as set
     return {
         "design": design.name,
         "samples": len(trainer.lengths),
@@ -139,7 +146,7 @@ def _record(trainer: RecipeTrainer, profile: Profile, design: Design, run: Path)
         "moved": curve("moved"),
         "checkpoints": run.name,
         "processes": trainer.args.world_size,
-        "shards": weight.device_mesh.size() if isinstance(weight, DTensor) else 1,  # as found, not as set
+        "shards": shards,
     }
 
 
@@ -161,7 +168,8 @@ def _lora_config(profile: Profile):
         return None
     from peft import LoraConfig  # an optional package
 
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear",
+                      task_type="CAUSAL_LM")
 
 
 def _dataset(samples: Sequence[Sample], design: Design) -> Dataset:
@@ -170,12 +178,16 @@ def _dataset(samples: Sequence[Sample], design: Design) -> Dataset:
 
 def seed_profiles(profile: Profile) -> list[Profile]:
     """The profile once for each of its seeds: seed, seed + 1, …"""
-    return [profile.model_copy(update={"seed": profile.seed + more}) for more in range(profile.sft.seeds)]
+    seeds = range(profile.seed, profile.seed + profile.sft.seeds)
+    return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 
 def train_other_seeds(profile: Profile, samples: Sequence[Sample], designs: dict[str, Design],
                       folder: Path) -> dict[str, list[dict]]:
-    """Train and save each design with the seeds after the first, as `<name>-seed<n>`; their records (chapter 3)."""
+    """Train each design with the seeds after the first (chapter 3).
+
+    The models are saved as `<name>-seed<n>` in `folder`; returned are the records of each name.
+    """
     records: dict[str, list[dict]] = {name: [] for name in designs}
     for other in seed_profiles(profile)[1:]:
         for name, design in designs.items():

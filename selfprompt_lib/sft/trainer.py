@@ -1,9 +1,9 @@
-"""TRL's trainer, through its own extension points: which samples make a step, on any number of processes.
+"""TRL's trainer, through its own extension points: which samples make a step.
 
 A step has the samples that chance gives it, at any micro-batch and any number of processes. Within
-a step, samples of like length go together, so that little is padded. The trainer's own ways to group
-by length do not keep that promise: `group_by_length` fills whole steps with samples of one length,
-`batch_rebalance` repeats samples in a last step that is not full.
+a step, samples of like length go together, so that little is padded. The trainer's own ways to
+group by length do not keep that promise: `group_by_length` fills whole steps with samples of one
+length, `batch_rebalance` repeats samples in a last step that is not full.
 """
 
 import os
@@ -26,7 +26,7 @@ from ..profiles import Sft
 
 
 def accumulation_steps(sft: Sft) -> int:
-    """Micro-batches that a process adds up to a step of `sft.batch_size` samples over all processes.
+    """Micro-batches that each process adds up, so that all have `sft.batch_size` samples a step.
 
     Raises:
         UserError: where they do not come out even.
@@ -34,20 +34,20 @@ def accumulation_steps(sft: Sft) -> int:
     processes = PartialState().num_processes
     together = sft.micro_batch_size * processes
     require(sft.batch_size % together == 0,
-            f"sft.micro_batch_size: {processes} processes of {sft.micro_batch_size} samples each do not divide "
-            f"sft.batch_size {sft.batch_size}; set another sft.micro_batch_size, or launch another number of "
-            "processes")
+            f"sft.micro_batch_size: {processes} processes of {sft.micro_batch_size} samples each "
+            f"do not divide sft.batch_size {sft.batch_size}; set another sft.micro_batch_size, or "
+            "launch another number of processes")
     return sft.batch_size // together
 
 
 def shard_count() -> int:
-    """Into how many parts weights, gradients and optimizer are split: 1, or with FSDP2 one a process."""
-    fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"  # as accelerate launch sets it
-    return PartialState().num_processes if fsdp else 1
+    """Parts into which weights, gradients and optimizer are split: with FSDP2, one a process."""
+    fsdp2 = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # as accelerate launch sets it
+    return PartialState().num_processes if fsdp2 else 1
 
 
 class StepSampler(Sampler):
-    """The order of another sampler, in which the samples of each optimizer step are sorted, longest first.
+    """The order of another sampler, with each optimizer step's samples sorted, longest first.
 
     Args:
         order: draws the indices of an epoch.
@@ -77,7 +77,7 @@ class StepSampler(Sampler):
 class UnmaskedCollator(DataCollatorForLanguageModeling):
     """TRL's collator without the attention mask, which keeps attention from its fast causal kernel.
 
-    Padding stands on the right: causal attention never looks there, and its labels are out of the loss.
+    Padding stands on the right: causal attention never looks there, and no loss counts it.
     """
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -107,14 +107,16 @@ class RecipeTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         args, blank = self.args, len(self.lengths)  # the blank row stands behind the samples
-        order = SeedableRandomSampler(range(blank), data_seed=args.data_seed)  # accelerate's own for a random order
+        order = SeedableRandomSampler(range(blank), data_seed=args.data_seed)  # as accelerate does
         together = args.train_batch_size * args.world_size
         step = together * args.gradient_accumulation_steps
-        return StepSampler(order, self.lengths, step, together if args.world_size > 1 else 1, blank)
+        round_size = together if args.world_size > 1 else 1
+        return StepSampler(order, self.lengths, step, round_size, blank)
 
     def _build_accelerator_args(self, **options) -> dict:
         given = super()._build_accelerator_args(**options)
-        if self.args.activation_checkpointing:  # or autocast keeps a copy of all weights, to use each once
+        if self.args.activation_checkpointing:
+            # Otherwise autocast keeps a copy of all weights, and uses each once.
             given["kwargs_handlers"].append(AutocastKwargs(cache_enabled=False))
         return given
 
@@ -128,7 +130,7 @@ class RecipeTrainer(SFTTrainer):
         """Let accelerate use FSDP2 on a CPU, too, and add up gradients in float32."""
         state = self.accelerator.state
         if state.distributed_type == DistributedType.MULTI_CPU:
-            # Accelerate splits weights on accelerators alone; on a CPU it would fall back to whole copies.
+            # Accelerate splits weights on accelerators only; on a CPU it would take whole copies.
             AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin()
             for shared in (AcceleratorState._shared_state, PartialState._shared_state):
                 shared["distributed_type"] = DistributedType.FSDP
