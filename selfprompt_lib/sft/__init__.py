@@ -18,6 +18,8 @@ from .runs import (
     read_finished_run,
     run_name,
     save_model,
+    throughput_text,
+    training_metrics,
 )
 from .train import seed_profiles, sft_config, train, train_other_seeds
 
@@ -25,5 +27,6 @@ __all__ = [
     "audit", "copy_finished_run", "dropout_rates", "epoch_comparison", "fits", "list_checkpoints",
     "memory_plan", "one_step_update_fraction", "plan_table", "preflight", "read_finished_run",
     "residual_dropout", "run_name", "save_model", "seed_profiles", "sft_config", "to_messages",
-    "token_counts", "tokens_in_loss", "train", "train_other_seeds", "training_template",
+    "throughput_text", "token_counts", "tokens_in_loss", "train", "train_other_seeds",
+    "training_metrics", "training_template",
 ]

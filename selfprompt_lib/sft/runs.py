@@ -77,6 +77,24 @@ def copy_finished_run(run: Path, destination: Path) -> None:
     shutil.copytree(run / FINISHED, destination)
 
 
+def throughput_text(record: dict[str, Any]) -> str:
+    """The tokens and seconds of a training, and its tokens a second, as a line (chapter 3)."""
+    tokens, seconds = record["tokens"], record["seconds"]
+    return f"{tokens} tokens in {seconds} s: {tokens / seconds:.0f} tokens a second"
+
+
+def training_metrics(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What chapter 3 reports of the models it compares, from their records by name."""
+    first = next(iter(records.values()))  # samples and steps are the same in all
+    return {
+        "samples": first["samples"],
+        "steps": first["steps"],
+        "tokens": {name: record["tokens"] for name, record in records.items()},
+        "seconds": {name: record["seconds"] for name, record in records.items()},
+        "last_loss": {name: record["losses"][-1] for name, record in records.items()},
+    }
+
+
 def list_checkpoints(run: Path) -> list[Path]:
     """The checkpoint folders of a run, first epoch first."""
     return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
