@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,17 +20,22 @@ import pytest
 
 from selfprompt_lib import sandbox
 from selfprompt_lib.rows import STARTER_FOLDER
-from selfprompt_lib.sandbox import Verdict, run_program
+from selfprompt_lib.sandbox import ProgramResult, run_program
 
 GOOD = "def double(x):\n    return 2 * x\n"
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(-3) == -6\n"
 LINUX, MARK = sys.platform == "linux", f"hostile-{os.getpid()}"
 COMMON = ("/", "/tmp", "/var/tmp", "/dev/shm", Path.home(), Path(__file__).parents[1])
-FILES, CELL = sorted(Path(__file__).parent.glob("hostile/*.py")), re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE)
+FILES, CELL = (
+    sorted(Path(__file__).parent.glob("hostile/*.py")),
+    re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE),
+)
 PROGRAMS = {  # "kind: name" -> program
     f"{file.stem}: {name}": program
     for file in FILES
-    for name, _, program in zip(*[iter(CELL.split(file.read_text(encoding="utf-8"))[1:])] * 3, strict=True)
+    for name, _, program in zip(
+        *[iter(CELL.split(file.read_text(encoding="utf-8"))[1:])] * 3, strict=True
+    )
 }
 HELP = """
 def any_works(*attacks):
@@ -41,49 +45,58 @@ def any_works(*attacks):
         except BaseException: pass
     return worked
 """
-REACH = ("reading", "files", "processes", "signals", "network")  # kinds that reach out of their own process
-# What Landlock alone does not keep, nor kind "processes": where only Python's hook is left besides, `unrestricted` says so.
-OPEN = {"network: UDP", "network: Unix socket", "files: change in place", "signals: starve the parent"}
-
-
-def ways(*names):
-    """Parameters: what encloses the programs; skipped where this machine cannot."""
-    for way in names:
-        works = not way or shutil.which(way) and sandbox._judge(way, GOOD, TEST, "double", 10, 512).passed
-        yield pytest.param(way, id=way or "bare", marks=[] if works else pytest.mark.skip(f"{way} does not run here"))
-
-
-def cases(name, *kinds, left_out=frozenset()):
-    """One parameter a program of these kinds, or of all."""
-    (way,) = ways(name)
-    chosen = [program for program in PROGRAMS if not kinds or program.partition(":")[0] in kinds]
-    chosen = [program for program in chosen if program not in left_out]
-    return [pytest.param(name, program, id=f"{way.id}, {program}", marks=way.marks) for program in chosen]
+REACH = (
+    "reading",
+    "files",
+    "processes",
+    "signals",
+    "network",
+)  # kinds that reach out of their own process
+# These may well pass: what they do works, and changes nothing but the sandbox's own world, which ends with them.
+CONTAINED = {"network: UDP", "network: serve", "patches: code object", "reading: home folder"}
+# The kernel takes these without a word, and the first process of a PID namespace never gets them.
+CONTAINED |= {"signals: kill its own parent", "signals: stop the parent", "signals: kill by handle"}
+pytestmark = pytest.mark.skipif(bool(sandbox.sandbox_problem()), reason=sandbox.sandbox_problem())
 
 
 class Outside:
     """What a program must not reach: a folder open to all with a file and a socket in it, servers, this process, a secret."""
 
     def __init__(self, place, own):
-        self.place, self.own, self.secret, self.verdict = place, own, f"only-{time.time_ns()}-knows-this", None
+        self.place, self.own, self.secret, self.result = (
+            place,
+            own,
+            f"only-{time.time_ns()}-knows-this",
+            None,
+        )
         place.chmod(0o777)
         (place / "keep").write_text("untouched")
         (place / "keep").chmod(0o666)
-        self.tcp, self.udp = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.tcp, self.udp = (
+            socket.create_server(("127.0.0.1", 0)),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+        )
         self.udp.bind(self.tcp.getsockname())
         self.doors = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-        for door, name in zip(self.doors, (f"{place}/door", f"\0{MARK}" if LINUX else f"{place}/door2"), strict=True):
+        for door, name in zip(
+            self.doors, (f"{place}/door", f"\0{MARK}" if LINUX else f"{place}/door2"), strict=True
+        ):
             door.bind(name)
             door.listen()
         (place / "door").chmod(0o777)
         for server in (self.tcp, self.udp, *self.doors):
             server.setblocking(False)
-        self.bystander = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "SELFPROMPT_SECRET": self.secret})
+        self.bystander = subprocess.Popen(
+            ["sleep", "600"], env={"PATH": os.environ["PATH"], "SELFPROMPT_SECRET": self.secret}
+        )
         self.family = {child.pid for child in psutil.Process().children()}
         self.before = self.state()
 
     def state(self):
-        kept = [(path.name, path.lstat().st_mode, path.lstat().st_size, path.lstat().st_mtime) for path in self.place.glob("*")]
+        kept = [
+            (path.name, path.lstat().st_mode, path.lstat().st_size, path.lstat().st_mtime)
+            for path in self.place.glob("*")
+        ]
         return sorted(kept), psutil.Process().nice(), self.bystander.poll()
 
     def run(self, program, **options):
@@ -99,17 +112,19 @@ class Outside:
             "KEYS": str(STARTER_FOLDER / "openai/openai_humaneval/openai_humaneval/test.jsonl"),
         }
         given = "".join(f"{name} = {value!r}\n" for name, value in words.items()) + HELP
-        self.verdict = run_program(given + program, TEST, "double", memory_mb=128, **options)
-        return self.verdict
+        self.result = run_program(given + program, TEST, "double", memory_mb=128, **options)
+        return self.result
 
     def harm(self):
         """What got out, in words; looked for from here, whatever the verdict says."""
         common = (*COMMON, Path.cwd(), os.path.dirname(os.__file__))
         found = {
             "files or processes changed": self.state() != self.before,
-            "a server was reached": any(map(reached, (self.tcp, *self.doors))) or received(self.udp),
-            "files were left": any(True for folder in common for _ in Path(folder).glob(f"{MARK}*")) or any(self.own.iterdir()),
-            "the secret was told": self.secret in self.verdict.detail,
+            "a server was reached": any(map(reached, (self.tcp, *self.doors)))
+            or received(self.udp),
+            "files were left": any(True for folder in common for _ in Path(folder).glob(f"{MARK}*"))
+            or any(self.own.iterdir()),
+            "the secret was told": self.secret in self.result.detail,
             "processes live on": bool(survivors(self.family)),
         }
         return [what for what, true in found.items() if true]
@@ -164,7 +179,11 @@ def outside(tmp_path, monkeypatch):
             ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
             stack.callback(ctypes.CDLL(None).prctl, 36, 0, 0, 0, 0)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True)))
+        place = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True)
+            )
+        )
         there = Outside(place, tmp_path)
         monkeypatch.setenv("SELFPROMPT_SECRET", there.secret)
         for server in (there.tcp, there.udp, *there.doors):
@@ -185,35 +204,46 @@ def without(*calls):
 
 def test_there_are_fifty_and_more_of_all_kinds():
     kinds = [name.partition(":")[0] for name in PROGRAMS]
-    assert len(PROGRAMS) == len(set(PROGRAMS.values())) == sum(len(CELL.findall(file.read_text())) for file in FILES) >= 50
-    assert set(kinds) == {"loops", "processes", "memory", "files", "reading", "network", "signals", "exits", "fakes", "patches"}
+    assert (
+        len(PROGRAMS)
+        == len(set(PROGRAMS.values()))
+        == sum(len(CELL.findall(file.read_text())) for file in FILES)
+        >= 50
+    )
+    assert set(kinds) == {
+        "loops",
+        "processes",
+        "memory",
+        "files",
+        "reading",
+        "network",
+        "signals",
+        "exits",
+        "fakes",
+        "patches",
+    }
     assert min(map(kinds.count, kinds)) >= 5
 
 
-@pytest.mark.parametrize(("way", "name"), [*cases("bwrap"), *cases("unshare", *REACH[2:]), *cases("", *REACH)])
-def test_none_escapes_none_scores_and_the_next_one_passes(name, way, outside, monkeypatch):
-    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_none_escapes_none_scores_and_the_next_one_passes(name, outside):
     began = time.monotonic()
-    verdict = outside.run(PROGRAMS[name], seconds=0.5 if name.startswith("loops") else 5.0)
+    result = outside.run(PROGRAMS[name], seconds=0.5 if name.startswith("loops") else 5.0)
     assert time.monotonic() - began < 7
-    assert not verdict.passed and verdict.detail and len(verdict.detail) <= 300 and verdict.detail.isprintable()
     assert outside.harm() == []
-    assert run_program(GOOD, TEST, "double") == Verdict(True, "passed", "")
+    if name not in CONTAINED:
+        assert (
+            not result.passed
+            and result.detail
+            and len(result.detail) <= 300
+            and result.detail.isprintable()
+        )
+    assert run_program(GOOD, TEST, "double") == ProgramResult("passed")
 
 
-@pytest.mark.parametrize(("way", "name"), cases("bwrap", *REACH))
-def test_none_escapes_bubblewrap_even_past_the_hook_of_python(name, way, outside, monkeypatch):
-    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
-    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(hook)", "vars(module).pop(name, None)"))
-    outside.run(PROGRAMS[name], seconds=2.0)
-    assert outside.harm() == []
-
-
-@pytest.mark.skipif(sandbox._landlock() < 6, reason="this kernel has no Landlock that knows signals (Linux 6.12)")
-@pytest.mark.parametrize(("way", "name"), cases("", "reading", "files", "signals", "network", left_out=OPEN))
-def test_landlock_alone_keeps_files_tcp_and_signals(name, way, outside, monkeypatch):
-    monkeypatch.setattr(sandbox, "_wrapper", lambda: way)
-    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(hook)", "vars(module).pop(name, None)"))
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name.partition(":")[0] in REACH])
+def test_none_escapes_bubblewrap_even_past_the_hook_of_python(name, outside, monkeypatch):
+    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(refuse_ctypes)"))
     outside.run(PROGRAMS[name], seconds=2.0)
     assert outside.harm() == []
 
@@ -235,8 +265,8 @@ def test_landlock_alone_keeps_files_tcp_and_signals(name, way, outside, monkeypa
     }.items(),
 )
 def test_without_a_sandbox_they_do_harm_and_it_is_seen(name, harm, outside, monkeypatch):
-    monkeypatch.setattr(sandbox, "_wrapper", lambda: "")
-    monkeypatch.setattr(sandbox, "_INSIDE", without("lock()", "guard()", "os.setgroups([]), os.setgid(user), os.setuid(user)"))
+    monkeypatch.setattr(sandbox, "_enclosure", lambda seconds, memory_mb: [])
+    monkeypatch.setattr(sandbox, "_INSIDE", without("sys.addaudithook(refuse_ctypes)"))
     outside.run(PROGRAMS[name])
     try:
         assert harm in outside.harm()
@@ -245,12 +275,12 @@ def test_without_a_sandbox_they_do_harm_and_it_is_seen(name, harm, outside, monk
             Path(folder, MARK).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("way", ways("bwrap", "unshare", ""))
-def test_nothing_lives_on_where_the_harness_is_killed(way, outside):
-    code = "from selfprompt_lib import sandbox\nsandbox._wrapper = lambda: {!r}\nprint(flush=True)\n"
-    code += "sandbox.run_program('import time\\ntime.sleep(99)', {!r}, 'double', seconds=0.9)"
-    harness = [sys.executable, "-c", code.format(way, TEST)]
-    with subprocess.Popen(harness, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as process:
+def test_nothing_lives_on_where_the_harness_is_killed(outside):
+    code = "from selfprompt_lib import sandbox\nsandbox.require_sandbox()\nprint(flush=True)\n"
+    code += f"sandbox.run_program('import time\\ntime.sleep(99)', {TEST!r}, 'double', seconds=0.9)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as process:
         process.stdout.readline()
         time.sleep(0.3)
         assert len(psutil.Process(process.pid).children(recursive=True)) > 1

@@ -48,3 +48,13 @@ def double(x): return 2 * x
 import os, resource
 def double(x): return 2 * x if any_works(lambda: resource.prlimit(os.getpid(), resource.RLIMIT_AS, (-1, -1)),
                                         lambda: resource.prlimit(PARENT, resource.RLIMIT_NOFILE, (9, 9))) else 0
+
+# %% shared memory of System V: no limit of a process counts it
+import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype, libc.shmat.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+for _ in range(8):
+    there = libc.shmat(libc.shmget(0, ctypes.c_size_t(1 << 26), 0o1600), None, 0)
+    ctypes.memset(there, 1, 1 << 26)
+    libc.shmdt(ctypes.c_void_p(there))
+def double(x): return 2 * x
