@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import lima_role, models
+from . import lima_role, models, sandbox
 from .errors import require
 from .hub import hub_rows
 from .profiles import TASKS, Profile
@@ -53,7 +53,8 @@ def check(profile: Profile) -> None:
     """Read everything that lies on this machine, so that bad input stops a run before it begins.
 
     Raises:
-        UserError: a missing or malformed file, a missing model folder or mirror, samples without roles.
+        UserError: a missing or malformed file, a missing model folder or mirror, samples without roles,
+            HumanEval without a sandbox.
     """
     if profile.model not in (models.STARTER, models.SMOKE):
         models.located(profile.model)
@@ -61,6 +62,8 @@ def check(profile: Profile) -> None:
     require(mirror is None or Path(mirror).expanduser().is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")
     questions(profile)
+    if profile.evaluate.run_code and "humaneval" in (*profile.evaluate.tasks, *profile.ablate.tasks):
+        sandbox.require_sandbox()
     if profile.evaluate.include_path:
         from .tasks import checks  # lm-eval takes seconds to load
 

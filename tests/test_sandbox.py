@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from selfprompt_lib import sandbox
+from selfprompt_lib import profiles, sandbox, sources
 from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.sandbox import ProgramResult, require_sandbox, run_program, sandbox_problem
+from selfprompt_lib.tasks import utils
 
 ITEMS_FILE = STARTER_FOLDER / "openai/openai_humaneval/openai_humaneval/test.jsonl"
 ITEMS = [json.loads(line) for line in ITEMS_FILE.read_text(encoding="utf-8").splitlines()]
@@ -178,3 +179,13 @@ def test_other_systems_are_refused(machine, monkeypatch, refused):
     monkeypatch.setattr(sys, "platform", "darwin")
     with refused("only Linux", "evaluate.run_code=false"):
         require_sandbox()
+
+
+@LINUX_ONLY
+def test_a_run_and_plain_lm_eval_are_refused_before_anything_is_asked(machine, refused):
+    machine()
+    with refused("bwrap is missing", "evaluate.run_code=false"):
+        sources.check(profiles.load("smoke", {"evaluate.run_code": True}))
+    with refused("bwrap is missing", "selfprompt_no_code"):
+        utils.load("openai/openai_humaneval", "openai_humaneval", kind="code")
+    sources.check(profiles.load("smoke"))

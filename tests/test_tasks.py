@@ -17,16 +17,20 @@ from lm_eval.utils import apply_template
 
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.rows import STARTER_FOLDER
+from selfprompt_lib.sandbox import sandbox_problem
 from selfprompt_lib.tasks import TASKS_FOLDER, checks, utils
 from selfprompt_lib.tasks.readers import KINDS, read
 
-TASKS = ("mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa", "gsm8k", "aqua_rat", "humaneval")
+needs_sandbox = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem())
+GROUP = "selfprompt_no_code" if sandbox_problem() else "selfprompt"
+TASKS = ("mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa", "gsm8k", "aqua_rat")
+TASKS += () if sandbox_problem() else ("humaneval",)
 MIRROR = Path(__file__).parents[2] / "shared" / "data"
 PAGE = Path(__file__).parents[1] / "book" / "benchmarks.md"
 HUMERUS = {"question": "Which bone?", "choices": ["humerus", "femur"], "answer": 0, "subject": "anatomy"}
 
 
-def tasks(folder=TASKS_FOLDER, names=("selfprompt",), **metadata):
+def tasks(folder=TASKS_FOLDER, names=(GROUP,), **metadata):
     manager = TaskManager(include_path=str(folder), include_defaults=False, metadata={"data": str(STARTER_FOLDER)} | metadata)
     return manager.load(list(names))["tasks"]
 
@@ -75,7 +79,7 @@ def test_the_key_itself_is_read_as_the_key(name):
 @pytest.mark.parametrize("name, end", [("mmlu", "among A through D, the answer is"),
                                        ("aqua_rat", "among A through E, the answer is"),
                                        ("gsm8k", "the answer (arabic numerals) is"), ("strategyqa", "the answer (Yes or No) is"),
-                                       ("humaneval", "")])  # fmt: skip
+                                       pytest.param("humaneval", "", marks=needs_sandbox)])  # fmt: skip
 def test_every_task_has_its_trigger(name, end):
     task = tasks(names=[f"selfprompt_{name}"])[f"selfprompt_{name}"]
     assert apply_template(task.config.metadata["trigger"], task.test_docs()[0]) == (f"\n\nTherefore, {end}" if end else "")
@@ -194,6 +198,7 @@ def test_humaneval_is_left_out_unless_switched_on():
     assert "humaneval" in evaluate.scored_tasks(profiles.load("smoke", {"evaluate.run_code": True}))
 
 
+@needs_sandbox
 def test_a_program_is_run_and_one_that_was_not_read_is_counted():
     doc = tasks(names=["selfprompt_humaneval"])["selfprompt_humaneval"].test_docs()[0]
     right = doc["prompt"] + doc["key"]
@@ -202,6 +207,7 @@ def test_a_program_is_run_and_one_that_was_not_read_is_counted():
     assert utils.run_code(doc, [utils.NONE]) == {"pass_at_1": 0.0, "unread": 1.0}
 
 
+@needs_sandbox
 def test_the_group_is_refused_without_the_switch_for_code():
     metadata = {"data": str(STARTER_FOLDER), "items": 1}
     manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False, metadata=metadata)
@@ -223,6 +229,7 @@ def plain_lm_eval(*arguments, **settings):
     return json.loads(next(out.rglob("results*.json")).read_text())["results"]
 
 
+@needs_sandbox
 def test_plain_lm_eval_runs_the_group(tmp_path):
     scores = plain_lm_eval("--tasks", "selfprompt", "--include_path", TASKS_FOLDER, "--confirm_run_unsafe_code",
                            "--metadata", json.dumps({"data": str(STARTER_FOLDER), "items": 2}), out=tmp_path)  # fmt: skip

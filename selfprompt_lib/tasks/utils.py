@@ -30,9 +30,11 @@ def load(path: str = "", name: str = "default", split: str = "test", columns: di
     `.jsonl` file, relative to the YAML. `items` and `seed` pick a fixed subset, see `subset`.
 
     Raises:
-        UserError: no such data, or a fault in a row or in `columns`.
+        UserError: no such data, a fault in a row or in `columns`, or no sandbox for programs.
     """
     yaml = Path(config_source).name or "task"
+    if kind == "code":
+        sandbox.require_sandbox()  # before hours of asking, not after
     require(path, f"{yaml}: dataset_kwargs.path is missing; name a data set of the hub or a .jsonl file")
     data = data or os.environ.get("SELFPROMPT_DATA")
     if path.endswith(".jsonl"):
