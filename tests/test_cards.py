@@ -43,7 +43,7 @@ def launch(kind, out, rows, dtype):
 
 
 def finish(process):
-    said, told = process.communicate(timeout=120)
+    said, told = process.communicate(timeout=240)
     assert process.returncode == 0, told[-3000:]
     assert said.count("tokens in the loss") == 1  # the audit is printed by the main process alone
 

@@ -17,6 +17,7 @@ from selfprompt_lib.designs import get_design
 from selfprompt_lib.estimates import parameters_from_shape
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 from selfprompt_lib.sft.memory import training_minutes
+from selfprompt_lib.sft.trainer import this_process
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:8]
 DESIGN = get_design("from-now-on")
@@ -108,7 +109,7 @@ def smoke(**fields):
 
 def two_processes(monkeypatch):
     """As in one of two processes that `accelerate launch` started."""
-    PartialState()
+    this_process()
     monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
 
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import datasets
-from accelerate import PartialState
 from transformers import logging
 
 from .. import models, profiles, sft, sources
@@ -19,7 +18,7 @@ from ..files import write_json
 from ..pipeline.stage import run_folder, writable
 from ..profiles import Profile
 from ..rows import Sample, read_rows
-from .trainer import accumulation_steps
+from .trainer import accumulation_steps, this_process
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Train; returns the exit status: 2 for an error that the user can mend."""
     given = parser().parse_args(arguments)
-    process = PartialState()  # meets the other processes, where there are some
+    process = this_process()
     try:
         _train_designs(given, process)
         return 0
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _train_designs(given: argparse.Namespace, process: PartialState) -> None:
+def _train_designs(given: argparse.Namespace, process) -> None:
     if not process.is_main_process:
         datasets.disable_progress_bars()
         logging.disable_progress_bar()
@@ -78,7 +77,7 @@ def _train_designs(given: argparse.Namespace, process: PartialState) -> None:
             curves[folder.name] = _train_once(one, samples, design, folder)
         if process.is_main_process:
             print(write_json(root / "sft" / "training.json", curves))
-    PartialState().destroy_process_group()
+    this_process().destroy_process_group()
 
 
 def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
@@ -98,7 +97,7 @@ def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sa
 
 
 def _print_audit(profile: Profile, samples: list[Sample], design: Design, trainings: Path,
-                 process: PartialState) -> None:
+                 process) -> None:
     """What a training is and needs, before it starts; printed once."""
     found = sft.preflight(profile, samples, design, *models.shape(profile.model))
     if process.is_main_process:
@@ -115,7 +114,7 @@ def _train_once(profile: Profile, samples: list[Sample], design: Design, folder:
     if record is None:
         held_out = sources.held_out(profile, samples) if design.writes_role else ()
         record = sft.train(profile, samples, design, trainings, held_out, save_finished=True)[2]
-    if PartialState().is_main_process:
+    if this_process().is_main_process:
         sft.copy_finished_run(run, folder)
     return record
 

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 
 from ..designs import Design
 from ..errors import UserError, require
@@ -18,7 +17,7 @@ from ..rows import Sample
 from .conversation import encode_with_loss_mask, to_messages, training_template
 from .dropout import DROPOUT_MODELS
 from .memory import memory_plan, training_minutes
-from .trainer import shard_count
+from .trainer import shard_count, this_process
 
 
 def audit(profile: Profile, samples: Sequence[Sample], design: Design,
@@ -107,7 +106,7 @@ def _recipe_checks(profile: Profile, samples: int, model_type: str) -> list[tupl
     """Steps, learning rate, what is trained and in which precision."""
     sft = profile.sft
     steps = math.ceil(math.ceil(samples / sft.batch_size) * sft.epochs)
-    processes = f"{PartialState().num_processes}, {shard_count()}"
+    processes = f"{this_process().num_processes}, {shard_count()}"
     trained = f"adapters, rank {sft.lora_rank}" if sft.lora_rank else "all"
     return [
         ("samples an optimizer step", sft.batch_size, True, ""),

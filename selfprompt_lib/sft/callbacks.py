@@ -2,11 +2,12 @@
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 from accelerate.utils import reduce
 from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 from transformers import TrainerCallback
+
+from .trainer import this_process
 
 WEIGHT_SAMPLE = 1_000_000  # weights looked at: enough for a share to a tenth of a percent
 
@@ -66,7 +67,7 @@ class Progress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_) -> None:
         self.bar = tqdm(total=state.max_steps, desc=self.label, unit="step", mininterval=1,
-                        disable=not PartialState().is_main_process)
+                        disable=not this_process().is_main_process)
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         if "loss" in (logs or {}):

@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from accelerate import PartialState
 
 from ..estimates import (
     embedding_parameters,
@@ -17,6 +16,7 @@ from ..estimates import (
 )
 from ..models import dtype_for
 from ..profiles import Profile
+from .trainer import this_process
 
 CARDS = (24, 80, 141)  # GiB, though sold as GB: a gaming card, an A100 or H100, an H200
 RANK = 16  # of the table's LoRA row
@@ -85,7 +85,7 @@ def fits(plan: dict[str, float]) -> dict[str, bool]:
 def training_minutes(config: Any, profile: Profile, tokens: int) -> float:
     """Minutes to train on so many tokens an epoch, good to about a factor of two (chapter 3)."""
     work = training_operations(profile, parameters_from_shape(config.get_text_config()), tokens)
-    rate = REACHED * matmul_rate(dtype_for(profile.dtype)) * PartialState().num_processes
+    rate = REACHED * matmul_rate(dtype_for(profile.dtype)) * this_process().num_processes
     return work / rate / 60
 
 

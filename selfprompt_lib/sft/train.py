@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from transformers import set_seed
@@ -23,7 +22,7 @@ from .callbacks import Progress, UpdateFraction
 from .conversation import to_messages, training_template
 from .dropout import residual_dropout
 from .runs import FINISHED, read_finished_run, run_name, save_finished_run, save_model
-from .trainer import RecipeTrainer, accumulation_steps, shard_count
+from .trainer import RecipeTrainer, accumulation_steps, shard_count, this_process
 
 
 def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTConfig:
@@ -95,7 +94,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     """
     run = folder / run_name(profile, samples, design)
     if (record := read_finished_run(run)) is not None:
-        if PartialState().is_main_process:
+        if this_process().is_main_process:
             print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
         return *models.load(str(run / FINISHED), profile.dtype), record
     set_seed(profile.seed)

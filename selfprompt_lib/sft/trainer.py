@@ -25,13 +25,21 @@ from ..errors import require
 from ..profiles import Sft
 
 
+def this_process() -> PartialState:
+    """How many processes train together, and which one this is; the first call meets the others.
+
+    Accelerate has to be told that they are on a CPU: otherwise each takes itself for the only one.
+    """
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def accumulation_steps(sft: Sft) -> int:
     """Micro-batches that each process adds up, so that all have `sft.batch_size` samples a step.
 
     Raises:
         UserError: where they do not come out even.
     """
-    processes = PartialState().num_processes
+    processes = this_process().num_processes
     together = sft.micro_batch_size * processes
     require(sft.batch_size % together == 0,
             f"sft.micro_batch_size: {processes} processes of {sft.micro_batch_size} samples each "
@@ -43,7 +51,7 @@ def accumulation_steps(sft: Sft) -> int:
 def shard_count() -> int:
     """Parts into which weights, gradients and optimizer are split: with FSDP2, one a process."""
     fsdp2 = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # as accelerate launch sets it
-    return PartialState().num_processes if fsdp2 else 1
+    return this_process().num_processes if fsdp2 else 1
 
 
 class StepSampler(Sampler):
