@@ -30,13 +30,13 @@ def profile(served, **settings):
     return profiles.load("smoke", {f"annotate.{name}": value for name, value in given.items()})
 
 
-def ask(served, folder, samples=SAMPLES[:3], say=print, **settings):
+def ask(served, folder, samples=SAMPLES[:3], **settings):
     """Annotate through the server; one row a sample."""
 
     async def run():
         endpoint = await annotate.connect(profile(served, **settings))
         try:
-            return await annotate.annotate(endpoint, profile(served, **settings), samples, folder, say)
+            return await annotate.annotate(endpoint, profile(served, **settings), samples, folder)
         finally:
             await endpoint.client.close()
 
@@ -106,6 +106,20 @@ def test_the_key_changes_with_all_that_shapes_the_reply_and_with_nothing_else():
     assert key(question="x" * 500, longest_question=400) != key(question="x" * 500)
 
 
+def test_replies_that_were_paid_for_before_are_found_again():
+    """The keys and the version as they have always been: another value would ask, and pay, anew."""
+    plain, schema = PROMPTS[False], PROMPTS[True]
+    url, model = "https://api.openai.com/v1", "gpt-5-mini"
+    known = "844d9edbc2555951b3f8cd5cbd6840a818a85284277bcd96a54cf6cedfc6e2ae"
+    assert plain.version == schema.version == "92e0e67c6c84"
+    assert plain.key("Why is the sky blue?", url, model) == known
+    known = "5242897121b31432bce1265061a1e8cb957a757dbf617f63668b22745f9cbdc4"
+    assert schema.key("Why is the sky blue?", url, model) == known
+    settings = profiles.Annotate(longest_question=200, max_tokens=99, parameters={"temperature": 0.2})
+    cut = annotate.RolePrompt.from_settings(settings).key("é" * 500, "local", "m")
+    assert cut == "3d8dcca42cee5ba0fa6463f9353a41e3c66549cd5d2eaeab23b9f0aa444b1984"
+
+
 # The price
 
 
@@ -126,11 +140,11 @@ def test_the_price_of_lima():
     assert 0.05 < annotate.Price("gpt-5-mini").dollars(**usage) < 20
 
 
-def test_the_cost_is_stated_before_the_rest_is_asked(loopback, tmp_path):
-    said = []
-    rows = ask(loopback(), tmp_path, SAMPLES[:9], say=lambda line: said.append(line), price=[100, 1000])
-    assert "9 samples, 1 done before, 8 requests; about" in said[0]
-    sent, dollars = (float(said[0].split(mark)[1].split()[0].replace(",", "").rstrip(";")) for mark in ("; about ", "; about $"))
+def test_the_cost_is_stated_before_the_rest_is_asked(loopback, tmp_path, capsys):
+    rows = ask(loopback(), tmp_path, SAMPLES[:9], price=[100, 1000])
+    said = capsys.readouterr().out
+    assert "9 samples, 1 done before, 8 requests; about" in said
+    sent, dollars = (float(said.split(mark)[1].split()[0].replace(",", "").rstrip(";")) for mark in ("; about ", "; about $"))
     rest = rows[1:]
     assert sent == pytest.approx(sum(row["prompt_tokens"] for row in rest), rel=0.1)
     assert dollars == pytest.approx(sum(row["dollars"] for row in rest), rel=0.1)
@@ -203,13 +217,14 @@ def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
     assert [row["key"] for row in lines(tmp_path / "replies.jsonl")].count(rows[0]["key"]) == 1
 
 
-def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path):
-    served, said = loopback(), []
+def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path, capsys):
+    served = loopback()
     question = "a" * 200 + "b" * 500 + "c" * 200
-    [row] = ask(served, tmp_path, [Conversation(id="long", conversations=(question,))], said.append, longest_question=400)
+    [row] = ask(served, tmp_path, [Conversation(id="long", conversations=(question,))], longest_question=400)
     sent = served.bodies()[0]["messages"][-1]["content"]
     assert sent == f"Question: {'a' * 200}\n[… 500 characters cut …]\n{'c' * 200}" and row["question"] == question
-    assert row["cut_characters"] == len(question) - len(sent.removeprefix("Question: ")) and "questions are longer" in said[0]
+    assert row["cut_characters"] == len(question) - len(sent.removeprefix("Question: "))
+    assert "questions are longer" in capsys.readouterr().out
 
 
 # Outcomes

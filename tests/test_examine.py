@@ -21,12 +21,12 @@ QUESTIONS = {row.id: row for row in read_rows(STARTER_FOLDER / "heldout.jsonl", 
 ALL = planted.planted(50)
 
 
-def examined(served, folder, say=print, **settings):
+def examined(served, folder, **settings):
     async def run():
         chosen = profile(served, **({"pairs": 10, "tries": 1} | settings))
         endpoint = await annotate.connect(chosen, chosen.judge)
         try:
-            return await examine(endpoint, chosen, folder, say)
+            return await examine(endpoint, chosen, folder)
         finally:
             await endpoint.client.close()
 
@@ -151,12 +151,12 @@ def test_marks_are_computed_as_the_page_says():
 
 
 def test_a_spent_budget_leaves_the_judge_unexamined_and_the_next_run_goes_on(loopback, tmp_path):
-    served, say = loopback(judge="perfect"), []
-    found = examined(served, tmp_path, say.append, price=[1, 1], budget=0.03)
+    served = loopback(judge="perfect")
+    found = examined(served, tmp_path, price=[1, 1], budget=0.03)
     assert not found.fit and found.silent and "got no reply (the budget of $0.03" in found.statement()
     paid = served.paid()
     assert 0 < paid == len(lines(tmp_path / "replies.jsonl")) < 110
-    assert examined(served, tmp_path, say.append, price=[1, 1], budget=1).fit and served.paid() == 110
+    assert examined(served, tmp_path, price=[1, 1], budget=1).fit and served.paid() == 110
 
 
 def test_the_log_of_the_examination_takes_the_verdicts_too(loopback, tmp_path):

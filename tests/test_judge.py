@@ -22,14 +22,14 @@ def profile(served, **settings):
     return profiles.load("smoke", {f"judge.{name}": value for name, value in given.items()})
 
 
-def ask(served, folder, pairs=PAIRS, say=print, **settings):
+def ask(served, folder, pairs=PAIRS, **settings):
     """Have the pairs judged through the server; one row a pair."""
 
     async def run():
         chosen = profile(served, **settings)
         endpoint = await annotate.connect(chosen, chosen.judge)
         try:
-            return await judge(endpoint, chosen, pairs, folder, say)
+            return await judge(endpoint, chosen, pairs, folder)
         finally:
             await endpoint.client.close()
 
@@ -80,6 +80,13 @@ def test_the_key_changes_with_question_answers_order_guideline_and_judge(tmp_pat
     assert {key(bar=0.9), key(pairs=3), key(tries=9), key(budget=1)} == {key()}
 
 
+def test_verdicts_that_were_paid_for_before_are_found_again():
+    known = "76b308e3f75fc1310651b74afe3578db42a34a15b63146a108e4d6aa85da7289"
+    asked = Shown("Why?", "So.", "Thus.")
+    assert FORM.version == "5eb6492de20a"
+    assert FORM.key(asked, "https://api.openai.com/v1", "gpt-5-mini") == known
+
+
 def test_each_long_text_is_cut_by_itself():
     form = JudgePrompt.from_settings(profiles.Judge(longest_question=200))
     shown = Shown("q" * 300, "a" * 400, "short")
@@ -105,12 +112,13 @@ def test_both_orders_are_asked_and_where_they_differ_it_is_a_tie(loopback, tmp_p
     assert a.index("a" * 50) < a.index("b" * 80) and b.index("b" * 80) < b.index("a" * 50)
 
 
-def test_every_reply_is_in_the_log_with_its_provenance(loopback, tmp_path):
-    rows, said = ask(loopback(judge="longer"), tmp_path, say=(said := []).append, price=[1, 1]), said
+def test_every_reply_is_in_the_log_with_its_provenance(loopback, tmp_path, capsys):
+    rows = ask(loopback(judge="longer"), tmp_path, price=[1, 1])
+    said = capsys.readouterr().out
     log = lines(tmp_path / "replies.jsonl")
     assert len(log) == 2 * len(rows) == 2 * len(PAIRS) and {row["outcome"] for row in log} == {"verdict"}
     assert {row["guideline"] for row in log} == {FORM.version} and {row["requested_model"] for row in log} == {"served-judge"}
-    assert "16 comparisons, 1 done before, 15 requests; about" in said[0] and "about $" in said[0]
+    assert "16 comparisons, 1 done before, 15 requests; about" in said and "about $" in said
 
 
 def test_a_second_run_asks_only_what_is_missing(loopback, tmp_path):
@@ -176,11 +184,10 @@ def test_two_pairs_with_one_id_are_refused_and_no_pairs_are_no_rows(loopback, tm
     assert ask(loopback(), tmp_path, []) == []
 
 
-def test_a_spent_budget_leaves_pairs_without_a_verdict(loopback, tmp_path):
-    said = []
-    rows = ask(loopback(judge="longer"), tmp_path, say=said.append, price=[1, 1], budget=0.008, concurrency=1)
+def test_a_spent_budget_leaves_pairs_without_a_verdict(loopback, tmp_path, capsys):
+    rows = ask(loopback(judge="longer"), tmp_path, price=[1, 1], budget=0.008, concurrency=1)
     assert 0 < sum(row["verdict"] is not None for row in rows) < len(rows)
-    assert rows[-1]["outcome"] == "not asked" and "(judge.budget)" in said[-1]
+    assert rows[-1]["outcome"] == "not asked" and "(judge.budget)" in capsys.readouterr().out.splitlines()[-1]
 
 
 # Win rates

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
     return profiles.load("cpu", chosen)
 
 
-def run(given: argparse.Namespace, say: Callable[[str], None] = print) -> int:
+def run(given: argparse.Namespace) -> int:
     """Check all that can be checked without the server, then ask. Returns the exit status."""
     profile, data, out = settings(given), ConversationFile(given.data), given.out
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
@@ -97,34 +97,33 @@ def run(given: argparse.Namespace, say: Callable[[str], None] = print) -> int:
     turns = [len(row.conversations) for row in data]  # a bad row stops here, before it costs
     unanswered = sum(count % 2 and count > 1 for count in turns)
     if unanswered:
-        say(f"{unanswered} conversations end on a user turn without an answer: {out.name} leaves "
+        print(f"{unanswered} conversations end on a user turn without an answer: {out.name} leaves "
             "that turn out")
-    return asyncio.run(_annotate(profile, data, out, say))
+    return asyncio.run(_annotate(profile, data, out))
 
 
-async def _annotate(profile: profiles.Profile, data: ConversationFile, out: Path,
-                    say: Callable[[str], None]) -> int:
+async def _annotate(profile: profiles.Profile, data: ConversationFile, out: Path) -> int:
     with ResponseCache(out.with_suffix(".replies.jsonl")) as cache:
         endpoint = await connect(profile)
         try:
             asked = PromptRun(endpoint, RolePrompt.from_settings(profile.annotate), cache)
-            await ask_missing(asked, data, out.with_suffix(".batches.json"), say)
+            await ask_missing(asked, data, out.with_suffix(".batches.json"))
         finally:
             endpoint.stop()
             await endpoint.client.close()
-        return _write(asked, data, out, say)
+        return _write(asked, data, out)
 
 
-def _write(asked: PromptRun, data: ConversationFile, out: Path, say: Callable[[str], None]) -> int:
+def _write(asked: PromptRun, data: ConversationFile, out: Path) -> int:
     """Write the rows with roles and the list of those without; say what became of all."""
     pairs = zip(data, asked.rows(data), strict=True)
     write_rows(out, (_with_role(sample, row) for sample, row in pairs if row["role"]))
     failed = failures(asked.rows(data))
     write_rows(out.with_suffix(".failed.jsonl"), failed)
     for row in failed[:5]:
-        say(f"  {row['id']}: {row['outcome']}: {row['reason']}")
+        print(f"  {row['id']}: {row['outcome']}: {row['reason']}")
     listed = f" ({out.with_suffix('.failed.jsonl')})" if failed else ""
-    say(f"{out}: roles written; spent in all: {asked.price.spent_text()}; "
+    print(f"{out}: roles written; spent in all: {asked.price.spent_text()}; "
         f"without a role: {len(failed)}{listed}")
     if asked.stopped:
         print(f"stopped: {asked.stopped}; run the same command to go on", file=sys.stderr)

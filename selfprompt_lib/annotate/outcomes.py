@@ -24,7 +24,7 @@ def samples_to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sam
 
 
 async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation],
-                   folder: Path, say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+                   folder: Path) -> list[dict[str, Any]]:
     """Annotate the samples as the profile says; returns one row a sample, in their order.
 
     Replies are kept in `<folder>/replies.jsonl`: run again, and only what is missing is asked.
@@ -33,7 +33,7 @@ async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conve
         UserError: a model, key or setting that the server refuses; a budget without a price.
     """
     prompt = RolePrompt.from_settings(profile.annotate)
-    return await ask_rows(endpoint, prompt, samples, folder, say)
+    return await ask_rows(endpoint, prompt, samples, folder)
 
 
 def training_set(profile: Profile, samples: Sequence[Sample],

@@ -73,8 +73,8 @@ class RolePrompt(Prompt):
         """
         guideline = read_guideline(settings, ANNOTATION_FOLDER / "guideline.md")
         path = Path(settings.examples) if settings.examples else ANNOTATION_FOLDER / "examples.jsonl"
-        examples = [(row.question, _plain_role(row.role)) for row in read_rows(path, Example)]
-        return cls(settings, guideline, tuple(examples))
+        examples = tuple((row.question, row.role) for row in read_rows(path, Example))
+        return cls(settings, guideline, examples)
 
     def messages(self, question: str) -> list[dict[str, str]]:
         """Guideline, in-context examples, question: the conversation that asks for one role."""
@@ -146,10 +146,6 @@ def read_json_role(text: str) -> Role:
 
 def _validate(fields: Any) -> Role:
     try:
-        return _plain_role(RoleReply.model_validate(fields))
+        return Role(**RoleReply.model_validate(fields).model_dump())
     except ValidationError as error:
         raise ValueError(first_fault(error)) from None
-
-
-def _plain_role(reply: RoleReply) -> Role:
-    return Role(**reply.model_dump())

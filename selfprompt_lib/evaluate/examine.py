@@ -1,7 +1,7 @@
 """A judge is examined before it is believed: planted pairs, both orders, and a bar (chapter 5)."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def require_fit(examination: Examination) -> None:
     require(examination.fit, f"judge.model: {examination.statement()} Name a stronger one in judge.model and judge.base_url")
 
 
-async def examine(endpoint: Endpoint, profile: Profile, folder: Path, say: Callable[[str], None] = print) -> Examination:
+async def examine(endpoint: Endpoint, profile: Profile, folder: Path) -> Examination:
     """Have the judge compare `judge.pairs` planted pairs of each kind in both orders, and mark it (chapter 5).
 
     The replies are in `<folder>/replies.jsonl`, which `judge` may share: run again, only what is missing is asked.
@@ -69,7 +69,7 @@ async def examine(endpoint: Endpoint, profile: Profile, folder: Path, say: Calla
     """
     kinds = planted(profile.judge.pairs)
     asked = [pair for pairs in kinds.values() for pair in pairs]
-    rows = await ask_both_orders(endpoint, profile, asked, folder, say)
+    rows = await ask_both_orders(endpoint, profile, asked, folder)
     found = iter(rows)
     return marked(endpoint.name, {kind: [next(found) for _ in pairs] for kind, pairs in kinds.items()}, profile.judge)
 

@@ -6,7 +6,7 @@ are the same: a second run asks only what is missing.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -119,8 +119,7 @@ class JudgePrompt(Prompt):
         return sum(max(0, len(text) - len(self.shorten(text))) for text in question)
 
 
-async def judge(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path,
-                say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+async def judge(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path) -> list[dict[str, Any]]:
     """Have every pair judged in both orders; one row a pair, in their order (chapter 5).
 
     `first` and `second` are what the judge preferred ("one", "other" or "tie") with `one` shown first and
@@ -132,21 +131,20 @@ async def judge(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], fol
         UserError: a model, key or setting that the server refuses; a budget without a price; a judge
             whose replies hold no verdict at all.
     """
-    rows = await ask_both_orders(endpoint, profile, pairs, folder, say)
+    rows = await ask_both_orders(endpoint, profile, pairs, folder)
     outcomes = Counter(row["outcome"] for row in rows)
     prose = outcomes["malformed"] + outcomes["truncated"] + outcomes["empty"]
     require(prose < len(rows) or not rows, f"judge: {no_verdicts(endpoint.name, rows)}")
     return rows
 
 
-async def ask_both_orders(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path,
-                          say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+async def ask_both_orders(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair], folder: Path) -> list[dict[str, Any]]:
     """`judge`, with whatever came of it: a judge of prose only has rows without a verdict."""
     often, count = Counter(pair.id for pair in pairs).most_common(1)[0] if pairs else ("", 1)
     require(count == 1, f"judge: {count} pairs have the id {often!r}; give every pair an id of its own")
     samples = [Comparison(pair.id, pair.domain, shown) for pair in pairs
                for shown in (Shown(pair.question, pair.one, pair.other), Shown(pair.question, pair.other, pair.one))]
-    found = await ask_rows(endpoint, JudgePrompt.from_settings(profile.judge), samples, folder, say)
+    found = await ask_rows(endpoint, JudgePrompt.from_settings(profile.judge), samples, folder)
     return [_row(pair, *orders) for pair, orders in zip(pairs, zip(found[::2], found[1::2], strict=True), strict=True)]
 
 

@@ -1,7 +1,7 @@
 """Ask a prompt for many items: say what it costs, then one by one or in batches."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from .response_cache import ResponseCache
 from .run import PromptRun, interruptible
 
 
-async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item], folder: Path,
-                   say: Callable[[str], None] = print) -> list[dict[str, Any]]:
+async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item],
+                   folder: Path) -> list[dict[str, Any]]:
     """Ask the prompt for every item and return one row an item, in their order.
 
     Replies are kept in `<folder>/replies.jsonl`: run again, and only what is missing is asked.
@@ -26,14 +26,13 @@ async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item], fo
     """
     with ResponseCache(folder / "replies.jsonl") as cache:
         run = PromptRun(endpoint, prompt, cache)
-        await ask_missing(run, items, folder / "batches.json", say)
+        await ask_missing(run, items, folder / "batches.json")
         if run.stopped:
-            say(f"stopped: {run.stopped}; what came is kept, run again to go on")
+            print(f"stopped: {run.stopped}; what came is kept, run again to go on")
         return list(run.rows(items))
 
 
-async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path,
-                      say: Callable[[str], None] = print) -> None:
+async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path) -> None:
     """Say what it costs, then ask for every item that has no usable reply yet.
 
     `items` is gone through several times. `run.stopped` says why it ended early, if it did.
@@ -42,12 +41,12 @@ async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path,
         UserError: a model, key or setting that the server refuses.
     """
     if run.settings.mode == "batch":
-        say(estimate_cost(run, items, None)[0])
-        await ask_in_batches(run, items, registry, say)
+        print(estimate_cost(run, items, None)[0])
+        await ask_in_batches(run, items, registry)
     else:
         first = await first_call(run, items)
         statement, count, done = estimate_cost(run, items, first)
-        say(statement)
+        print(statement)
         await ask_live(run, items, count, done)
 
 

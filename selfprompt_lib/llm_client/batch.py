@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,7 @@ class BatchRegistry:
         write_json(self.path, self.entries)
 
 
-async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path,
-                         say: Callable[[str], None] = print) -> None:
+async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path) -> None:
     """Submit what has no usable reply yet, wait, collect, and submit again what is missing.
 
     A row is submitted at most `tries` times for a reply that cannot be used, and in at
@@ -70,8 +69,8 @@ async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path,
         UserError: a server without a Batch API, or one that refuses the file of requests.
     """
     mode = f"{run.settings.section}.mode"
-    require(run.endpoint.process is None, f"{mode}: the local server has no Batch API; "
-                                          "use mode: live")
+    require(run.endpoint.process is None,
+            f"{mode}: the local server has no Batch API; use mode: live")
     registry = BatchRegistry(path)
     by_key = {run.key(item): item for item in items}
     most = run.settings.tries + run.settings.retries
@@ -82,7 +81,7 @@ async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path,
             await _recover(run, registry)
             while not run.stopped:
                 for entry in registry.open():
-                    await _wait(run, registry, entry, say)
+                    await _wait(run, registry, entry)
                     if run.stopped:
                         return
                     refused |= await _collect(run, entry, by_key)
@@ -91,7 +90,7 @@ async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path,
                            and not run.is_done(key)]
                 if not missing:
                     return
-                submitted.update(await _submit(run, registry, missing, by_key, say))
+                submitted.update(await _submit(run, registry, missing, by_key))
         except openai.OpenAIError as error:
             reason = run.endpoint.clean(str(getattr(error, "message", error)))
             raise UserError(f"{mode}: {run.endpoint.base_url} refused a batch "
@@ -113,7 +112,7 @@ async def _recover(run: PromptRun, registry: BatchRegistry) -> None:
 
 
 async def _submit(run: PromptRun, registry: BatchRegistry, keys: list[str],
-                  by_key: dict[str, Item], say: Callable[[str], None]) -> list[str]:
+                  by_key: dict[str, Item]) -> list[str]:
     """Hand in the rows, as many as the budget allows; returns their keys."""
     bodies = {}
     for key in keys:
@@ -126,12 +125,12 @@ async def _submit(run: PromptRun, registry: BatchRegistry, keys: list[str],
     chosen = list(bodies)
     for start in range(0, len(chosen), ROWS_A_BATCH):
         part = {key: bodies[key] for key in chosen[start : start + ROWS_A_BATCH]}
-        await _create_batch(run, registry, part, say)
+        await _create_batch(run, registry, part)
     return chosen
 
 
-async def _create_batch(run: PromptRun, registry: BatchRegistry, bodies: dict[str, dict],
-                        say: Callable[[str], None]) -> None:
+async def _create_batch(run: PromptRun, registry: BatchRegistry,
+                        bodies: dict[str, dict]) -> None:
     """Upload the requests and create a batch of them; if the receipt is lost, look for it."""
     requests = [{"custom_id": key, "method": "POST", "url": URL, "body": body}
                 for key, body in bodies.items()]
@@ -152,11 +151,10 @@ async def _create_batch(run: PromptRun, registry: BatchRegistry, bodies: dict[st
         await _recover(run, registry)
     else:
         registry.put(entry, id=batch.id, status="submitted")
-        say(f"batch {batch.id}: {len(bodies)} rows handed in")
+        print(f"batch {batch.id}: {len(bodies)} rows handed in")
 
 
-async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any],
-                say: Callable[[str], None]) -> None:
+async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any]) -> None:
     """Poll a batch until it has ended or the run is stopped, with a progress bar.
 
     Raises:
@@ -175,10 +173,10 @@ async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any],
             for _ in range(max(1, round(10 * seconds))):
                 await asyncio.sleep(min(0.1, seconds))
                 if run.stopped:
-                    say(f"batch {entry['id']} goes on at the server")
+                    print(f"batch {entry['id']} goes on at the server")
                     return
     if batch.status != "completed":
-        say(f"batch {batch.id} ended as {batch.status}; what is missing is submitted again")
+        print(f"batch {batch.id} ended as {batch.status}; what is missing is submitted again")
     if batch.status == "failed":
         registry.drop(entry)
         errors = batch.errors.data if batch.errors and batch.errors.data else []
