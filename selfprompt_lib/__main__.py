@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import lima_role, profiles
 from .annotate import command
-from .errors import UserError
+from .cli import add_profile_arguments, chosen_profile, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -14,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib", description="Self-Prompt Tuning, the book")
     commands = top.add_subparsers(dest="command", required=True)
     go = commands.add_parser("run", help="execute the notebooks in order and build the book")
-    profiles.add_arguments(go, run=True)
+    add_profile_arguments(go, run=True)
     which = go.add_mutually_exclusive_group()
     which.add_argument("--from", dest="start_from", metavar="N", help="begin at chapter N (1 to 6, a1, a2)")
     which.add_argument("--only", metavar="N", help="run chapter N, changed or not")
@@ -29,24 +29,18 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
-    try:
-        return {"annotate": command.run, "lima-role": lima_role.command, "run": _run}[given.command](given)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept, run again to go on", file=sys.stderr)
-        return 130
+    commands = {"annotate": command.run, "lima-role": lima_role.command, "run": _run}
+    return run_command(commands[given.command], given)
 
 
 def _run(given: argparse.Namespace) -> int:
     from . import book, sources
+    from .files import run_folder
     from .llm_client.endpoint import hosted
     from .pipeline import plan, run
-    from .pipeline.stage import run_folder
 
     settings = profiles.parse_settings(given.set)
-    profile = profiles.load(given.profile, settings, given.seed)
+    profile = chosen_profile(given)
     out = Path(given.out).expanduser().absolute()
     root, chapters = run_folder(out, profile.name), run.selected(given.only, given.start_from)
     if given.dry_run:

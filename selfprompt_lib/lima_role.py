@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from .errors import UserError, require
 from .files import write_json
 from .hub import hub_rows
-from .pipeline.provenance import machine
+from .provenance import machine
 from .rows import Conversation, Role, Sample, json_lines, parse_rows, read_rows
 
 LIMA_ROLE_FOLDER = Path(__file__).parent / "resources" / "lima-role"

@@ -4,7 +4,6 @@ A profile says everything a run depends on. `--set key=value` on the command lin
 `settings` parameter of a notebook, changes single fields; unknown or ill-typed ones are refused.
 """
 
-import argparse
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -216,13 +215,3 @@ def flatten(profile: Profile) -> dict[str, Any]:
         inner = value.items() if isinstance(value, dict) else ()
         flat |= {f"{name}.{key}": item for key, item in inner} or {name: value}
     return flat
-
-
-def add_arguments(parser: argparse.ArgumentParser, example: str = "sft.epochs=2", run: bool = False) -> None:
-    """`--profile` and `--set`, which commands share; for one that makes a `run`, `--seed` and `--out` too."""
-    parser.add_argument("--profile", default="cpu", help=f"which setting: {', '.join(names())} (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
-                        help=f"change a profile field, for example {example}")
-    if run:
-        parser.add_argument("--seed", type=int, help="seed of data order, shuffles and initialisation (the profile's without it)")
-        parser.add_argument("--out", default="runs", help="folder for artefacts (default: %(default)s)")

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.pipeline.provenance import PACKAGE
+from selfprompt_lib.provenance import PACKAGE
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
 from selfprompt_lib.sft.__main__ import main, parser
 from selfprompt_lib.sft.trainer import StepSampler

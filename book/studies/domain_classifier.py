@@ -13,13 +13,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pages import captioned, exit_status, made_with, written_by
+from pages import captioned, made_with, written_by
 from pydantic import BaseModel, Field
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestCentroid
 
 from selfprompt_lib import domains, stats
+from selfprompt_lib.cli import run_command
 from selfprompt_lib.errors import require
 from selfprompt_lib.roles.metrics import embedder
 from selfprompt_lib.rows import DOMAINS, read_rows
@@ -133,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(run_command(main))

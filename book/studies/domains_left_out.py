@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pages import exit_status, require_own, table, written_by
+from pages import require_own, table, written_by
 
-from selfprompt_lib import profiles, sft, sources
+from selfprompt_lib import sft, sources
+from selfprompt_lib.cli import add_profile_arguments, chosen_profile, run_command
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import robust
 from selfprompt_lib.evaluate.words import points
 from selfprompt_lib.files import write_json
-from selfprompt_lib.pipeline.provenance import describe
 from selfprompt_lib.profiles import Profile
+from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles.metrics import embedder
 from selfprompt_lib.rows import DOMAINS, Sample
 from selfprompt_lib.two_way import Effect, two_way_interval
@@ -123,12 +124,12 @@ def _percent(share: float) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command; raises UserError on bad input."""
     parser = argparse.ArgumentParser(description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    profiles.add_arguments(parser, "sft.seeds=3 or data.train_rows=32")
+    add_profile_arguments(parser, "sft.seeds=3 or data.train_rows=32")
     parser.add_argument("--out", type=Path, default=Path("book/measured/left-out.md"), metavar="FILE.md",
                         help="the tables; FILE.json is written beside it (default: %(default)s)")
     given = parser.parse_args(arguments)
     require_own(given.out, MARK, FORMER_MARK)
-    profile = profiles.load(given.profile, profiles.parse_settings(given.set))
+    profile = chosen_profile(given)
     frame = measure(profile, Path("runs/left-out"))
     kept = frame[KEPT].astype(object).where(frame[KEPT].notna(), None)
     write_json(given.out.with_suffix(".json"), describe(profile) | {"replies": kept.to_dict("records")})
@@ -137,4 +138,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(run_command(main))

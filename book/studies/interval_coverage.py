@@ -17,11 +17,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from jinja2 import StrictUndefined, Template
 from matplotlib.ticker import PercentFormatter
-from pages import captioned, exit_status, made_with, written_by
+from pages import captioned, made_with, written_by
 from simulated_worlds import BOOK, HARD, ITEMS, ONE_SEED, SEEDS, SEVERAL_SEEDS, TASKS, run
 from statsmodels.stats.proportion import proportion_confint
 
 from selfprompt_lib import plots
+from selfprompt_lib.cli import run_command
 
 PROMISED = (0.93, 0.97)
 SENTENCES = Path(__file__).with_name("interval_coverage.md.jinja")
@@ -194,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(run_command(main))

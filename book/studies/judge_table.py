@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pages import exit_status, require_own, table, written_by
+from pages import require_own, table, written_by
 
-from selfprompt_lib import profiles
+from selfprompt_lib.cli import add_profile_arguments, chosen_profile, run_command
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate.examine import Examination, examine
 from selfprompt_lib.evaluate.planted import FAIR
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns 0 for a judge that may be used, 1 for another; raises UserError on bad input."""
     given = _parser().parse_args(arguments)
     known = _known(given.out)
-    profile = profiles.load(given.profile, profiles.parse_settings(given.set))
+    profile = chosen_profile(given)
     examination = asyncio.run(_examine(profile, given.folder))
     require(not examination.silent, examination.statement())
     bar = profile.judge.model_dump(include={"bar", "position_bias", "length_bias", "pairs"})
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
-    profiles.add_arguments(parser, "judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
+    add_profile_arguments(parser, "judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
     parser.add_argument("--out", type=Path, default=Path("book/measured/judge.md"), metavar="FILE.md",
                         help="the table; FILE.json is written beside it (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("runs/judge"),
@@ -118,4 +118,4 @@ def _unbroken(estimate: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(run_command(main))

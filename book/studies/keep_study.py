@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pages import exit_status
 
+from selfprompt_lib.cli import run_command
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import save
 from selfprompt_lib.files import write_json
@@ -72,4 +72,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(run_command(main))

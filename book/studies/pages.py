@@ -1,14 +1,12 @@
-"""What the studies share: the parts of a written page, and how a command ends."""
+"""What the studies share: the parts of a written page."""
 
 import importlib.metadata
 import os
 import platform
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from selfprompt_lib.errors import UserError, require
+from selfprompt_lib.errors import require
 
 
 def written_by(script: str) -> str:
@@ -48,12 +46,3 @@ def require_own(out: Path, *marks: str) -> None:
     require(out.suffix == ".md", f"--out {out}: give a name that ends in .md")
     require(not out.exists() or out.read_text(encoding="utf-8").startswith(marks),
             f"--out {out}: exists and was not written by this command; give another name")
-
-
-def exit_status(command: Callable[[], int | None]) -> int:
-    """Run a command: its own status, 0 where it returns none, and 2 with a message for bad input."""
-    try:
-        return command() or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2

@@ -12,9 +12,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from ..errors import UserError, require
-from ..files import write_json
+from ..files import make_writable, write_json
 from ..profiles import Profile
-from .stage import CHAPTERS, Chapter, changed, read_record, writable
+from .stage import CHAPTERS, Chapter, changed, read_record
 
 # glibc hands large blocks back to the system at once and pays page faults for each new one; kept,
 # training is about an eighth faster on a CPU. Other systems ignore the names.
@@ -41,7 +41,7 @@ def run(profile: Profile, parameters: dict[str, Any], root: Path, chapters: list
     Raises:
         UserError: a notebook that failed, with its cell and the reason; its copy is kept.
     """
-    writable(root / "nbs")
+    make_writable(root / "nbs")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     began = time.perf_counter()
     for chapter in chapters:

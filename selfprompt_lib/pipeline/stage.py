@@ -1,11 +1,10 @@
 """A stage: what a chapter starts from, what it leaves behind, and whether it must run again.
 
-Every chapter begins with `start` and ends with `Stage.finish`. Its artefacts lie in
+Every chapter begins with `start_chapter` and ends with `Stage.finish`. Its artefacts lie in
 `<out>/<profile>/<chapter>/`, next to `stage.json`, which says what they were made from.
 """
 
 import json
-import os
 import resource
 import sys
 import time
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, profiles
-from ..errors import UserError, require
-from ..files import write_json
+from ..errors import require
+from ..files import make_writable, run_folder, write_json
 from ..profiles import Profile
+from ..provenance import PACKAGE, code_hash, data_identity, describe, outputs
 from ..rows import write_rows
-from .provenance import PACKAGE, code_hash, data_identity, describe, outputs
 
 NOTEBOOKS = PACKAGE.parent / "nbs"
 
@@ -121,7 +120,7 @@ class Stage:
         return record
 
 
-def start(name: str, parameters: dict[str, Any]) -> Stage:
+def start_chapter(name: str, parameters: dict[str, Any]) -> Stage:
     """Open a chapter with what its parameters cell set (pass `globals()`); chapters 1 to 6.
 
     Raises:
@@ -137,7 +136,7 @@ def start(name: str, parameters: dict[str, Any]) -> Stage:
     profile = profiles.load(given["profile"], given.get("settings"), seed if seed >= 0 else None)
     stage = Stage(chapter, profile, run_folder(given.get("out", "runs"), profile.name), {})
     stage.inputs = fingerprint(chapter, profile, stage.root, extra={k: given[k] for k in chapter.parameters})
-    writable(stage.folder)
+    make_writable(stage.folder)
     return stage
 
 
@@ -150,22 +149,6 @@ def given_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
         for key, value in namespace.items()
         if not key.startswith("_") and key not in hidden and isinstance(value, plain)
     }
-
-
-def run_folder(out: str | Path, profile: str) -> Path:
-    """`<out>/<profile>`; a relative `out` counts from the project, also when started in `nbs/`."""
-    here = Path.cwd()
-    base = here.parent if here.name == "nbs" else here
-    return base / Path(out).expanduser() / profile
-
-
-def writable(folder: Path) -> None:
-    """Make the folder, or say that it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot make the run folder ({error.strerror}); give another with --out") from None
-    require(os.access(folder, os.W_OK), f"{folder}: the run folder is not writable; give another with --out")
 
 
 def fingerprint(chapter: Chapter, profile: Profile, root: Path, extra: dict | None = None) -> dict[str, Any]:

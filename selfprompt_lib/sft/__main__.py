@@ -11,11 +11,11 @@ from pathlib import Path
 import datasets
 from transformers import logging
 
-from .. import models, profiles, sft, sources
+from .. import models, sft, sources
+from ..cli import add_profile_arguments, chosen_profile, run_command
 from ..designs import DESIGNS, Design, get_design
-from ..errors import UserError, require
-from ..files import write_json
-from ..pipeline.stage import run_folder, writable
+from ..errors import require
+from ..files import make_writable, run_folder, write_json
 from ..profiles import Profile
 from ..rows import Sample, read_rows
 from .trainer import accumulation_steps, this_process
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.sft",
                                   description="Fine-tune as chapter 3 does, on any number of cards")
-    profiles.add_arguments(top, run=True)
+    add_profile_arguments(top, run=True)
     top.add_argument("--data", type=Path, metavar="FILE",
                      help="JSONL file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS),
@@ -39,27 +39,22 @@ def main(arguments: list[str] | None = None) -> int:
     """Train; returns the exit status: 2 for an error that the user can mend."""
     given = parser().parse_args(arguments)
     process = this_process()
-    try:
-        _train_designs(given, process)
-        return 0
-    except UserError as error:
+
+    def tell(message: str) -> None:
         if process.is_main_process:
-            print(f"error: {error}", file=sys.stderr)
+            print(message, file=sys.stderr)
         else:
             time.sleep(10)  # the launcher ends all processes as soon as one ends: main prints first
-        return 2
-    except KeyboardInterrupt:
-        if process.is_main_process:
-            print("stopped; finished epochs are kept where sft.checkpoints is set, "
-                  "run again to go on", file=sys.stderr)
-        return 130
+
+    return run_command(_train_designs, given, process, tell=tell,
+                       kept="finished epochs are kept where sft.checkpoints is set")
 
 
 def _train_designs(given: argparse.Namespace, process) -> None:
     if not process.is_main_process:
         datasets.disable_progress_bars()
         logging.disable_progress_bar()
-    profile = profiles.load(given.profile, profiles.parse_settings(given.set), given.seed)
+    profile = chosen_profile(given)
     accumulation_steps(profile.sft)  # refuses a batch that does not come out even
     root = run_folder(Path(given.out).expanduser().absolute(), profile.name)
     samples = _samples(given, root, profile)
@@ -70,7 +65,7 @@ def _train_designs(given: argparse.Namespace, process) -> None:
     for one, design in runs:
         _print_audit(one, samples, design, root / "sft" / "trainer", process)
     if not given.dry_run:
-        writable(root / "sft")
+        make_writable(root / "sft")
         curves = {}
         for one, design in runs:
             folder = root / "sft" / model_folder(design, one, profile.seed)

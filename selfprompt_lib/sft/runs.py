@@ -12,8 +12,8 @@ import pandas as pd
 from .. import infer, models, stats
 from ..designs import Design
 from ..files import write_json
-from ..pipeline.provenance import PACKAGE, describe
 from ..profiles import Profile
+from ..provenance import PACKAGE, describe
 from ..rows import Question, Sample
 
 FINISHED, RECORD = "finished", "run.json"

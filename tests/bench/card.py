@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from selfprompt_lib import infer, models, profiles, sft, stats
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.files import write_json
-from selfprompt_lib.pipeline.provenance import describe
+from selfprompt_lib.provenance import describe
 from selfprompt_lib.rows import Question, Sample, read_rows
 from selfprompt_lib.sft.trainer import RecipeTrainer
 

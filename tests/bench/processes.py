@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from selfprompt_lib.pipeline.provenance import PACKAGE
+from selfprompt_lib.provenance import PACKAGE
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
 
 SETTINGS = {"sft.batch_size": 4, "sft.micro_batch_size": 1, "sft.max_length": 192, "sft.learning_rate": 1e-4,

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..profiles import Profile
+from . import __version__
+from .profiles import Profile
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 LIBRARIES = ("torch", "transformers", "trl", "datasets", "lm_eval", "openai", "papermill")
 
 
