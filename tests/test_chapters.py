@@ -50,7 +50,7 @@ def items(arm, right, seed=0):
 
 def test_wins_are_the_items_that_one_arm_alone_answered():
     frame = pd.concat([items("new", [1, 1, 1, 0]), items("old", [0, 1, 0, 0])[::-1]])
-    assert len(evaluate.wins(frame, "new", "old")) == 2 and evaluate.wins(frame, "old", "new").empty
+    assert len(evaluate.won_items(frame, "new", "old")) == 2 and evaluate.won_items(frame, "old", "new").empty
     table = evaluate.differences(frame, "new", "old").set_index("task")
     assert table.loc["t", ["wins", "losses"]].tolist() == [2, 0] and table.loc["all", "difference"] == 0.5
 
@@ -65,14 +65,14 @@ def test_readings_count_what_each_reader_found():
 def test_causes_compare_the_own_role_with_given_ones_in_the_seeds_that_both_have():
     frame = pd.concat([items("self-prompt", [1, 1, 0, 1], seed) for seed in (0, 1)]
                       + [items("no role", [0, 0, 0, 0]), items("random expert", [0, 1, 0, 1])])  # fmt: skip
-    table = evaluate.causes(frame).set_index("contrast")
+    table = evaluate.role_contrasts(frame).set_index("contrast")
     assert table.difference.to_dict() == {"its own minus random expert": 0.25, "its own minus no role": 0.75}
     assert (table.seeds == 1).all() and (table.p_holm >= table.p).all() and len(table) == 2
 
 
 def test_the_untuned_model_is_paired_with_every_seed():
     frame = pd.concat([items("baseline", [1, 1, 0, 1], seed) for seed in (0, 1)] + [items("base", [0, 1, 0, 1], -1)])
-    (row,) = evaluate.contrasts(frame).to_dict("records")
+    (row,) = evaluate.arm_contrasts(frame).to_dict("records")
     assert row["contrast"] == "baseline minus base" and row["difference"] == 0.25 and row["seeds"] == 2
 
 
@@ -85,7 +85,7 @@ def test_the_untuned_model_is_paired_with_every_seed():
 def test_what_was_found_is_said_in_words(new, old, said):
     frame = pd.concat([items("self-prompt", new), items("baseline", old)])
     pair = "self-prompt", "baseline"
-    assert said in evaluate.found(evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed(frame, *pair))
+    assert said in evaluate.report_text(evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed_sizes(frame, *pair))
 
 
 @pytest.mark.parametrize(("new", "old", "said"), [
@@ -95,11 +95,11 @@ def test_what_was_found_is_said_in_words(new, old, said):
 ])  # fmt: skip
 def test_the_level_is_set_beside_guessing(new, old, said):
     frame = pd.concat([items("self-prompt", new), items("baseline", old)])
-    assert said in evaluate.level(frame, dict.fromkeys([*frame.task.unique(), "all"], 0.25))
+    assert said in evaluate.vs_chance(frame, dict.fromkeys([*frame.task.unique(), "all"], 0.25))
 
 
 def test_designs_are_compared_with_the_one_without_a_role():
-    effect = ablate.effects(pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])).set_index("design")
+    effect = ablate.design_differences(pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])).set_index("design")
     assert effect.loc["d", "difference"] == 0.5 and len(effect) == 1
 
 

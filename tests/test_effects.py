@@ -18,8 +18,13 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from selfprompt_lib.evaluate import effects, figures
-from selfprompt_lib.evaluate.groups import GROUP_OF, partial_pooling, shrink
+from selfprompt_lib.evaluate import compare, figures
+from selfprompt_lib.evaluate.subjects import (
+    GROUP_OF,
+    partial_pooling,
+    shrink,
+    subject_differences,
+)
 from selfprompt_lib.stats import holm, mcnemar_p, paired_difference
 from selfprompt_lib.two_way import (
     VarianceComponents,
@@ -75,6 +80,10 @@ def made(
                     for i, hit in enumerate(right)
                 ]
     return pd.DataFrame(rows)
+
+
+def paired(*arguments):
+    return compare.paired_table(*arguments).to_numpy()
 
 
 # Numbers
@@ -321,7 +330,7 @@ def test_one_best_guess_of_the_spread_would_be_too_narrow():
 
 def test_the_table_of_differences():
     items = made()
-    table = effects.differences(items, *ARMS)
+    table = compare.differences(items, *ARMS)
     assert list(table.task) == ["mmlu", "gsm8k", "all"]
     wide = (
         items[items.task == "mmlu"]
@@ -336,13 +345,13 @@ def test_the_table_of_differences():
     assert last.difference == pytest.approx(table.difference[:2].mean())
     assert list(table.p_holm) == pytest.approx([*holm(table.p[:2]), last.p])
     assert (table.low < table.difference).all() and (table.difference < table.high).all()
-    mirrored = effects.differences(items, *ARMS[::-1])
+    mirrored = compare.differences(items, *ARMS[::-1])
     assert list(mirrored.low) == pytest.approx(list(-table.high))
 
 
 def test_the_untuned_model_is_paired_with_every_seed():
     items = made(base=True)
-    change = effects.matrix(items, "self-prompt", "base", "gsm8k")
+    change = paired(items, "self-prompt", "base", "gsm8k")
     wide = (
         items[items.task == "gsm8k"]
         .pivot(index="item", columns=["arm", "seed"], values="correct")
@@ -350,15 +359,12 @@ def test_the_untuned_model_is_paired_with_every_seed():
     )
     assert change.shape == (60, 3)
     assert (change[:, 2] == wide[("self-prompt", 2)] - wide[("base", -1)]).all()
-    assert (effects.matrix(items, "base", "self-prompt", "gsm8k") == -change).all()
+    assert (paired(items, "base", "self-prompt", "gsm8k") == -change).all()
 
 
 def test_another_column_can_be_compared():
     items = made().assign(correct_strict=lambda frame: ~frame.correct)
-    assert (
-        effects.matrix(items, *ARMS, "gsm8k", "correct_strict")
-        == -effects.matrix(items, *ARMS, "gsm8k")
-    ).all()
+    assert (paired(items, *ARMS, "gsm8k", "correct_strict") == -paired(items, *ARMS, "gsm8k")).all()
 
 
 def without(frame, **wanted):
@@ -387,34 +393,31 @@ def without(frame, **wanted):
 )
 def test_a_table_that_is_not_paired_is_refused(refused, spoil, told):
     with refused(*told):
-        effects.differences(spoil(made()), *ARMS)
+        compare.differences(spoil(made()), *ARMS)
 
 
 @pytest.mark.parametrize("target", [0, 1, -0.02, 2])
 def test_a_target_that_is_no_difference_is_refused(refused, target):
     with refused("target", "between 0 and 1"):
-        effects.needed(made(), *ARMS, target=target)
+        compare.needed_sizes(made(), *ARMS, target=target)
 
 
-def test_what_is_needed_is_said_in_words():
-    table = effects.needed(made(), *ARMS, target=0.05)
-    assert list(table.task) == ["mmlu", "gsm8k", "all"]
-    for row in table.itertuples():
-        for number in (row.items_needed, row.seeds_needed):
-            assert number is pd.NA or f"{number:,}" in row.words
-    alone = effects.needed(made(seeds=1), *ARMS)
-    assert alone.seeds_needed.isna().all() and alone.words.str.contains("these two models").all()
+def test_one_seed_cannot_tell_how_many_seeds_are_needed():
+    table = compare.needed_sizes(made(), *ARMS, target=0.05)
+    assert list(table.task) == ["mmlu", "gsm8k", "all"] and table.seeds_needed.notna().any()
+    alone = compare.needed_sizes(made(seeds=1), *ARMS)
+    assert alone.seeds_needed.isna().all() and alone.items_needed.notna().all()
 
 
 def test_each_seed_is_a_pair_of_models():
     items = made()
-    table = effects.seeds(items, *ARMS)
+    table = compare.seed_differences(items, *ARMS)
     assert len(table) == 3 * 3
     assert table[table.task == "gsm8k"].difference.mean() == pytest.approx(
-        effects.matrix(items, *ARMS, "gsm8k").mean()
+        paired(items, *ARMS, "gsm8k").mean()
     )
     row = table[(table.task == "mmlu") & (table.seed == 1)].iloc[0]
-    alone = two_way_interval(effects.matrix(items, *ARMS, "mmlu")[:, [1]])
+    alone = two_way_interval(paired(items, *ARMS, "mmlu")[:, [1]])
     assert (row.low, row.high) == pytest.approx((alone.low, alone.high))
 
 
@@ -446,11 +449,11 @@ def test_subjects_are_drawn_towards_their_mean_and_small_ones_most():
 
 
 def test_groups_and_subjects_have_all_items_of_the_task(refused):
-    table = effects.groups(made(), *ARMS)
+    table = subject_differences(made(), *ARMS)
     assert table.groupby("level").n.sum().to_dict() == {"group": 120, "subject": 120}
     assert set(table[table.level == "subject"].name) == set(list(GROUP_OF)[:20])
     with refused("gsm8k", "without a stratum"):
-        effects.groups(made(), *ARMS, task="gsm8k")
+        subject_differences(made(), *ARMS, task="gsm8k")
 
 
 # Figures
@@ -464,7 +467,7 @@ def figure():
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_forest_has_each_interval_and_a_diamond_as_wide_as_the_pooled_one(figure, seeds):
-    table = effects.differences(made(seeds), *ARMS)
+    table = compare.differences(made(seeds), *ARMS)
     axes = figures.forest(table, "self-prompt better", "baseline better")
     bars = [bar[2][0].get_segments()[0][:, 0] for bar in axes.containers]
     assert [list(bar) for bar in bars] == [
@@ -484,7 +487,7 @@ def test_the_forest_has_each_interval_and_a_diamond_as_wide_as_the_pooled_one(fi
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_figure_of_seeds_has_a_point_for_each_pair(figure, seeds):
     items = made(seeds)
-    table, pairs = effects.differences(items, *ARMS), effects.seeds(items, *ARMS)
+    table, pairs = compare.differences(items, *ARMS), compare.seed_differences(items, *ARMS)
     axes = figures.by_seed(pairs, table)
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [sorted(line.get_xdata()) for line in dots] == [
@@ -493,7 +496,7 @@ def test_the_figure_of_seeds_has_a_point_for_each_pair(figure, seeds):
 
 
 def test_the_figure_of_subjects_shows_raw_and_shrunk(figure):
-    table = effects.groups(made(), *ARMS)
+    table = subject_differences(made(), *ARMS)
     axes = figures.subjects(table)
     assert len(axes.containers) == 2 * len(table)
     assert len(axes.get_yticklabels()) == len(table)

@@ -7,8 +7,7 @@ import pytest
 
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import GAP, get_design
-from selfprompt_lib.evaluate import arms
-from selfprompt_lib.evaluate.measure import measure, plan
+from selfprompt_lib.evaluate import measure_arms, measurement_plan, results
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
@@ -36,7 +35,9 @@ def tasks(profile):
 
 @pytest.fixture(scope="module")
 def own(smoke, profile, tasks):
-    items = evaluate.ask(*smoke, profile, tasks, [arms.plain("self-prompt")], seed=0)
+    items = evaluate.ask_benchmarks(
+        *smoke, profile, tasks, [evaluate.plain_arm("self-prompt")], seed=0
+    )
     return items.assign(role=[f"{ROLE} ({i})" if i % 3 else None for i in range(len(items))])
 
 
@@ -50,13 +51,13 @@ def test_every_item_is_asked_once_and_keeps_its_id(own, tasks):
     assert set(own[own.task == "mmlu"].stratum) != {""} and set(
         own[own.task == "gsm8k"].stratum
     ) == {""}
-    assert evaluate.checked(own).columns.tolist() == list(evaluate.items.COLUMNS)
+    assert evaluate.check_items(own).columns.tolist() == list(results.COLUMNS)
 
 
 def test_the_second_pass_ends_the_reply_and_counts(smoke, profile, tasks, own):
     without = profiles.load("smoke", {"evaluate.items": 3, "evaluate.tasks": list(profile.evaluate.tasks),
                                       "evaluate.second_pass": False})  # fmt: skip
-    once = evaluate.ask(*smoke, without, tasks, [arms.plain("self-prompt")])
+    once = evaluate.ask_benchmarks(*smoke, without, tasks, [evaluate.plain_arm("self-prompt")])
     assert once.reply.tolist() == own.reply.tolist(), (
         "the trigger stands behind the reply and does not change it"
     )
@@ -65,23 +66,23 @@ def test_the_second_pass_ends_the_reply_and_counts(smoke, profile, tasks, own):
 
 
 def test_arms_asked_together_reply_as_when_asked_alone(smoke, profile, tasks, own):
-    given = arms.given(evaluate.GIVEN, own, EXPERTS, DESIGN, smoke[1])
-    together = evaluate.ask(*smoke, profile, tasks, given)
-    assert together.arm.unique().tolist() == list(evaluate.GIVEN)
+    given = evaluate.substituted_arms(evaluate.SUBSTITUTED, own, EXPERTS, DESIGN, smoke[1])
+    together = evaluate.ask_benchmarks(*smoke, profile, tasks, given)
+    assert together.arm.unique().tolist() == list(evaluate.SUBSTITUTED)
     for arm in given:
-        alone = evaluate.ask(*smoke, profile, tasks, [arm])
+        alone = evaluate.ask_benchmarks(*smoke, profile, tasks, [arm])
         pd.testing.assert_frame_equal(
             alone, together[together.arm == arm.name].reset_index(drop=True)
         )
     for row in together[together.arm != "no role"].itertuples():
-        start = next(arm for arm in given if arm.name == row.arm).starts[row.task, row.item]
+        start = next(arm for arm in given if arm.name == row.arm).prefills[row.task, row.item]
         assert row.reply.startswith(start)
 
 
 def test_given_roles_are_what_their_names_say(smoke, own):
-    found = {arm.name: [arm.starts[key] for key in zip(own.task, own.item, strict=True)]
-             for arm in arms.given(evaluate.GIVEN, own, EXPERTS, DESIGN, smoke[1])}  # fmt: skip
-    assert list(found) == list(evaluate.GIVEN) and found["no role"] == [None] * len(own)
+    found = {arm.name: [arm.prefills[key] for key in zip(own.task, own.item, strict=True)]
+             for arm in evaluate.substituted_arms(evaluate.SUBSTITUTED, own, EXPERTS, DESIGN, smoke[1])}  # fmt: skip
+    assert list(found) == list(evaluate.SUBSTITUTED) and found["no role"] == [None] * len(own)
     for (_, row), other in zip(own.iterrows(), found["other question's role"], strict=True):
         assert other.removesuffix(GAP) != row.role and other.removesuffix(GAP) in set(
             own[own.task == row.task].role.dropna()
@@ -101,15 +102,17 @@ def test_given_roles_are_what_their_names_say(smoke, own):
 def test_without_a_role_the_reply_cannot_begin_like_one(smoke, profile, tasks, own):
     opening = own.reply[0][0]  # the smoke model writes one token again and again
     arm = evaluate.Arm(
-        "no role", starts=dict.fromkeys(zip(own.task, own.item, strict=True)), opening=opening
+        "no role", prefills=dict.fromkeys(zip(own.task, own.item, strict=True)), opening=opening
     )
-    replies = evaluate.ask(*smoke, profile, tasks, [arm]).reply
+    replies = evaluate.ask_benchmarks(*smoke, profile, tasks, [arm]).reply
     began = own.reply.str.startswith(opening)
     assert began.any() and not (replies == own.reply)[began].any()
 
 
 def test_the_manual_role_stands_in_a_round_before_the_question(smoke, profile, tasks):
-    lm = evaluate.StartedLM(pretrained=smoke[0], tokenizer=smoke[1], arms=[arms.plain("role-play")])
+    lm = evaluate.ArmsLM(
+        pretrained=smoke[0], tokenizer=smoke[1], arms=[evaluate.plain_arm("role-play")]
+    )
     text = lm.apply_chat_template([{"role": "user", "content": "Why?"}])
     assert text.index("From now on") < text.index("I am glad") < text.index("Why?")
 
@@ -124,35 +127,35 @@ def trained(tmp_path, smoke, profile):
 
 def test_all_arms_and_seeds_are_measured_and_kept(trained, tmp_path, profile, tasks, refused):
     two = profile.model_copy(update={"sft": profile.sft.model_copy(update={"seeds": 2})})
-    assert [(name, seed, len(asked)) for name, seed, asked in plan(two)] == [
+    assert [(name, seed, len(asked)) for name, seed, asked in measurement_plan(two)] == [
         ("base", -1, 1), ("baseline", 0, 2), ("self-prompt", 0, 5), ("baseline", 1, 1), ("self-prompt", 1, 1)]  # fmt: skip
     said = []
-    items = measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
+    items = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
     assert said == ["9 items in 3 tasks; 10 times asked, of 5 models; up to 16 tokens a reply"]
-    assert len(items) == 90 and set(items.arm) == set(evaluate.ARMS)
+    assert len(items) == 90 and set(items.arm) == set(profiles.ARMS)
     shutil.rmtree(trained)  # what was measured is not measured again
-    again = measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
+    again = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
     pd.testing.assert_frame_equal(again, items)
     with refused("sft/baseline"):
-        measure(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2}, said.append)
+        measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2}, said.append)
 
 
 def test_a_table_with_a_fault_is_named(own, tmp_path, refused):
-    table = evaluate.checked(own)
+    table = evaluate.check_items(own)
     with refused("no column reply", "run chapter 5 again"):
-        evaluate.checked(table.drop(columns="reply"))
+        evaluate.check_items(table.drop(columns="reply"))
     with refused("occurs twice", "id of its own"):
-        evaluate.checked(pd.concat([table, table.head(1)]))
+        evaluate.check_items(pd.concat([table, table.head(1)]))
     with refused("seed 0, has other items than", "same items"):
-        evaluate.checked(pd.concat([table, table.head(4).assign(arm="baseline")]))
+        evaluate.check_items(pd.concat([table, table.head(4).assign(arm="baseline")]))
     with refused("missing; run chapter 5 again"):
-        evaluate.read_table(tmp_path / "none.parquet")
+        evaluate.read_items(tmp_path / "none.parquet")
 
 
 def test_a_table_survives_its_file(own, tmp_path):
-    table = evaluate.checked(own)
+    table = evaluate.check_items(own)
     pd.testing.assert_frame_equal(
-        evaluate.read_table(evaluate.save(table, tmp_path / "items.parquet")), table
+        evaluate.read_items(evaluate.save_items(table, tmp_path / "items.parquet")), table
     )
 
 

@@ -200,7 +200,7 @@ def test_lm_evals_replies_are_those_of_its_own_model(smoke):
     assert stops
     for until in ([], stops):
         expected = HFLM(**arguments).generate_until(requests(until=until), disable_tqdm=True)
-        ours = evaluate.StartedLM(**arguments | {"batch_size": 6}).generate_until(requests(until=until), disable_tqdm=True)
+        ours = evaluate.ArmsLM(**arguments | {"batch_size": 6}).generate_until(requests(until=until), disable_tqdm=True)
         assert ours == expected
     assert expected != plain
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 
-from selfprompt_lib.stats import Estimate, holm, mcnemar_p, paired_difference, pooled, rate
+from selfprompt_lib.stats import Estimate, holm, mcnemar_p, paired_difference, rate
 
 pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30)
 
@@ -104,16 +104,6 @@ def test_swapping_the_arms_mirrors_the_interval():
     new, old = hits(30, 50), hits(9, 50)[::-1]
     one, other = paired_difference(new, old), paired_difference(old, new)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
-
-
-def test_pooled_of_equal_estimates_has_no_heterogeneity_and_of_unlike_ones_has():
-    same, unlike = (
-        pooled([0.1, 0.1, 0.1], [0.01, 0.02, 0.01]),
-        pooled([-0.5, 0.1, 0.6], [0.01, 0.02, 0.01]),
-    )
-    assert (same.value, same.between, same.i2) == pytest.approx((0.1, 0, 0), abs=1e-9)
-    assert unlike.between > 0.2 and 0.8 < unlike.i2 < 1
-    assert unlike.low < -0.5 and unlike.high > 0.6  # t with two degrees of freedom
 
 
 @settings(max_examples=40)

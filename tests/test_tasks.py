@@ -240,7 +240,7 @@ def test_plain_lm_eval_runs_the_group(tmp_path):
             assert 0 <= scores[f"selfprompt_{name}"][f"{metric},{reader}"] <= 1
             assert 0 <= scores[f"selfprompt_{name}"][f"unread,{reader}"] <= 1
     profile = profiles.load("smoke", {"evaluate.items": 2, "evaluate.run_code": True, "evaluate.max_new_tokens": 8})
-    ours = evaluate.ask(*models.load("smoke"), profile, evaluate.load_tasks(profile), [evaluate.Arm("base")])
+    ours = evaluate.ask_benchmarks(*models.load("smoke"), profile, evaluate.load_tasks(profile), [evaluate.Arm("base")])
     for (task, reader), right in ours.melt("task", ["correct_strict", "correct_tolerant"]).groupby(["task", "variable"]):
         reader, metric = reader.removeprefix("correct_"), "pass_at_1" if task == "humaneval" else "exact_match"
         assert right.value.mean() == scores[f"selfprompt_{task}"][f"{metric},{reader}"], "chapter 5 scores as lm_eval does"

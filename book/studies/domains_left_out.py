@@ -20,7 +20,7 @@ from selfprompt_lib.cli import add_profile_arguments, chosen_profile, run_comman
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import robust
-from selfprompt_lib.evaluate.words import points
+from selfprompt_lib.evaluate.report import points
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe

@@ -14,7 +14,7 @@ import pandas as pd
 
 from selfprompt_lib.cli import run_command
 from selfprompt_lib.errors import require
-from selfprompt_lib.evaluate import save
+from selfprompt_lib.evaluate import save_items
 from selfprompt_lib.files import write_json
 
 TEXTS = ["question", "reply", "role"]  # the benchmarks have licences of their own
@@ -40,7 +40,8 @@ def keep(run: Path, out: Path) -> Path:
     before = json.loads(record.read_text(encoding="utf-8"))["profile"] if record.is_file() else profile
     require(before == profile, f"--out {out}: holds a study of profile {before}; give another folder")
     table = pd.read_parquet(items)
-    save(table.assign(wrote_role=table.role.notna()).drop(columns=TEXTS), out / "items.parquet")
+    kept = table.assign(wrote_role=table.role.notna()).drop(columns=TEXTS)
+    save_items(kept, out / "items.parquet")
     return write_json(record, {"profile": profile, "stages": stages})
 
 

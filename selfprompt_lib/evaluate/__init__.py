@@ -1,26 +1,43 @@
-"""Chapter 5: does it answer better? Benchmarks, open questions, a judge, and how sure one may be.
+"""Chapter 5: does it answer better? Benchmarks, open questions, a judge, how sure one may be.
 
-`bench` runs the tasks through lm-eval, whose model `lm` asks in several `arms`; `measure` does so for all
-models, and `items` is the table of what came out. `effects` and `contrasts` compare arms in it, `figures` draws
-them and `words` says what they mean.
+`benchmarks` has the tasks and `harness` asks a model through lm-eval; `arms` says who is asked and
+measures all; `results` is the table of items that comes out. `compare` has its paired differences,
+`subjects` those of MMLU's subjects, and `report` says what they mean; `figures` draws them.
 
-Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted` pairs, and `judge`
-asks it about real ones, whose `verdicts` are counted; `sheet` is for people. `robust` probes with unusual
-questions, which `gallery` shows. `committed_study` is the page "What we found".
+Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted`
+pairs, and `judge` about real ones, whose `verdicts` are counted; `sheet` is for people. `robust`
+probes with unusual questions, which `gallery` shows. `committed_study` is the page "What we found".
 """
 
 from . import figures
-from .arms import ARMS, GIVEN
-from .bench import ask, chance, data_note, load_tasks, overview, run, scored_tasks
-from .contrasts import causes, contrasts, shown
-from .effects import differences, groups, needed, seeds
-from .items import UNREAD, accuracy, checked, disputed, read_table, readings, wins
-from .lm import Arm, StartedLM
-from .measure import measure, plan, save
-from .words import found, level, summary
+from .arms import measure_arms, measurement_plan, plain_arm, substituted_arms
+from .benchmarks import chance, data_note, load_tasks, overview, scored_tasks
+from .compare import (
+    arm_contrasts,
+    differences,
+    needed_sizes,
+    role_contrasts,
+    seed_differences,
+)
+from .harness import Arm, ArmsLM, ask_benchmarks
+from .report import difference_table, report_text, summarize, vs_chance
+from .results import (
+    SUBSTITUTED,
+    accuracy,
+    check_items,
+    disputed,
+    read_items,
+    readings,
+    save_items,
+    won_items,
+)
+from .subjects import subject_differences
 
 __all__ = [
-    "ARMS", "GIVEN", "UNREAD", "Arm", "StartedLM", "accuracy", "ask", "causes", "chance", "checked", "contrasts",
-    "data_note", "differences", "disputed", "figures", "found", "groups", "level", "load_tasks", "measure", "needed",
-    "overview", "plan", "read_table", "readings", "run", "save", "scored_tasks", "seeds", "shown", "summary", "wins",
+    "SUBSTITUTED", "Arm", "ArmsLM", "accuracy", "arm_contrasts", "ask_benchmarks", "chance",
+    "check_items", "data_note", "difference_table", "differences", "disputed", "figures",
+    "load_tasks", "measure_arms", "measurement_plan", "needed_sizes", "overview", "plain_arm",
+    "read_items", "readings", "report_text", "role_contrasts", "save_items", "scored_tasks",
+    "seed_differences", "subject_differences", "substituted_arms", "summarize", "vs_chance",
+    "won_items",
 ]

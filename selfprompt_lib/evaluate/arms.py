@@ -1,82 +1,169 @@
-"""The arms: which model is asked, and with which role.
+"""The arms of chapter 5: which model is asked, and with which role; all of a profile, measured.
 
-A role can only be said to cause a difference where the same model answers the same item with another one.
-So the self-prompt model is asked again with roles that it did not write for the item.
+To ask what a role does, the same model must answer the same item with another one. So the
+self-prompt model is asked again with substituted roles, which it did not write for the item.
 """
 
-from collections.abc import Sequence
-from itertools import chain
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..designs import GAP, Design
+from .. import models, sft
+from ..designs import GAP, Design, get_design
 from ..generate import count_tokens
-from ..profiles import ARMS
+from ..profiles import Profile
 from ..rows import Role
-from .lm import Arm, Key
+from .harness import Arm, ItemKey, ask_benchmarks
+from .results import (
+    BASE,
+    BASELINE,
+    EXPERT,
+    IRRELEVANT,
+    MANUAL,
+    NO_ROLE,
+    OTHER,
+    OWN,
+    SUBSTITUTED,
+    UNTUNED,
+    check_items,
+    save_items,
+)
 
-BASE, BASELINE, MANUAL, OWN, OTHER, EXPERT, IRRELEVANT, NONE = ARMS
-GIVEN = (OTHER, EXPERT, IRRELEVANT, NONE)  # roles that the self-prompt model did not write for the item
-
-# Role-play prompting sets a role in one round and answers in the next (arXiv 2308.07702, section 3). Its roles are
-# made for one data set each; this one is fixed for all tasks.
-ROUNDS = (
-    {"role": "user", "content": "From now on, you are a careful expert who is asked hard questions in many fields. You read each "
-                                "question twice, think of what it really asks, and give the answer that is right."},
-    {"role": "assistant", "content": "I am glad to be that expert. I will read each question twice and give the answer that is "
-                                     "right. Please ask."},
+# Role-play prompting sets a role in one round and answers in the next (arXiv 2308.07702, section
+# 3). Its roles are made for one data set each; this one is fixed for all tasks.
+ROLE_PLAY_ROUNDS = (
+    {"role": "user", "content":
+        "From now on, you are a careful expert who is asked hard questions in many fields. You "
+        "read each question twice, think of what it really asks, and give the answer that is "
+        "right."},
+    {"role": "assistant", "content":
+        "I am glad to be that expert. I will read each question twice and give the answer that is "
+        "right. Please ask."},
 )
 # Says nothing of any question; long enough to be cut to the length of any role.
 ASIDE = Path(__file__).parents[1] / "resources" / "evaluate" / "aside.txt"
+USUAL_LENGTH = 40  # tokens of the irrelevant role where the model wrote no role at all
 
 
-def plain(name: str) -> Arm:
-    """An arm that is asked the bare question; `role-play` gets its fixed role in the round before."""
-    return Arm(name, rounds=ROUNDS if name == MANUAL else ())
+def plain_arm(name: str) -> Arm:
+    """An arm asked the bare question; `role-play` gets its fixed role in the round before."""
+    return Arm(name, rounds=ROLE_PLAY_ROUNDS if name == MANUAL else ())
 
 
-def given(names: Sequence[str], items: pd.DataFrame, experts: Sequence[Role], design: Design, tokenizer,
-          seed: int = 0) -> list[Arm]:
-    """The arms in which the self-prompt model answers with a given role (chapter 5).
+def substituted_arms(names: Sequence[str], items: pd.DataFrame, experts: Sequence[Role],
+                     design: Design, tokenizer, seed: int = 0) -> list[Arm]:
+    """The arms in which the self-prompt model answers with a role it did not write (chapter 5).
 
     Args:
         items: what it wrote by itself, one row an item.
         experts: roles to draw the random expert from: those that it was trained on.
 
-    Each role takes from the room of the reply, as the model's own does. Where the model wrote no role for an
-    item, the irrelevant one has the median length, and another question with a role lends its role.
+    A role counts as part of the reply's length, as the model's own does. Where the model wrote no
+    role for an item, the irrelevant one has the median length, and another question's role is that
+    of the next question that has one.
     """
-    keys: list[Key] = list(zip(items.task, items.item, strict=True))
-    roles = {OTHER: _others(items), EXPERT: _experts(experts, design, len(items), seed),
-             IRRELEVANT: _irrelevant(items, design, tokenizer), NONE: [None] * len(items)}
-    return [Arm(name, starts=dict(zip(keys, texts, strict=True)), opening=design.opening)
-            for name, texts in roles.items() if name in names]
+    keys: list[ItemKey] = list(zip(items.task, items.item, strict=True))
+    make = {
+        OTHER: lambda: _others(items),
+        EXPERT: lambda: _random_experts(experts, design, len(items), seed),
+        IRRELEVANT: lambda: _irrelevant(items, design, tokenizer),
+        NO_ROLE: lambda: [None] * len(items),
+    }
+    return [Arm(name, prefills=dict(zip(keys, roles(), strict=True)), opening=design.opening)
+            for name, roles in make.items() if name in names]
 
 
 def _others(items: pd.DataFrame) -> list[str]:
-    """For each item the role of another one of its task: the next behind half of them that has a role."""
+    """For each item the role of another one of its task, half of them further on.
+
+    Where that one has no role, the next one that has.
+    """
     found = []
     for _, part in items.groupby("task", sort=False):
         roles = list(part.role)
         half = max(1, len(roles) // 2)
+        steps = [*range(half, len(roles)), *range(1, half)]
         for place in range(len(roles)):
-            turn = [roles[(place + step) % len(roles)] for step in chain(range(half, len(roles)), range(1, half))]
-            role = next((role for role in turn if isinstance(role, str)), None)
+            others = (roles[(place + step) % len(roles)] for step in steps)
+            role = next((other for other in others if isinstance(other, str)), None)
             found.append(role + GAP if role else "")
     return found
 
 
-def _experts(experts: Sequence[Role], design: Design, count: int, seed: int) -> list[str]:
+def _random_experts(experts: Sequence[Role], design: Design, count: int, seed: int) -> list[str]:
+    """Roles of training samples; their request would be about the sample's own question."""
     drawn = np.random.default_rng(seed).integers(len(experts), size=count)
-    return [design.role_text(experts[i].model_copy(update={"request": "answer the question"})) + GAP for i in drawn]
+    general = {"request": "answer the question"}
+    return [design.role_text(experts[i].model_copy(update=general)) + GAP for i in drawn]
 
 
 def _irrelevant(items: pd.DataFrame, design: Design, tokenizer) -> list[str]:
-    has_role = items.role.map(lambda role: isinstance(role, str))
-    lengths = pd.Series(count_tokens(tokenizer, [role if has else "" for role, has in zip(items.role, has_role, strict=True)]))
-    usual = int(lengths[has_role.to_numpy()].median()) if has_role.any() else 40
-    aside = tokenizer.encode(design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split()), add_special_tokens=False)
-    return [tokenizer.decode(aside[: (length if has else usual) - 1]).rstrip(" .,") + "." + GAP
-            for length, has in zip(lengths, has_role, strict=True)]
+    """A text about nothing, as long in tokens as the role that the model wrote for the item."""
+    written = items.role.notna()
+    lengths = np.array(count_tokens(tokenizer, items.role.fillna("").tolist()))
+    usual = int(np.median(lengths[written])) if written.any() else USUAL_LENGTH
+    text = design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    return [tokenizer.decode(ids[: length - 1]).rstrip(" .,") + "." + GAP
+            for length in np.where(written, lengths, usual)]
+
+
+def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
+    """Each model that is asked, its training seed (-1: untuned), and its arms (chapter 5)."""
+    chosen = profile.evaluate.arms
+    if BASE in chosen:
+        yield BASE, UNTUNED, [BASE]
+    for place, run in enumerate(sft.seed_profiles(profile)):
+        # Only the first training seeds answer with roles that are not the model's own.
+        more = chosen if place < profile.evaluate.given_seeds else ()
+        yield BASELINE, run.seed, [BASELINE, *(name for name in (MANUAL,) if name in more)]
+        yield OWN, run.seed, [OWN, *(name for name in SUBSTITUTED if name in more)]
+
+
+def measure_arms(profile: Profile, tasks: dict[str, Any], trained: Path, experts: Sequence[Role],
+                 folder: Path, inputs: dict[str, Any],
+                 say: Callable[[str], None] = print) -> pd.DataFrame:
+    """The table of items for all arms and training seeds (chapter 5).
+
+    Args:
+        tasks: of `load_tasks`.
+        trained: chapter 3's folder.
+        experts: roles of the training data, to draw the random expert from.
+        folder: each model's rows are kept here, so that a run that was killed goes on.
+        inputs: what the result depends on; rows kept from other inputs are not taken up.
+    """
+    plan, parts = list(measurement_plan(profile)), []
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    count = sum(len(list(task.eval_docs)) for task in tasks.values())
+    times = sum(len(arms) for _, _, arms in plan)
+    say(f"{count} items in {len(tasks)} tasks; {times} times asked, of {len(plan)} models; "
+        f"up to {profile.evaluate.max_new_tokens} tokens a reply")
+    for name, seed, arms in plan:
+        path = folder / digest / f"{name}-{seed}.parquet"
+        if not path.is_file():
+            place = profile.model if name == BASE else _checkpoint(trained, profile, name, seed)
+            save_items(_measure_model(profile, tasks, place, seed, arms, experts), path)
+        parts.append(pd.read_parquet(path))
+    return check_items(pd.concat(parts, ignore_index=True))
+
+
+def _checkpoint(trained: Path, profile: Profile, name: str, seed: int) -> str:
+    return str(trained / (name if seed == profile.seed else f"{name}-seed{seed}"))
+
+
+def _measure_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int, arms: list[str],
+                   experts: Sequence[Role]) -> pd.DataFrame:
+    """One model's rows: first the plain arms, then those that need the roles it wrote in them."""
+    model, tokenizer = models.load(place, profile.dtype)
+    parts = [ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm(name)], seed)
+             for name in arms if name not in SUBSTITUTED]
+    others = substituted_arms(arms, parts[0], experts, get_design(profile.design), tokenizer,
+                              profile.seed)
+    if others:
+        parts.append(ask_benchmarks(model, tokenizer, profile, tasks, others, seed))
+    return pd.concat(parts, ignore_index=True)

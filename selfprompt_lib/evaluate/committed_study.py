@@ -13,10 +13,16 @@ import pandas as pd
 
 from .. import plots
 from . import figures, gallery
-from .contrasts import causes, contrasts
-from .effects import ALL, differences, needed, seeds
-from .items import readings
-from .words import found, level
+from .compare import (
+    ALL,
+    arm_contrasts,
+    differences,
+    needed_sizes,
+    role_contrasts,
+    seed_differences,
+)
+from .report import report_text, vs_chance
+from .results import readings
 
 PAIR = "self-prompt", "baseline"
 
@@ -24,15 +30,15 @@ PAIR = "self-prompt", "baseline"
 def facts(folder: Path) -> dict[str, Any]:
     """What the page says: tables as lists of rows, sentences, and the record; all from that folder."""
     items, record, main, other = _kept(folder)
-    more = needed(items, *PAIR)
+    more = needed_sizes(items, *PAIR)
     metrics = record["stages"]["evaluate"]["metrics"]
     tasks = items[items.arm == "self-prompt"].groupby(["task", "arm"], sort=False).item.nunique().droplevel(1)
     return {
         "record": record, "metrics": metrics,
         "profile": record["stages"]["evaluate"]["provenance"]["profile"],
-        "level": level(items, metrics["chance"]), "right": _right(items),
+        "level": vs_chance(items, metrics["chance"]), "right": _right(items),
         "arms": list(dict.fromkeys(items.arm)), "tasks": tasks.to_dict(),
-        "answer": found(main, other[other.contrast.str.startswith("its own")], more),
+        "answer": report_text(main, other[other.contrast.str.startswith("its own")], more),
         "differences": main.to_dict("records"), "others": other.to_dict("records"),
         "needed": more.to_dict("records"),
         "readings": {(row.arm, row.reader): row for row in readings(items).itertuples()},
@@ -56,7 +62,7 @@ def draw(folder: Path, out: Path) -> None:
     drawn = {
         "found-accuracy": figures.by_task(items, record["stages"]["evaluate"]["provenance"]["seed"]),
         "found-tasks": figures.forest(main, *sides, "Self-prompt minus baseline"),
-        "found-seeds": figures.by_seed(seeds(items, *PAIR), main, *sides, "Each pair of models"),
+        "found-seeds": figures.by_seed(seed_differences(items, *PAIR), main, *sides, "Each pair of models"),
         "found-others": plots.intervals(
             other, "difference", "contrast", zero=True, axis="difference in accuracy, 95% intervals",
             title="Other arms, and other roles"),
@@ -72,5 +78,5 @@ def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.
     """Items and record of the folder, and the tables that words and figures need, which take seconds."""
     items = pd.read_parquet(folder / "items.parquet")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    others = pd.concat([causes(items), contrasts(items)], ignore_index=True)
+    others = pd.concat([role_contrasts(items), arm_contrasts(items)], ignore_index=True)
     return items, record, differences(items, *PAIR), others

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from .. import plots
-from .items import accuracy
-from .paired import UNTUNED
+from .results import UNTUNED, accuracy
 
 BLUE, GREY, ORANGE = plots.COLOURS["self-prompt"], "#949494", plots.COLOURS["baseline"]
 LINE, LETTERS = 0.42, 26  # inches for a line of a figure; letters of a name before it is broken
@@ -20,7 +19,7 @@ def forest(table: pd.DataFrame, better: str = "", worse: str = "", title: str = 
     """Paired differences by task, and the mean over tasks as a diamond set apart.
 
     Args:
-        table: rows of `effects.differences`, the last one `all`.
+        table: rows of `compare.differences`, the last one `all`.
         better, worse: what lies right and left of zero, such as "self-prompt better".
     """
     tasks, whole = table[table.task != "all"], table[table.task == "all"].iloc[0]
@@ -48,8 +47,8 @@ def by_seed(seeds: pd.DataFrame, table: pd.DataFrame, better: str = "", worse: s
     """Each pair of models as a point, by task and over all, beside the interval over items and seeds.
 
     Args:
-        seeds: rows of `effects.seeds`.
-        table: rows of `effects.differences` of the same arms.
+        seeds: rows of `compare.seed_differences`.
+        table: rows of `compare.differences` of the same arms.
     """
     axes = _canvas(len(table) * 1.15, title)
     names = ("95%, over items and seeds" if table.seeds.max() > 1 else "95%, over items", "mean", "one pair of models")
@@ -70,7 +69,7 @@ def subjects(groups: pd.DataFrame, better: str = "", worse: str = "", title: str
     """Groups and their subjects: what was seen (faint) and what is left after shrinkage (bold), with intervals.
 
     Args:
-        groups: rows of `effects.groups`. Subjects stand below their group, largest shrunk difference first.
+        groups: rows of `subjects.subject_differences`. Subjects stand below their group, largest shrunk difference first.
     """
     rows = []
     for name in groups[groups.level == "group"].name:

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.evaluate.arms import GIVEN, given, plain
+from selfprompt_lib.evaluate import SUBSTITUTED, ask_benchmarks, plain_arm, substituted_arms
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 WAYS = ("plain lm_eval", "ours, one arm", "ours, with the second pass", "ours, four given roles")
@@ -67,17 +67,17 @@ def main() -> None:
 
     for _ in range(asked.repeat):
         timed(WAYS[0], lambda: by_lm_eval(as_it_comes, tokenizer, tasks))
-        timed(WAYS[1], lambda: evaluate.ask(model, tokenizer, profile, tasks, [plain("base")]))
-        timed(WAYS[2], lambda: evaluate.ask(model, tokenizer, second, tasks, [plain("base")]))
-        others = given(GIVEN, found[WAYS[1]], experts, get_design(profile.design), tokenizer)
-        timed(WAYS[3], lambda others=others: evaluate.ask(model, tokenizer, second, tasks, others))
+        timed(WAYS[1], lambda: ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm("base")]))
+        timed(WAYS[2], lambda: ask_benchmarks(model, tokenizer, second, tasks, [plain_arm("base")]))
+        others = substituted_arms(SUBSTITUTED, found[WAYS[1]], experts, get_design(profile.design), tokenizer)
+        timed(WAYS[3], lambda others=others: ask_benchmarks(model, tokenizer, second, tasks, others))
     items = len(found[WAYS[0]])
     ours = {(row.task, row.item): {"strict": row.strict, "tolerant": row.tolerant} for row in found[WAYS[1]].itertuples()}
     same = sum(ours[item] == read for item, read in found[WAYS[0]].items())
     table = [{"": way, "items a second": spread([count / spent for spent in seconds[way]], ".2f"),
               "times plain lm_eval": spread([count / items * first / spent
                                              for first, spent in zip(seconds[WAYS[0]], seconds[way], strict=True)], ".1f")}
-             for way, count in zip(WAYS, (items, items, items, len(GIVEN) * items), strict=True)]
+             for way, count in zip(WAYS, (items, items, items, len(SUBSTITUTED) * items), strict=True)]
     caption = (f"{items} items in {len(tasks)} tasks of the {'real' if asked.mirror else 'mini'} benchmarks, replies of at most "
                f"{asked.tokens} tokens; both readers read the same in {same} of {items}")
     print(f"\n{caption}")

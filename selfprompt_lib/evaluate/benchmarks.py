@@ -1,0 +1,90 @@
+"""The benchmarks: lm-evaluation-harness tasks from YAMLs, and what guessing gets (chapter 5)."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from textwrap import shorten
+from typing import Any
+
+import pandas as pd
+from lm_eval.tasks import TaskManager
+
+from ..profiles import TASKS, Profile
+from ..rows import STARTER_FOLDER
+from ..tasks import TASKS_FOLDER, checks
+from .compare import ALL
+
+PREFIX = "selfprompt_"  # of our tasks' names, so that they are not taken for lm-eval's own
+
+
+def scored_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> list[str]:
+    """The tasks that are scored: HumanEval only where model-written code may run."""
+    names = tasks or profile.evaluate.tasks
+    return [name for name in names if name != "humaneval" or profile.evaluate.run_code]
+
+
+def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str, Any]:
+    """lm-eval's tasks by name, from our YAMLs and those in `evaluate.include_path` (chapter 5).
+
+    Raises:
+        UserError: a YAML without a field that this chapter needs; data without keys, or with ids
+            that occur twice.
+    """
+    settings = profile.evaluate
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    folders = [str(TASKS_FOLDER)]
+    if settings.include_path:
+        own = Path(settings.include_path).expanduser()
+        checks.check_folder(own)  # lm-eval would leave out a faulty file without a word
+        folders.append(str(own))
+    data = str(STARTER_FOLDER) if profile.data.benchmarks == "starter" else profile.data.mirror
+    manager = TaskManager(
+        include_path=folders, include_defaults=False,
+        metadata={"data": data, "items": settings.items, "seed": settings.subset_seed})
+    names = [PREFIX + name if name in TASKS else name for name in scored_tasks(profile, tasks)]
+    loaded = manager.load(names)["tasks"]
+    greedy = {"max_gen_toks": settings.max_new_tokens, "do_sample": False}
+    for task in loaded.values():
+        checks.check(task.config)
+        task.set_config("num_fewshot", 0)
+        task.set_config("generation_kwargs", greedy, update=True)
+    return loaded
+
+
+def overview(tasks: dict[str, Any]) -> pd.DataFrame:
+    """One row a task: name, kind of answer, items, guessing's accuracy, first question."""
+    rows, guessing = [], chance(tasks)
+    for name, task in tasks.items():
+        docs, short = list(task.eval_docs), name.removeprefix(PREFIX)
+        question = shorten(task.doc_to_text(docs[0]), 90, placeholder=" …")
+        rows.append({"task": short, "answer": task.config.metadata["kind"], "items": len(docs),
+                     "by chance": guessing[short], "first question": question})
+    return pd.DataFrame(rows)
+
+
+def chance(tasks: dict[str, Any]) -> dict[str, float]:
+    """Guessing's accuracy on each task, and on `all`, their mean (chapter 5).
+
+    It is 0 where a number or a program is asked for.
+    """
+    found = {name.removeprefix(PREFIX): mean(_guessed(task.config.metadata["kind"], doc)
+                                             for doc in task.eval_docs)
+             for name, task in tasks.items()}
+    return found | {ALL: mean(found.values())}
+
+
+def _guessed(kind: str, doc: dict[str, Any]) -> float:
+    if kind == "choice":
+        return 1 / len(doc["options"])
+    return 0.5 if kind == "yes_no" else 0.0
+
+
+def data_note(profile: Profile) -> str:
+    """Which data the tasks read; every page with scores shows it."""
+    if profile.data.benchmarks == "hub":
+        subset = " (a fixed subset)" if profile.evaluate.items else ""
+        return f"The items are those of the real benchmarks{subset}."
+    return ("The items are this project's own **mini benchmarks**, which stand in for the real "
+            "ones where no hub can be reached. Their scores must not be compared with published "
+            "ones.")
