@@ -41,6 +41,10 @@ def own(smoke, profile, tasks):
     return items.assign(role=[f"{ROLE} ({i})" if i % 3 else None for i in range(len(items))])
 
 
+def substituted(own, smoke):
+    return evaluate.substituted_arms(evaluate.SUBSTITUTED, own, evaluate.RoleSources(EXPERTS, DESIGN, smoke[1]))
+
+
 def test_every_item_is_asked_once_and_keeps_its_id(own, tasks):
     expected = [
         (name.removeprefix("selfprompt_"), doc["id"])
@@ -66,7 +70,7 @@ def test_the_second_pass_ends_the_reply_and_counts(smoke, profile, tasks, own):
 
 
 def test_arms_asked_together_reply_as_when_asked_alone(smoke, profile, tasks, own):
-    given = evaluate.substituted_arms(evaluate.SUBSTITUTED, own, EXPERTS, DESIGN, smoke[1])
+    given = substituted(own, smoke)
     together = evaluate.ask_benchmarks(*smoke, profile, tasks, given)
     assert together.arm.unique().tolist() == list(evaluate.SUBSTITUTED)
     for arm in given:
@@ -81,7 +85,7 @@ def test_arms_asked_together_reply_as_when_asked_alone(smoke, profile, tasks, ow
 
 def test_given_roles_are_what_their_names_say(smoke, own):
     found = {arm.name: [arm.prefills[key] for key in zip(own.task, own.item, strict=True)]
-             for arm in evaluate.substituted_arms(evaluate.SUBSTITUTED, own, EXPERTS, DESIGN, smoke[1])}  # fmt: skip
+             for arm in substituted(own, smoke)}  # fmt: skip
     assert list(found) == list(evaluate.SUBSTITUTED) and found["no role"] == [None] * len(own)
     for (_, row), other in zip(own.iterrows(), found["other question's role"], strict=True):
         assert other.removesuffix(GAP) != row.role and other.removesuffix(GAP) in set(

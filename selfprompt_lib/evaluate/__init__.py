@@ -10,7 +10,7 @@ probes with unusual questions, which `gallery` shows. `committed_study` is the p
 """
 
 from . import figures
-from .arms import measure_arms, measurement_plan, plain_arm, substituted_arms
+from .arms import RoleSources, measure_arms, measurement_plan, plain_arm, substituted_arms
 from .benchmarks import chance, data_note, load_tasks, overview, scored_tasks
 from .compare import (
     arm_contrasts,
@@ -34,10 +34,10 @@ from .results import (
 from .subjects import subject_differences
 
 __all__ = [
-    "SUBSTITUTED", "Arm", "ArmsLM", "accuracy", "arm_contrasts", "ask_benchmarks", "chance",
-    "check_items", "data_note", "difference_table", "differences", "disputed", "figures",
-    "load_tasks", "measure_arms", "measurement_plan", "needed_sizes", "overview", "plain_arm",
-    "read_items", "readings", "report_text", "role_contrasts", "save_items", "scored_tasks",
-    "seed_differences", "subject_differences", "substituted_arms", "summarize", "vs_chance",
-    "won_items",
+    "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "arm_contrasts",
+    "ask_benchmarks", "chance", "check_items", "data_note", "difference_table", "differences",
+    "disputed", "figures", "load_tasks", "measure_arms", "measurement_plan", "needed_sizes",
+    "overview", "plain_arm", "read_items", "readings", "report_text", "role_contrasts",
+    "save_items", "scored_tasks", "seed_differences", "subject_differences", "substituted_arms",
+    "summarize", "vs_chance", "won_items",
 ]

@@ -7,6 +7,7 @@ self-prompt model is asked again with substituted roles, which it did not write 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,30 +56,17 @@ def plain_arm(name: str) -> Arm:
     return Arm(name, rounds=ROLE_PLAY_ROUNDS if name == MANUAL else ())
 
 
-def substituted_arms(names: Sequence[str], items: pd.DataFrame, experts: Sequence[Role],
-                     design: Design, tokenizer, seed: int = 0) -> list[Arm]:
-    """The arms in which the self-prompt model answers with a role it did not write (chapter 5).
+@dataclass(frozen=True)
+class RoleSources:
+    """What a substituted role is made of, besides the items: see `SUBSTITUTED_ROLES`."""
 
-    Args:
-        items: what it wrote by itself, one row an item.
-        experts: roles to draw the random expert from: those that it was trained on.
-
-    A role counts as part of the reply's length, as the model's own does. Where the model wrote no
-    role for an item, the irrelevant one has the median length, and another question's role is that
-    of the next question that has one.
-    """
-    keys: list[ItemKey] = list(zip(items.task, items.item, strict=True))
-    make = {
-        OTHER: lambda: _others(items),
-        EXPERT: lambda: _random_experts(experts, design, len(items), seed),
-        IRRELEVANT: lambda: _irrelevant(items, design, tokenizer),
-        NO_ROLE: lambda: [None] * len(items),
-    }
-    return [Arm(name, prefills=dict(zip(keys, roles(), strict=True)), opening=design.opening)
-            for name, roles in make.items() if name in names]
+    experts: Sequence[Role]
+    design: Design
+    tokenizer: Any
+    seed: int = 0
 
 
-def _others(items: pd.DataFrame) -> list[str]:
+def other_items_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """For each item the role of another one of its task, half of them further on.
 
     Where that one has no role, the next one that has.
@@ -95,22 +83,54 @@ def _others(items: pd.DataFrame) -> list[str]:
     return found
 
 
-def _random_experts(experts: Sequence[Role], design: Design, count: int, seed: int) -> list[str]:
+def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """Roles of training samples; their request would be about the sample's own question."""
-    drawn = np.random.default_rng(seed).integers(len(experts), size=count)
+    drawn = np.random.default_rng(sources.seed).integers(len(sources.experts), size=len(items))
     general = {"request": "answer the question"}
-    return [design.role_text(experts[i].model_copy(update=general)) + GAP for i in drawn]
+    roles = [sources.experts[place].model_copy(update=general) for place in drawn]
+    return [sources.design.role_text(role) + GAP for role in roles]
 
 
-def _irrelevant(items: pd.DataFrame, design: Design, tokenizer) -> list[str]:
+def irrelevant_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """A text about nothing, as long in tokens as the role that the model wrote for the item."""
-    written = items.role.notna()
+    written, tokenizer = items.role.notna(), sources.tokenizer
     lengths = np.array(count_tokens(tokenizer, items.role.fillna("").tolist()))
     usual = int(np.median(lengths[written])) if written.any() else USUAL_LENGTH
-    text = design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
+    text = sources.design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
     ids = tokenizer.encode(text, add_special_tokens=False)
     return [tokenizer.decode(ids[: length - 1]).rstrip(" .,") + "." + GAP
             for length in np.where(written, lengths, usual)]
+
+
+def no_roles(items: pd.DataFrame, sources: RoleSources) -> list[None]:
+    """None for each item: the reply may not begin as a role does."""
+    return [None] * len(items)
+
+
+# Each arm of `profiles.ARMS` in which the self-prompt model gets a role that it did not write.
+SUBSTITUTED_ROLES: dict[str, Callable[[pd.DataFrame, RoleSources], Sequence[str | None]]] = {
+    OTHER: other_items_roles,
+    EXPERT: random_experts,
+    IRRELEVANT: irrelevant_roles,
+    NO_ROLE: no_roles,
+}
+
+
+def substituted_arms(names: Sequence[str], items: pd.DataFrame, sources: RoleSources) -> list[Arm]:
+    """The arms in which the self-prompt model answers with a role it did not write (chapter 5).
+
+    Args:
+        names: arms of `SUBSTITUTED_ROLES`; others are left out.
+        items: what it wrote by itself, one row an item.
+
+    A role counts as part of the reply's length, as the model's own does.
+    """
+    keys: list[ItemKey] = list(zip(items.task, items.item, strict=True))
+    arms = []
+    for name in [name for name in SUBSTITUTED_ROLES if name in names]:
+        prefills = dict(zip(keys, SUBSTITUTED_ROLES[name](items, sources), strict=True))
+        arms.append(Arm(name, prefills=prefills, opening=sources.design.opening))
+    return arms
 
 
 def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
@@ -162,8 +182,8 @@ def _measure_model(profile: Profile, tasks: dict[str, Any], place: str, seed: in
     model, tokenizer = models.load(place, profile.dtype)
     parts = [ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm(name)], seed)
              for name in arms if name not in SUBSTITUTED]
-    others = substituted_arms(arms, parts[0], experts, get_design(profile.design), tokenizer,
-                              profile.seed)
+    sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
+    others = substituted_arms(arms, parts[0], sources)
     if others:
         parts.append(ask_benchmarks(model, tokenizer, profile, tasks, others, seed))
     return pd.concat(parts, ignore_index=True)

@@ -15,9 +15,10 @@ from ..errors import require
 from ..profiles import ARMS
 from ..tasks.readers import NONE as NO_ANSWER
 
-BASE, BASELINE, MANUAL, OWN, OTHER, EXPERT, IRRELEVANT, NO_ROLE = ARMS
+BASE, BASELINE, MANUAL, OWN = ARMS[:4]
 # Roles that the self-prompt model did not write for the item that it answers.
-SUBSTITUTED = (OTHER, EXPERT, IRRELEVANT, NO_ROLE)
+SUBSTITUTED = ARMS[4:]
+OTHER, EXPERT, IRRELEVANT, NO_ROLE = SUBSTITUTED[:4]
 UNTUNED = -1  # the seed of a model that was not trained
 COLUMNS = ["seed", "arm", "task", "item", "stratum", "question", "reply", "role", "key",
            "strict", "tolerant", "second",

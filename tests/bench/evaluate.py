@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.evaluate import SUBSTITUTED, ask_benchmarks, plain_arm, substituted_arms
+from selfprompt_lib.evaluate import SUBSTITUTED, RoleSources, ask_benchmarks, plain_arm, substituted_arms
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 WAYS = ("plain lm_eval", "ours, one arm", "ours, with the second pass", "ours, four given roles")
@@ -69,7 +69,8 @@ def main() -> None:
         timed(WAYS[0], lambda: by_lm_eval(as_it_comes, tokenizer, tasks))
         timed(WAYS[1], lambda: ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm("base")]))
         timed(WAYS[2], lambda: ask_benchmarks(model, tokenizer, second, tasks, [plain_arm("base")]))
-        others = substituted_arms(SUBSTITUTED, found[WAYS[1]], experts, get_design(profile.design), tokenizer)
+        sources = RoleSources(experts, get_design(profile.design), tokenizer)
+        others = substituted_arms(SUBSTITUTED, found[WAYS[1]], sources)
         timed(WAYS[3], lambda others=others: ask_benchmarks(model, tokenizer, second, tasks, others))
     items = len(found[WAYS[0]])
     ours = {(row.task, row.item): {"strict": row.strict, "tolerant": row.tolerant} for row in found[WAYS[1]].itertuples()}
