@@ -12,14 +12,15 @@ from .profiles import Profile
 from .rows import Question, Sample
 
 
-def measured_before(profile: Profile, design: str, replies: list[dict], items: pd.DataFrame,
-                    arm: str, questions: Sequence[Question]) -> tuple[list[dict], pd.DataFrame]:
-    """What chapters 4 and 5 measured of a design: this chapter's questions, tasks, first seed."""
+def measured_before(profile: Profile, name: str, arm: str, replies: list[dict],
+                    items: pd.DataFrame,
+                    questions: Sequence[Question]) -> tuple[list[dict], pd.DataFrame]:
+    """What chapters 4 and 5 measured of a design's arm: this chapter's questions, tasks, seed."""
     ids = {question.id for question in questions}
     of_arm = (items.arm == arm) & (items.seed == profile.seed)
     kept = items[of_arm & items.task.isin(profile.ablate.tasks)]
-    asked = [row | {"design": design} for row in replies if row["id"] in ids]
-    return asked, kept.assign(arm=design)
+    asked = [row | {"design": name} for row in replies if row["id"] in ids]
+    return asked, kept.assign(arm=name)
 
 
 def train_and_measure(profile: Profile, name: str, samples: Sequence[Sample],
@@ -50,6 +51,13 @@ def role_rates(replies: pd.DataFrame) -> pd.DataFrame:
                      "n": rate.n, "role tokens": part.role_tokens.mean(),
                      "answer tokens": part.answer_tokens.mean()})
     return pd.DataFrame(rows)
+
+
+def rate_table(rates: pd.DataFrame):
+    """The rates of `role_rates` as a page shows them."""
+    percent = dict.fromkeys(["rate", "low", "high"], "{:.0%}")
+    tokens = dict.fromkeys(["role tokens", "answer tokens"], "{:.0f}")
+    return rates.style.format(percent | tokens).hide(axis="index")
 
 
 def design_accuracy(items: pd.DataFrame) -> pd.DataFrame:
