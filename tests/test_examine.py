@@ -9,10 +9,10 @@ import time
 import judge_table
 import pytest
 from conftest import lines
-from pages import exit_status
 from test_judge import ask, profile
 
 from selfprompt_lib import annotate, profiles
+from selfprompt_lib.cli import run_command
 from selfprompt_lib.evaluate import planted
 from selfprompt_lib.evaluate.examine import examine, marked, require_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
@@ -177,7 +177,7 @@ def arguments(served, tmp_path, **settings):
 
 
 def command(served, tmp_path, *more, **settings):
-    return exit_status(lambda: judge_table.main([*arguments(served, tmp_path, **settings), *more]))
+    return run_command(judge_table.main, [*arguments(served, tmp_path, **settings), *more])
 
 
 def test_killed_in_its_middle_it_goes_on_and_asks_nothing_again_that_was_written_down(loopback, tmp_path):
