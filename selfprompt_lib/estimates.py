@@ -1,11 +1,10 @@
 """What a training costs, by arithmetic: parameters, bytes and floating-point operations.
 
 Nothing heavy is imported here, so that a dry run answers at once. `sft.memory` adds what depends on
-the whole shape of a model.
+a model's shape.
 """
 
 import re
-from typing import Any
 
 from .models import SMOKE
 from .profiles import Profile
@@ -50,36 +49,3 @@ def parameters_from_name(name: str) -> float:
     if found is None:
         return 1e9
     return float(found[1]) * {"m": 1e6, "b": 1e9}[found[2]]
-
-
-def parameters_from_shape(config: Any) -> int:
-    """Parameters of a Llama- or Mistral-type model, from its configuration."""
-    layers = config.num_hidden_layers * layer_parameters(config)
-    return layers + embedding_parameters(config) + config.hidden_size  # the last is the final norm
-
-
-def embedding_parameters(config: Any) -> int:
-    """Parameters of the embeddings, and of the output layer where it has its own."""
-    matrices = 1 if config.tie_word_embeddings else 2
-    return matrices * config.vocab_size * config.hidden_size
-
-
-def layer_parameters(config: Any) -> int:
-    """Parameters of one layer: its linear maps and two norms."""
-    maps = sum(inputs * outputs for inputs, outputs in _linear_maps(config))
-    return maps + 2 * config.hidden_size
-
-
-def lora_parameters(config: Any, rank: int) -> int:
-    """Parameters of LoRA adapters on all linear maps of all layers."""
-    layer = sum(rank * (inputs + outputs) for inputs, outputs in _linear_maps(config))
-    return config.num_hidden_layers * layer
-
-
-def _linear_maps(config: Any) -> list[tuple[int, int]]:
-    """Inputs and outputs of a layer's linear maps: query, key, value, output, three of the MLP."""
-    width, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
-    head = getattr(config, "head_dim", None) or width // heads
-    queries, keys = head * heads, head * (config.num_key_value_heads or heads)
-    attention = [(width, queries), (width, keys), (width, keys), (queries, width)]
-    return [*attention, (width, inner), (width, inner), (inner, width)]

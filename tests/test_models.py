@@ -21,7 +21,7 @@ def test_a_wrong_checksum_is_told(tmp_path, refused):
     path = tmp_path / "model.gguf"
     path.write_bytes(b"not the model")
     with refused("model.gguf: checksum mismatch", "run again"):
-        models.verify(path, models.GGUF_SHA256)
+        models.verify_sha256(path, models.GGUF_SHA256)
 
 
 def test_no_network_at_the_first_fetch(tmp_path, monkeypatch, refused):

@@ -14,9 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Co
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.estimates import parameters_from_shape
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
-from selfprompt_lib.sft.memory import training_minutes
+from selfprompt_lib.sft.memory import parameter_counts, training_minutes
 from selfprompt_lib.sft.trainer import this_process
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:8]
@@ -288,9 +287,9 @@ def test_a_checkpoint_of_another_run_is_not_taken_up():
 def test_the_memory_plan_of_known_shapes():
     for config in (LlamaConfig(num_hidden_layers=2, **SHAPE), MistralConfig(num_hidden_layers=2, head_dim=16, **SHAPE)):
         model = AutoModelForCausalLM.from_config(config)
-        assert parameters_from_shape(config) == sum(weight.numel() for weight in model.parameters())
+        assert parameter_counts(config)["model"] == sum(weight.numel() for weight in model.parameters())
     mistral = AutoConfig.for_model("mistral")  # its defaults are Mistral-7B's shape
     plan = sft.memory_plan(mistral, profiles.load("mistral-7b", {"sft.optimizer": "adamw"}))
-    assert parameters_from_shape(mistral) == 7_241_732_096
+    assert parameter_counts(mistral)["model"] == 7_241_732_096
     assert plan["weights"] == pytest.approx(28.97, abs=0.01) and plan["optimizer"] == pytest.approx(57.93, abs=0.01)
     assert sft.fits(plan) == {"24 GB card": False, "80 GB card": False, "141 GB card": True}

@@ -41,7 +41,9 @@ def training_template(tokenizer) -> str:
     ours = (TEMPLATES / "smollm2_training.jinja").read_text(encoding="utf-8")
     roles = ("user", "assistant", "user", "assistant")
     probe = [{"role": role, "content": f"{role} text"} for role in roles]
-    if _render(tokenizer, probe, ours) == _render(tokenizer, probe, None):
+    rendered = [tokenizer.apply_chat_template(probe, tokenize=False, chat_template=template)
+                for template in (ours, None)]
+    if rendered[0] == rendered[1]:
         return ours
     try:
         return get_training_chat_template(tokenizer) or tokenizer.chat_template
@@ -49,10 +51,6 @@ def training_template(tokenizer) -> str:
         raise UserError("model: its chat template has no {% generation %} markers and none are "
                         "known for it; add them to the template (see the TRL documentation on "
                         "assistant_only_loss)") from None
-
-
-def _render(tokenizer, messages: list[dict[str, str]], template: str | None) -> str:
-    return tokenizer.apply_chat_template(messages, tokenize=False, chat_template=template)
 
 
 def encode_with_loss_mask(tokenizer, messages: list[dict[str, str]]) -> dict[str, list[int]]:

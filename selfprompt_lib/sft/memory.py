@@ -5,15 +5,9 @@ from typing import Any
 
 import pandas as pd
 import torch
+from transformers import AutoModelForCausalLM
 
-from ..estimates import (
-    embedding_parameters,
-    layer_parameters,
-    lora_parameters,
-    parameters_from_shape,
-    training_bytes,
-    training_operations,
-)
+from ..estimates import training_bytes, training_operations
 from ..models import dtype_for
 from ..profiles import Profile
 from .trainer import this_process
@@ -23,8 +17,31 @@ RANK = 16  # of the table's LoRA row
 REACHED = 0.5  # the share of the rate of matrix products that training reaches: tests/bench/sft.py
 
 
+def parameter_counts(config: Any, lora_rank: int = 0) -> dict[str, int]:
+    """Parameters of a model of this shape, for which no memory is taken.
+
+    Returns:
+        `model`, `layer` (the first), `outside` (embeddings, head and norm outside the layers) and
+        `adapters` (LoRA on all linear maps but the head).
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config.get_text_config())
+
+    def count(module) -> int:
+        return sum(weight.numel() for weight in module.parameters())
+
+    layers = model.get_decoder().layers
+    maps = [module for module in layers.modules() if isinstance(module, torch.nn.Linear)]
+    return {
+        "model": count(model),
+        "layer": count(layers[0]),
+        "outside": count(model) - count(layers),
+        "adapters": sum(lora_rank * (each.in_features + each.out_features) for each in maps),
+    }
+
+
 def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, float]:
-    """GB (1e9 bytes) on one card for fine-tuning a Llama- or Mistral-type model (chapter 3).
+    """GB (1e9 bytes) on one card, of `cards` with FSDP2, for fine-tuning (chapter 3).
 
     Weights that are trained are float32; with LoRA the frozen ones are in the computing precision.
     `copies` are weights in the computing precision beside the kept ones: under autocast all of
@@ -35,29 +52,27 @@ def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, floa
     width (Korthikanti et al. 2022, without the attention matrix, which fused kernels do not keep).
     With checkpointing there are two, and 17 of one layer. Three copies of the logits in float32
     come on top.
-
-    Args:
-        cards: the number of FSDP2's parts.
     """
     config, sft = config.get_text_config(), profile.sft
-    width, layers = config.hidden_size, config.num_hidden_layers
-    computing = dtype_for(profile.dtype).itemsize
-    whole, adapters = parameters_from_shape(config), lora_parameters(config, sft.lora_rank)
-    kept = training_bytes(profile, whole, computing, adapters)
-    plan = {name: size / cards for name, size in kept.items()}
+    layers, computing = config.num_hidden_layers, dtype_for(profile.dtype).itemsize
+    count = parameter_counts(config, sft.lora_rank)
     if cards > 1:
-        copied = embedding_parameters(config) + 2 * layer_parameters(config)
+        copied = count["outside"] + 2 * count["layer"]
     elif computing == 4 or sft.gradient_checkpointing:
         copied = 0
     else:
-        copied = adapters if sft.lora_rank else whole
-    tokens = sft.micro_batch_size * sft.max_length
+        copied = count["adapters" if sft.lora_rank else "model"]
+    kept = training_bytes(profile, count["model"], computing, count["adapters"])
     values = 2 * layers + 17 if sft.gradient_checkpointing else 17 * layers
-    logits = 3 * 4 * config.vocab_size
-    plan["copies"] = computing * copied
-    plan["activations"] = tokens * (computing * width * values + logits)
-    order = ("weights", "copies", "gradients", "optimizer", "activations")
-    return {name: round(plan[name] / 1e9, 2) for name in order}
+    token = computing * config.hidden_size * values + 3 * 4 * config.vocab_size
+    plan = {
+        "weights": kept["weights"] / cards,
+        "copies": computing * copied,
+        "gradients": kept["gradients"] / cards,
+        "optimizer": kept["optimizer"] / cards,
+        "activations": sft.micro_batch_size * sft.max_length * token,
+    }
+    return {name: round(size / 1e9, 2) for name, size in plan.items()}
 
 
 def plan_table(config: Any, profile: Profile) -> pd.DataFrame:
@@ -84,7 +99,7 @@ def fits(plan: dict[str, float]) -> dict[str, bool]:
 
 def training_minutes(config: Any, profile: Profile, tokens: int) -> float:
     """Minutes to train on so many tokens an epoch, good to about a factor of two (chapter 3)."""
-    work = training_operations(profile, parameters_from_shape(config.get_text_config()), tokens)
+    work = training_operations(profile, parameter_counts(config)["model"], tokens)
     rate = REACHED * matmul_rate(dtype_for(profile.dtype)) * this_process().num_processes
     return work / rate / 60
 

@@ -24,9 +24,8 @@ from fragment import show, spread, write
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.estimates import parameters_from_shape
 from selfprompt_lib.pipeline.run import TRAINING_ENVIRONMENT
-from selfprompt_lib.sft.memory import matmul_rate
+from selfprompt_lib.sft.memory import matmul_rate, parameter_counts
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
 
@@ -95,7 +94,7 @@ def weights() -> int:
     """Parameters of the starter model."""
     from transformers import AutoConfig
 
-    return parameters_from_shape(AutoConfig.from_pretrained(models.resolve(models.STARTER)))
+    return parameter_counts(AutoConfig.from_pretrained(models.resolve(models.STARTER)))["model"]
 
 
 def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[str, list[dict[str, str]]]:
