@@ -22,14 +22,14 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
-    lima_role.add(commands)
+    lima_role.add_command(commands)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
-    commands = {"annotate": command.run, "lima-role": lima_role.command, "run": _run}
+    commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run}
     return run_command(commands[given.command], given)
 
 
@@ -46,7 +46,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.dry_run:
         plan.show(profile, root, chapters)
         return 0
-    sources.check(profile)
+    sources.check_inputs(profile)
     if profile.judge.base_url and any(chapter.name in ("evaluate", "judge") for chapter in chapters):
         hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}

@@ -8,15 +8,14 @@ the answer. Reading splits a reply at the first blank line. A role has no line b
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import UserError
+from .errors import require
 from .rows import Role
 
-Outcome = Literal["role", "missing", "broken"]
 GAP = "\n\n"
 
 
 @dataclass(frozen=True)
-class Reply:
+class ParsedReply:
     """A reply taken apart.
 
     `outcome` is `role` where a role was read, `missing` where the reply does not begin like
@@ -25,12 +24,12 @@ class Reply:
 
     role: str | None
     answer: str
-    outcome: Outcome
+    outcome: Literal["role", "missing", "broken"]
 
 
 @dataclass(frozen=True)
 class Design:
-    """One way to write a role: `template` has the fields of `Role`, `opening` is its fixed start."""
+    """One way to write a role: `template` has the fields of `Role`, `opening` is its start."""
 
     name: str
     template: str
@@ -52,14 +51,12 @@ class Design:
         """The assistant's turn: role, blank line, answer (chapter 3)."""
         return self.role_text(role) + GAP + answer if self.writes_role else answer
 
-    def read(self, reply: str) -> Reply:
+    def read(self, reply: str) -> ParsedReply:
         """Take a reply apart into role and answer (chapter 4). Never raises."""
         if not self.writes_role or not reply.startswith(self.opening):
-            return Reply(None, reply, "missing")
+            return ParsedReply(None, reply, "missing")
         role, gap, answer = reply.partition(GAP)
-        if not gap:
-            return Reply(role, "", "broken")
-        return Reply(role, answer, "role")
+        return ParsedReply(role, answer, "role" if gap else "broken")
 
 
 DESIGNS = {
@@ -79,6 +76,5 @@ def get_design(name: str) -> Design:
     Raises:
         UserError: for an unknown name, with the names that exist.
     """
-    if name not in DESIGNS:
-        raise UserError(f"design: unknown design {name!r}; choose one of {', '.join(DESIGNS)}")
+    require(name in DESIGNS, f"design: unknown design {name!r}; choose one of {', '.join(DESIGNS)}")
     return DESIGNS[name]

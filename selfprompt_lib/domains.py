@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .hub import hub_rows
-from .roles.metrics import embed, embedder
+from .files import hub_rows
+from .roles.metrics import embed, load_embedder
 from .rows import STARTER_FOLDER, Conversation, Question, Sample, parse_rows, read_rows
 
 LIMA = "GAIR/lima"
@@ -58,7 +58,7 @@ def _fitted():
     """The embedder and the classifier; scikit-learn takes a second to load, which only this needs."""
     from sklearn.linear_model import LogisticRegression
 
-    minilm = embedder("starter")
+    minilm = load_embedder("starter")
     questions, experts, domains = starter_vectors(minilm)
     model = LogisticRegression(max_iter=1000)
     return minilm, model.fit(np.concatenate([questions, experts]), np.tile(domains, 2))

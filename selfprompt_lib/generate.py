@@ -11,7 +11,7 @@ from transformers import (
 
 from .decode import greedy
 from .errors import UserError, require
-from .rows import messages
+from .rows import chat_messages
 
 
 def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batch_size: int = 64, no_repeat: int = 0,
@@ -121,7 +121,7 @@ def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str]
 
 def prompt_text(tokenizer, question: str) -> str:
     """The chat prompt up to where the assistant begins to write."""
-    return tokenizer.apply_chat_template(messages(question), tokenize=False, add_generation_prompt=True)
+    return tokenizer.apply_chat_template(chat_messages(question), tokenize=False, add_generation_prompt=True)
 
 
 def begun(tokenizer, text: str, **how) -> list[int]:

@@ -1,26 +1,25 @@
-"""Rows: role annotations, training samples and held-out questions, and how they are read.
+"""Rows: role annotations, training samples and held-out questions, and how they are validated.
 
 A training file has LIMA's columns (`conversations`, `source`) and may add `id`, `domain` and
 `role`. It can be the starter data, a JSONL file, a data set on the hub, or a folder that
 mirrors the hub (`<org>/<name>/<config>/<split>.jsonl`).
 """
 
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, require
+from .files import stream_json_lines
 
 STARTER_FOLDER = Path(__file__).parent / "resources" / "starter"
 DOMAINS = (
     "humanities", "language", "social science", "history", "culture",
     "technology", "coding", "mathematics", "natural science", "health",
 )
-LONE = re.compile("[\ud800-\udfff]")  # surrogates, which JSON may escape but no file can hold
+COLUMN_PAIRS = (("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
 
 
 class _Row(BaseModel):
@@ -51,7 +50,7 @@ class Role(_Row):
 
 
 class Conversation(_Row):
-    """Alternating turns that begin with the user's: what can be annotated, with an answer or without (chapter 1).
+    """Alternating turns that begin with the user's: what can be annotated (chapter 1).
 
     Rows may have LIMA's `conversations`, TRL's `messages` or `prompt` and `completion`, Alpaca's
     `instruction`, `input` and `output`, or `question` and `answer`.
@@ -66,11 +65,13 @@ class Conversation(_Row):
     @model_validator(mode="before")
     @classmethod
     def _any_columns(cls, row: object) -> object:
-        return row | {"conversations": turns(row)} if isinstance(row, dict) and "conversations" not in row else row
+        if isinstance(row, dict) and "conversations" not in row:
+            return row | {"conversations": turns_from_columns(row)}
+        return row
 
     @field_validator("conversations")
     @classmethod
-    def _asked(cls, conversation: tuple[str, ...]) -> tuple[str, ...]:
+    def _no_empty_turn(cls, conversation: tuple[str, ...]) -> tuple[str, ...]:
         for number, turn in enumerate(conversation, 1):
             if not turn.strip():
                 raise ValueError(f"turn {number} is empty; write it, or take the row out")
@@ -85,52 +86,16 @@ class Sample(Conversation):
     """A training sample: every user turn has its answer."""
 
     @model_validator(mode="after")
-    def _even(self) -> "Sample":
-        if len(self.conversations) < 2 or len(self.conversations) % 2:
-            raise ValueError(
-                f"conversations has {len(self.conversations)} turns; it needs an even number "
-                "(user, assistant, …): drop the last user turn or add its answer"
-            )
+    def _every_turn_answered(self) -> "Sample":
+        count = len(self.conversations)
+        if count < 2 or count % 2:
+            raise ValueError(f"conversations has {count} turns; it needs an even number "
+                             "(user, assistant, …): drop the last user turn or add its answer")
         return self
 
     @property
     def answer(self) -> str:
         return self.conversations[1]
-
-
-def turns(row: dict) -> object:
-    """The turns of a row that has the columns of another instruction set.
-
-    Raises:
-        ValueError: no known columns, or messages that do not alternate between user and assistant.
-    """
-    if isinstance(row.get("messages"), list):
-        return _alternating(row["messages"], "messages")
-    for asked, answered in (("prompt", "completion"), ("instruction", "output"), ("question", "answer")):
-        if row.get(asked) is not None:
-            if isinstance(row[asked], list):
-                more = row.get(answered) or []
-                return _alternating(row[asked] + (more if isinstance(more, list) else [more]), f"{asked} and {answered}")
-            question = _text(row, asked)
-            if asked == "instruction" and row.get("input"):
-                question += f"\n\n{_text(row, 'input')}"
-            return [question] if row.get(answered) is None else [question, _text(row, answered)]
-    raise ValueError("no conversations, messages, prompt, instruction or question; name the column so")
-
-
-def _text(row: dict, name: str) -> str:
-    if not isinstance(row[name], str):
-        raise ValueError(f"{name}: Input should be a valid string")
-    return row[name]
-
-
-def _alternating(messages: list, columns: str) -> list:
-    expected = ["user", "assistant"] * len(messages)
-    for number, (message, who) in enumerate(zip(messages, expected, strict=False), 1):
-        if not isinstance(message, dict) or message.get("role") != who:
-            found = message.get("role") if isinstance(message, dict) else type(message).__name__
-            raise ValueError(f"{columns}: turn {number} is {found!r}, expected {who!r} (take system turns out)")
-    return [message.get("content") for message in messages]
 
 
 class Question(_Row):
@@ -142,42 +107,57 @@ class Question(_Row):
     reference: str = ""
 
 
-RowT = TypeVar("RowT", bound=BaseModel)
+def drop_unanswered_turn(turns: Sequence[str]) -> Sequence[str]:
+    """The turns without a last user turn: one of LIMA's has no answer to learn from."""
+    return turns[: len(turns) // 2 * 2]
 
 
-def read_json_lines(path: Path) -> list[dict]:
-    """The objects of a JSONL file, with clear errors that name the file and the line."""
-    return [row for _, row in json_lines(path)]
+def chat_messages(*turns: str) -> list[dict[str, str]]:
+    """Turns that begin with the user's, in the `messages` form of TRL and transformers."""
+    return [{"role": "assistant" if number % 2 else "user", "content": turn}
+            for number, turn in enumerate(turns)]
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    """The objects of a JSONL file with their line numbers, one after the other.
+def turns_from_columns(row: dict) -> object:
+    """The turns of a row that has the columns of another instruction set.
 
     Raises:
-        UserError: no such file, no rows, a line that is not UTF-8, not JSON, or no object.
+        ValueError: no known columns, or messages that do not alternate between user and assistant.
     """
-    require(path.is_file(), f"{path}: no such file; give an existing JSONL file")
-    found = False
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path}, line {number}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-                why = "a number with too many digits" if type(error) is ValueError else why
-                raise UserError(f"{path}, line {number}: not valid JSON ({why}); mend or delete the line") from None
-            require(isinstance(row, dict), f"{path}, line {number}: expected an object {{…}}")
-            lone = rb"\ud" in raw.lower() and LONE.search(json.dumps(row, ensure_ascii=False))
-            require(not lone, f"{path}, line {number}: half of a character (such as \\ud83d alone); mend or delete the line")
-            found = True
-            yield number, row
-    require(found, f"{path}: the file holds no rows")
+    if isinstance(row.get("messages"), list):
+        return _alternating_turns(row["messages"], "messages")
+    for asked, answered in COLUMN_PAIRS:
+        if row.get(asked) is None:
+            continue
+        if isinstance(row[asked], list):  # TRL's conversational form
+            completion = row.get(answered) or []
+            messages = row[asked] + (completion if isinstance(completion, list) else [completion])
+            return _alternating_turns(messages, f"{asked} and {answered}")
+        question = _text(row, asked)
+        if asked == "instruction" and row.get("input"):
+            question += f"\n\n{_text(row, 'input')}"
+        return [question] if row.get(answered) is None else [question, _text(row, answered)]
+    raise ValueError("no conversations, messages, prompt, instruction or question; "
+                     "name the column so")
+
+
+def _text(row: dict, name: str) -> str:
+    if not isinstance(row[name], str):
+        raise ValueError(f"{name}: Input should be a valid string")
+    return row[name]
+
+
+def _alternating_turns(messages: list, columns: str) -> list:
+    for index, message in enumerate(messages):
+        expected = "assistant" if index % 2 else "user"
+        found = message.get("role") if isinstance(message, dict) else type(message).__name__
+        if found != expected:
+            raise ValueError(f"{columns}: turn {index + 1} is {found!r}, expected {expected!r} "
+                             "(take system turns out)")
+    return [message.get("content") for message in messages]
+
+
+RowT = TypeVar("RowT", bound=BaseModel)
 
 
 def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
@@ -187,7 +167,8 @@ def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
 
 def stream_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
     """`read_rows` one row at a time, for files of any length (chapter 1)."""
-    return _validated(((f"{path}, line {number}", row) for number, row in json_lines(Path(path))), kind)
+    lines = stream_json_lines(Path(path))
+    return _validated(((f"{path}, line {number}", row) for number, row in lines), kind)
 
 
 def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str) -> list[RowT]:
@@ -196,7 +177,8 @@ def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str) -> list[RowT
     Raises:
         UserError: with origin, row number, field and what is wrong with it.
     """
-    return list(_validated(((f"{origin}, row {number}", row) for number, row in enumerate(rows, 1)), kind))
+    numbered = enumerate(rows, 1)
+    return list(_validated(((f"{origin}, row {number}", row) for number, row in numbered), kind))
 
 
 def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT]) -> Iterator[RowT]:
@@ -217,21 +199,3 @@ def first_fault(error: ValidationError) -> str:
     field = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
-
-
-def write_rows(path: Path, rows: Iterable[BaseModel | dict]) -> Path:
-    """Write rows as JSONL, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for row in rows:
-            plain = row.model_dump(mode="json") if isinstance(row, BaseModel) else row
-            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
-    partial.replace(path)
-    return path
-
-
-def messages(question: str, answer: str | None = None) -> list[dict[str, str]]:
-    """A one-turn conversation in the `messages` form of TRL and transformers."""
-    turns = [{"role": "user", "content": question}]
-    return turns + ([{"role": "assistant", "content": answer}] if answer is not None else [])

@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from selfprompt_lib import models, profiles, sft
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.files import write_rows
 from selfprompt_lib.provenance import PACKAGE
-from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 from selfprompt_lib.sft.__main__ import main, parser
 from selfprompt_lib.sft.trainer import StepSampler
 

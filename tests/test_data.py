@@ -18,7 +18,8 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from selfprompt_lib.designs import DESIGNS
-from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_json_lines, read_rows
+from selfprompt_lib.files import read_json_lines
+from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_rows
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 HELD_OUT = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
@@ -34,13 +35,32 @@ LABELLED = {"text": [str], "label": [str]}
 MARKED = {"choices": [str], "labels": [int]}
 SHAPES = {  # the columns of the real data sets, in their hub layout
     MMLU: {"question": str, "subject": str, "choices": [str], "answer": int},
-    STRATEGYQA: {"qid": str, "term": str, "description": str, "question": str, "answer": bool, "facts": str},
-    COMMONSENSE_QA: {"id": str, "question": str, "question_concept": str, "choices": LABELLED, "answerKey": str},
+    STRATEGYQA: {
+        "qid": str,
+        "term": str,
+        "description": str,
+        "question": str,
+        "answer": bool,
+        "facts": str,
+    },
+    COMMONSENSE_QA: {
+        "id": str,
+        "question": str,
+        "question_concept": str,
+        "choices": LABELLED,
+        "answerKey": str,
+    },
     OPENBOOKQA: {"id": str, "question_stem": str, "choices": LABELLED, "answerKey": str},
     TRUTHFUL_QA: {"question": str, "mc1_targets": MARKED, "mc2_targets": MARKED},
     GSM8K: {"question": str, "answer": str},
     AQUA: {"question": str, "options": [str], "rationale": str, "correct": str},
-    HUMANEVAL: {"task_id": str, "prompt": str, "canonical_solution": str, "test": str, "entry_point": str},
+    HUMANEVAL: {
+        "task_id": str,
+        "prompt": str,
+        "canonical_solution": str,
+        "test": str,
+        "entry_point": str,
+    },
 }
 ITEMS = {name: read_json_lines(STARTER_FOLDER / f"{name}.jsonl") for name in SHAPES}
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -51,7 +71,11 @@ def shape(value):
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [kind for i, kind in enumerate(map(shape, value)) if kind not in list(map(shape, value[:i]))]
+        return [
+            kind
+            for i, kind in enumerate(map(shape, value))
+            if kind not in list(map(shape, value[:i]))
+        ]
     return type(value)
 
 
@@ -77,7 +101,9 @@ def test_rows_have_exactly_the_documented_keys():
     assert keys == {("id", "domain", "question", "reference")}
 
 
-@pytest.mark.parametrize(("rows", "each"), [(SAMPLES, 20), (HELD_OUT, 5)], ids=["training", "held-out"])
+@pytest.mark.parametrize(
+    ("rows", "each"), [(SAMPLES, 20), (HELD_OUT, 5)], ids=["training", "held-out"]
+)
 def test_every_domain_has_its_share(rows, each):
     assert Counter(row.domain for row in rows) == dict.fromkeys(DOMAINS, each)
     assert [row.domain for row in rows] == [domain for domain in DOMAINS for _ in range(each)]
@@ -85,8 +111,12 @@ def test_every_domain_has_its_share(rows, each):
 
 def test_ids_name_domain_and_number():
     numbers = range(1, 21)
-    assert [s.id for s in SAMPLES] == [f"{d.replace(' ', '-')}-{i:02}" for d in DOMAINS for i in numbers]
-    assert [q.id for q in HELD_OUT] == [f"{d.replace(' ', '-')}-h{i}" for d in DOMAINS for i in numbers[:5]]
+    assert [s.id for s in SAMPLES] == [
+        f"{d.replace(' ', '-')}-{i:02}" for d in DOMAINS for i in numbers
+    ]
+    assert [q.id for q in HELD_OUT] == [
+        f"{d.replace(' ', '-')}-h{i}" for d in DOMAINS for i in numbers[:5]
+    ]
     assert {s.source for s in SAMPLES} == {"starter"}
 
 
@@ -102,7 +132,11 @@ def test_answers_have_the_promised_length():
     wrong = []
     for sample in SAMPLES:
         low, high = limits[len(sample.conversations) == 2]
-        wrong += [(sample.id, word_count(a)) for a in sample.conversations[1::2] if not low <= word_count(a) <= high]
+        wrong += [
+            (sample.id, word_count(a))
+            for a in sample.conversations[1::2]
+            if not low <= word_count(a) <= high
+        ]
     assert wrong == []
 
 
@@ -111,8 +145,16 @@ def test_references_have_the_promised_length():
 
 
 def test_no_turn_is_empty_or_padded():
-    assert [sample.id for sample in SAMPLES if any(turn != turn.strip() or not turn for turn in sample.conversations)] == []
-    assert [row.id for row in HELD_OUT if row.question != row.question.strip() or row.reference != row.reference.strip()] == []
+    assert [
+        sample.id
+        for sample in SAMPLES
+        if any(turn != turn.strip() or not turn for turn in sample.conversations)
+    ] == []
+    assert [
+        row.id
+        for row in HELD_OUT
+        if row.question != row.question.strip() or row.reference != row.reference.strip()
+    ] == []
 
 
 def test_questions_come_in_many_forms():
@@ -144,41 +186,67 @@ def test_role_fields_fit_every_design(field, low, high, pattern):
 
 
 def test_role_texts_are_stored_as_one_paragraph():
-    raw = [value for row in read_json_lines(STARTER_FOLDER / "train.jsonl") for value in row["role"].values()]
+    raw = [
+        value
+        for row in read_json_lines(STARTER_FOLDER / "train.jsonl")
+        for value in row["role"].values()
+    ]
     assert [value for value in raw if value != " ".join(value.split())] == []
 
 
 def test_article_and_noun_agree():
-    sounds_like_a_consonant = r"an (?!hon|hou|heir|X-|MRI|NHS|SQL)[^aeiouAEIOU]|an (uni|one|euro|use|eu)"
+    sounds_like_a_consonant = (
+        r"an (?!hon|hou|heir|X-|MRI|NHS|SQL)[^aeiouAEIOU]|an (uni|one|euro|use|eu)"
+    )
     sounds_like_a_vowel = r"a (?!uni|one|euro|use|eu|ukulele|UX|UK|US)[aeiouAEIOU]"
-    assert [e for s in SAMPLES if re.match(f"{sounds_like_a_consonant}|{sounds_like_a_vowel}", e := s.role.expert)] == []
+    assert [
+        e
+        for s in SAMPLES
+        if re.match(f"{sounds_like_a_consonant}|{sounds_like_a_vowel}", e := s.role.expert)
+    ] == []
 
 
 def test_what_an_expert_brings_reads_after_you_and_after_i():
     pronoun = r"\b(I|I'm|me|my|mine|you|you're|your|yours|he|him|his|she|her|hers)\b"
-    assert {s.id: s.role.brings for s in SAMPLES if re.search(pronoun, s.role.brings, re.IGNORECASE)} == {}
+    assert {
+        s.id: s.role.brings for s in SAMPLES if re.search(pronoun, s.role.brings, re.IGNORECASE)
+    } == {}
     openings = Counter(tuple(sample.role.brings.split()[:2]) for sample in SAMPLES)
     assert max(openings.values()) <= 5
 
 
 def test_a_request_begins_with_a_verb_in_its_base_form():
     first = Counter(sample.role.request.split()[0] for sample in SAMPLES)
-    assert [word for word in first if re.search(r"ing$|ed$|^(to|a|an|the|please|how|what|why|user)$", word)] == []
-    assert [word for word in first if word.endswith("s") and word not in ("assess", "discuss", "address", "guess")] == []
+    assert [
+        word
+        for word in first
+        if re.search(r"ing$|ed$|^(to|a|an|the|please|how|what|why|user)$", word)
+    ] == []
+    assert [
+        word
+        for word in first
+        if word.endswith("s") and word not in ("assess", "discuss", "address", "guess")
+    ] == []
 
 
 def test_no_two_samples_share_an_expert():
-    assert [text for text, n in Counter(sample.role.expert for sample in SAMPLES).items() if n > 1] == []
+    assert [
+        text for text, n in Counter(sample.role.expert for sample in SAMPLES).items() if n > 1
+    ] == []
 
 
 def test_no_role_gives_its_answer_away():
-    leaks = {s.id: (runs(s.role.text, 6) & runs(s.answer, 6)) - runs(s.question, 6) for s in SAMPLES}
+    leaks = {
+        s.id: (runs(s.role.text, 6) & runs(s.answer, 6)) - runs(s.question, 6) for s in SAMPLES
+    }
     assert {i: leak for i, leak in leaks.items() if leak} == {}
 
 
 def test_roles_are_read_back_and_no_answer_looks_like_one():
     openings = tuple(design.opening for design in DESIGNS.values() if design.writes_role)
-    texts = [turn for sample in SAMPLES for turn in sample.conversations[1::2]] + [q.reference for q in HELD_OUT]
+    texts = [turn for sample in SAMPLES for turn in sample.conversations[1::2]] + [
+        q.reference for q in HELD_OUT
+    ]
     assert [text for text in texts if text.startswith(openings)] == []
     for sample in SAMPLES:
         for design in DESIGNS.values():
@@ -200,7 +268,9 @@ def right_answer(row):
         return row["choices"]["text"][row["choices"]["label"].index(row["answerKey"])]
     if "mc1_targets" in row:
         return row["mc1_targets"]["choices"][0]
-    return next(row[key] for key in ("facts", "rationale", "canonical_solution", "answer") if key in row)
+    return next(
+        row[key] for key in ("facts", "rationale", "canonical_solution", "answer") if key in row
+    )
 
 
 def everything():
@@ -210,13 +280,17 @@ def everything():
     for name, items in ITEMS.items():
         for i, item in enumerate(items):
             question = question_of(item)
-            rows.append((name, f"{name.split('/')[1]} {i}", question, f"{question}\n{right_answer(item)}"))
+            rows.append(
+                (name, f"{name.split('/')[1]} {i}", question, f"{question}\n{right_answer(item)}")
+            )
     return rows
 
 
 def jaccard(texts, n=5):
     """Shared runs of n words over all runs of n words, for every pair of texts."""
-    counts = CountVectorizer(ngram_range=(n, n), token_pattern=r"\w+", binary=True).fit_transform(texts)
+    counts = CountVectorizer(ngram_range=(n, n), token_pattern=r"\w+", binary=True).fit_transform(
+        texts
+    )
     shared = (counts @ counts.T).toarray().astype(float)
     size = shared.diagonal()
     return shared / np.maximum(size[:, None] + size - shared, 1)
@@ -232,15 +306,24 @@ def alike(rows, similarity, threshold, across):
     """The pairs of rows above the threshold; `across` leaves out pairs from the same set."""
     pairs = np.argwhere(np.triu(similarity, k=1) > threshold)
     return [
-        (round(float(similarity[i, j]), 2), rows[i][1], rows[j][1]) for i, j in pairs if not (across and rows[i][0] == rows[j][0])
+        (round(float(similarity[i, j]), 2), rows[i][1], rows[j][1])
+        for i, j in pairs
+        if not (across and rows[i][0] == rows[j][0])
     ]
 
 
-LEAK = {2: 0.43, 3: 0.3}  # cosine of questions, of whole texts; the paraphrases below have 0.5 and more
+LEAK = {
+    2: 0.43,
+    3: 0.3,
+}  # cosine of questions, of whole texts; the paraphrases below have 0.5 and more
 
 
 def leaks(rows):
-    return [pair for column, limit in LEAK.items() for pair in alike(rows, cosine([r[column] for r in rows]), limit, True)]
+    return [
+        pair
+        for column, limit in LEAK.items()
+        for pair in alike(rows, cosine([r[column] for r in rows]), limit, True)
+    ]
 
 
 @pytest.mark.parametrize("column", [1, 2, 3], ids=["name", "question", "text"])
@@ -256,7 +339,10 @@ def test_nothing_occurs_twice_with_small_changes(column):
 
 
 def test_no_role_is_written_twice():
-    assert alike(list(enumerate(SAMPLES)), jaccard([s.role.text for s in SAMPLES]), 0.15, across=False) == []
+    assert (
+        alike(list(enumerate(SAMPLES)), jaccard([s.role.text for s in SAMPLES]), 0.15, across=False)
+        == []
+    )
 
 
 def test_training_says_nothing_of_the_test_sets():
@@ -275,13 +361,21 @@ def test_the_test_sets_say_nothing_of_each_other():
 @pytest.mark.parametrize(
     ("question", "answer", "original"),
     [
-        ("Who bears the name Frankenstein in Mary Shelley's novel?", "The maker of the creature.", "humanities-03"),
+        (
+            "Who bears the name Frankenstein in Mary Shelley's novel?",
+            "The maker of the creature.",
+            "humanities-03",
+        ),
         (
             "A two-digit number has the digit sum 11 and grows by 27 if its digits swap.",
             "b = 7, a = 4: 47",
             "mathematics-14",
         ),
-        ("In Plato's cave story, what do the prisoners take for real?", "Shadows on the wall.", "humanities-02"),
+        (
+            "In Plato's cave story, what do the prisoners take for real?",
+            "Shadows on the wall.",
+            "humanities-02",
+        ),
     ],
 )
 def test_a_planted_leak_would_be_found(question, answer, original):
@@ -331,15 +425,27 @@ def test_answer_keys_are_balanced(name, field, keys):
     ("name", "choices", "key"),
     [
         (MMLU, lambda item: item["choices"], lambda item: item["answer"]),
-        (COMMONSENSE_QA, lambda item: item["choices"]["text"], lambda item: "ABCDE".index(item["answerKey"])),
-        (OPENBOOKQA, lambda item: item["choices"]["text"], lambda item: "ABCD".index(item["answerKey"])),
+        (
+            COMMONSENSE_QA,
+            lambda item: item["choices"]["text"],
+            lambda item: "ABCDE".index(item["answerKey"]),
+        ),
+        (
+            OPENBOOKQA,
+            lambda item: item["choices"]["text"],
+            lambda item: "ABCD".index(item["answerKey"]),
+        ),
         (TRUTHFUL_QA, lambda item: item["mc1_targets"]["choices"], lambda _: 0),
     ],
 )
 def test_the_longest_choice_is_no_good_guess(name, choices, key):
     longest = sum(max(choices(item), key=len) == choices(item)[key(item)] for item in ITEMS[name])
     assert longest <= 10
-    assert [item for item in ITEMS[name] if len({choice.lower() for choice in choices(item)}) != len(choices(item))] == []
+    assert [
+        item
+        for item in ITEMS[name]
+        if len({choice.lower() for choice in choices(item)}) != len(choices(item))
+    ] == []
 
 
 @pytest.mark.parametrize(("name", "labels"), [(COMMONSENSE_QA, "ABCDE"), (OPENBOOKQA, "ABCD")])
@@ -348,21 +454,35 @@ def test_choices_are_labelled_in_order(name, labels):
     assert {len(item["choices"]["text"]) for item in ITEMS[name]} == {len(labels)}
 
 
-@pytest.mark.parametrize(("name", "field"), [(STRATEGYQA, "qid"), (COMMONSENSE_QA, "id"), (OPENBOOKQA, "id")])
+@pytest.mark.parametrize(
+    ("name", "field"), [(STRATEGYQA, "qid"), (COMMONSENSE_QA, "id"), (OPENBOOKQA, "id")]
+)
 def test_items_are_marked_as_starter_items(name, field):
     assert len({item[field] for item in ITEMS[name]}) == 25
-    assert {item[field].rpartition("-")[0] for item in ITEMS[name]} <= {"starter-sqa", "starter-csqa", "starter-obqa"}
+    assert {item[field].rpartition("-")[0] for item in ITEMS[name]} <= {
+        "starter-sqa",
+        "starter-csqa",
+        "starter-obqa",
+    }
 
 
 def test_mmlu_has_25_subjects_and_four_choices():
     assert len({item["subject"] for item in ITEMS[MMLU]}) == 25
     assert {len(item["choices"]) for item in ITEMS[MMLU]} == {4}
-    assert [item["subject"] for item in ITEMS[MMLU] if not re.fullmatch(r"[a-z]+(_[a-z]+)*", item["subject"])] == []
+    assert [
+        item["subject"]
+        for item in ITEMS[MMLU]
+        if not re.fullmatch(r"[a-z]+(_[a-z]+)*", item["subject"])
+    ] == []
 
 
 def test_strategyqa_explains_each_answer():
     assert len({item["term"] for item in ITEMS[STRATEGYQA]}) == 25
-    assert [item["qid"] for item in ITEMS[STRATEGYQA] if word_count(item["facts"]) < 8 or item["question"][-1] != "?"] == []
+    assert [
+        item["qid"]
+        for item in ITEMS[STRATEGYQA]
+        if word_count(item["facts"]) < 8 or item["question"][-1] != "?"
+    ] == []
 
 
 @pytest.mark.parametrize("item", ITEMS[TRUTHFUL_QA], ids=lambda item: item["question"][:40])

@@ -5,12 +5,28 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from selfprompt_lib.designs import DESIGNS, Design, Reply, get_design
+from selfprompt_lib.designs import DESIGNS, Design, ParsedReply, get_design
 from selfprompt_lib.rows import Role
 
 WITH_ROLES = [design for design in DESIGNS.values() if design.writes_role]
 LINE_BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-NASTY = ["", "\n", "\n\n", " ", "{expert}", "{", "}", "%s", "\\n\\n", "\u200b", "\ufeff", "e\u0301", "👩‍🏫", "א‏ب", "\0"]
+NASTY = [
+    "",
+    "\n",
+    "\n\n",
+    " ",
+    "{expert}",
+    "{",
+    "}",
+    "%s",
+    "\\n\\n",
+    "\u200b",
+    "\ufeff",
+    "e\u0301",
+    "👩‍🏫",
+    "א‏ب",
+    "\0",
+]
 
 anything = st.text() | st.text(alphabet=LINE_BREAKS + " a.") | st.sampled_from(NASTY)
 filled = anything.filter(lambda text: text.split() != [])
@@ -22,7 +38,9 @@ answers = st.one_of(
     anything,
     st.builds(str.__add__, st.text(alphabet=LINE_BREAKS, max_size=4), anything),
     st.builds(str.__add__, openings, anything),
-    st.builds(lambda design, role, answer: design.write(role, answer), some_design, roles, anything),
+    st.builds(
+        lambda design, role, answer: design.write(role, answer), some_design, roles, anything
+    ),
 )
 NURSE = Role(expert="a night nurse", brings="Long shifts teach calm.", request="explain fever")
 
@@ -39,7 +57,10 @@ def test_the_designs_of_the_book():
             "from-now-on",
             "From now on, you are a night nurse. Long shifts teach calm. Your task is to explain fever.\n\nRest.",
         ),
-        ("first-person", "I answer as a night nurse. Long shifts teach calm. My task is to explain fever.\n\nRest."),
+        (
+            "first-person",
+            "I answer as a night nurse. Long shifts teach calm. My task is to explain fever.\n\nRest.",
+        ),
         ("title-only", "Role: a night nurse.\n\nRest."),
         ("none", "Rest."),
     ],
@@ -51,9 +72,15 @@ def test_how_each_design_writes(name, text):
 @given(some_design, roles, answers)
 @example(WITH_ROLES[0], NURSE, WITH_ROLES[0].write(NURSE, "\n\nRest."))
 @example(WITH_ROLES[1], Role(expert="{brings}", brings="{", request="}"), "")
-@example(WITH_ROLES[2], Role(expert="a\u2028\n\nb\x85\n\nc", brings="d", request="e"), "\n\n\u2029\r\n\r\n")
+@example(
+    WITH_ROLES[2],
+    Role(expert="a\u2028\n\nb\x85\n\nc", brings="d", request="e"),
+    "\n\n\u2029\r\n\r\n",
+)
 def test_what_was_written_is_read_back(design, role, answer):
-    assert design.read(design.write(role, answer)) == Reply(design.role_text(role), answer, "role")
+    assert design.read(design.write(role, answer)) == ParsedReply(
+        design.role_text(role), answer, "role"
+    )
 
 
 @given(some_design, roles, answers)
@@ -61,7 +88,7 @@ def test_a_role_of_one_design_is_no_role_of_another(design, role, answer):
     reply = design.write(role, answer)
     for other in WITH_ROLES:
         if other != design:
-            assert other.read(reply) == Reply(None, reply, "missing")
+            assert other.read(reply) == ParsedReply(None, reply, "missing")
 
 
 @given(roles, answers)
@@ -69,7 +96,7 @@ def test_none_writes_and_reads_only_the_answer(role, answer):
     none = get_design("none")
     assert none.role_text(role) == ""
     assert none.write(role, answer) == answer
-    assert none.read(answer) == Reply(None, answer, "missing")
+    assert none.read(answer) == ParsedReply(None, answer, "missing")
 
 
 @given(some_design, answers)
@@ -78,7 +105,7 @@ def test_none_writes_and_reads_only_the_answer(role, answer):
 @example(WITH_ROLES[2], "Role:")
 def test_a_reply_that_does_not_begin_like_a_role_is_missing(design, reply):
     assume(not reply.startswith(design.opening))
-    assert design.read(reply) == Reply(None, reply, "missing")
+    assert design.read(reply) == ParsedReply(None, reply, "missing")
 
 
 @given(some_design, anything)
@@ -87,13 +114,17 @@ def test_a_reply_that_does_not_begin_like_a_role_is_missing(design, reply):
 def test_a_role_that_never_ends_is_broken(design, rest):
     assume("\n\n" not in rest)
     reply = design.opening + rest
-    assert design.read(reply) == Reply(reply, "", "broken")
+    assert design.read(reply) == ParsedReply(reply, "", "broken")
 
 
 @given(some_design, st.text(st.characters(exclude_categories=[])) | answers)
 def test_reading_never_raises_and_loses_nothing(design, reply):
     read = design.read(reply)
-    parts = {"role": (read.role, "\n\n", read.answer), "missing": (read.answer,), "broken": (read.role,)}
+    parts = {
+        "role": (read.role, "\n\n", read.answer),
+        "missing": (read.answer,),
+        "broken": (read.role,),
+    }
     assert "".join(parts[read.outcome]) == reply
 
 
@@ -113,7 +144,11 @@ def test_a_role_needs_text_in_every_field(field, empty):
 
 
 def test_the_opening_is_the_fixed_start():
-    assert [design.opening for design in WITH_ROLES] == ["From now on, you are ", "I answer as ", "Role: "]
+    assert [design.opening for design in WITH_ROLES] == [
+        "From now on, you are ",
+        "I answer as ",
+        "Role: ",
+    ]
     assert Design("shout", "HEAR: {expert}!").opening == "HEAR: "
 
 

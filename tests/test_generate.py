@@ -13,7 +13,7 @@ from selfprompt_lib import evaluate, generate, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
-QUESTIONS = [row.question for row in sources.questions(profiles.load("cpu", {"data.question_rows": 8}))]
+QUESTIONS = [row.question for row in sources.held_out_questions(profiles.load("cpu", {"data.question_rows": 8}))]
 QUESTIONS.append("Say yes. " * 60)
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from selfprompt_lib import annotate, lima_role
 from selfprompt_lib.annotate.prompt import ANNOTATION_FOLDER
 from selfprompt_lib.errors import UserError
+from selfprompt_lib.files import read_json_lines
 from selfprompt_lib.profiles import Annotate
 from selfprompt_lib.roles import CRITERIA, read_sheet
-from selfprompt_lib.rows import Conversation, Question, Sample, read_json_lines, read_rows
+from selfprompt_lib.rows import Conversation, Question, Sample, read_rows
 
 ROLE = {"expert": "a night nurse", "brings": "Long nights.", "request": "explain fever"}
 TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
@@ -35,7 +36,7 @@ READERS = {
     "trl": (lambda path: read_rows(path, Sample), {"prompt": TURNS[:1], "completion": TURNS[1:]}, ["prompt", "completion"]),
     "samples": (lambda path: read_rows(path, Sample), {"conversations": ["Why?", "So."], "role": ROLE}, ["conversations"]),
     "questions": (lambda path: read_rows(path, Question), {"question": "Why?", "reference": "So."}, ["question"]),
-    "lima-role": (lima_role.entries, ROLE, ["index", "sha256", *ROLE]),
+    "lima-role": (lima_role.read_role_entries, ROLE, ["index", "sha256", *ROLE]),
     "examples": (examples, {"question": "Why?", "role": ROLE}, ["question", "role"]),
 }
 WRONG = (7, 1.5, True, None, " ", [], [7], [[]], {}, {"a": 1}, [None], ["", "So."], "\ud83d", [{}], [{"role": "user"}])
@@ -134,7 +135,7 @@ def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
 def test_a_role_of_lima_that_occurs_twice_is_named(tmp_path_factory, field, value):
     rows = rows_for("lima-role")
     path = written(tmp_path_factory, replaced(rows, 3, json.dumps(rows[3] | {field: value}).encode()))
-    message = told(lima_role.entries, path)
+    message = told(lima_role.read_role_entries, path)
     assert f"{field} {value} occurs twice" in message
 
 

@@ -16,7 +16,7 @@ from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import Question
 
-QUESTIONS = sources.questions(profiles.load("cpu", {"data.question_rows": 11}))
+QUESTIONS = sources.held_out_questions(profiles.load("cpu", {"data.question_rows": 11}))
 ROLE = "From now on, you are a teacher. You like plain words. Your task is to explain it."
 
 
@@ -33,7 +33,7 @@ def smoke():
 
 @pytest.fixture(scope="module")
 def embedder():
-    return measure.embedder("starter")
+    return measure.load_embedder("starter")
 
 
 def plain_likelihood(model, tokenizer, question, start=""):

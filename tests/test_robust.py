@@ -29,7 +29,7 @@ ROLE = "From now on, you are {}. You know it by heart. Your task is to help."
 
 @pytest.fixture(scope="module")
 def embedder():
-    return measure.embedder("starter")
+    return measure.load_embedder("starter")
 
 
 # The probes

@@ -8,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfprompt_lib.files import hub_rows, read_json_lines, write_rows
 from selfprompt_lib.profiles import load
-from selfprompt_lib.rows import (
-    Question,
-    Role,
-    Sample,
-    messages,
-    parse_rows,
-    read_json_lines,
-    read_rows,
-    write_rows,
-)
-from selfprompt_lib.sources import hub_rows, questions, take_evenly_spaced, training_samples
+from selfprompt_lib.rows import Question, Role, Sample, chat_messages, parse_rows, read_rows
+from selfprompt_lib.sources import held_out_questions, take_evenly_spaced, training_samples
 
 ROLE = {"expert": "a night nurse", "brings": "Calm.", "request": "explain fever"}
 GOOD = {"id": "a", "conversations": ["Why?", "Because."]}
@@ -34,10 +26,17 @@ def pick(**settings):
 
 
 def test_rows_are_read(jsonl):
-    path = jsonl("rows.jsonl", GOOD | {"role": ROLE, "extra": 1}, "", {"conversations": ["1", "2", "3", "4"]})
+    path = jsonl(
+        "rows.jsonl", GOOD | {"role": ROLE, "extra": 1}, "", {"conversations": ["1", "2", "3", "4"]}
+    )
     first, second = read_rows(path, Sample)
     assert (first.question, first.answer, first.role) == ("Why?", "Because.", Role(**ROLE))
-    assert (second.id, second.domain, second.source, second.role) == ("row-1", "unknown", "unknown", None)
+    assert (second.id, second.domain, second.source, second.role) == (
+        "row-1",
+        "unknown",
+        "unknown",
+        None,
+    )
 
 
 @pytest.mark.parametrize("bad", ['{"id": "b", ', "{'id': 'b'}", "id: b", '{"id": "b"} {"id": "c"}'])
@@ -94,7 +93,9 @@ def test_a_wrong_type_is_named_with_line_and_field(jsonl, refused, bad, field):
 
 
 def test_a_missing_column_is_named(jsonl, refused):
-    with refused("line 1: no conversations, messages, prompt, instruction or question", "name the column so"):
+    with refused(
+        "line 1: no conversations, messages, prompt, instruction or question", "name the column so"
+    ):
         read_rows(jsonl("rows.jsonl", {"id": "a"}), Sample)
     with refused("line 1: question: ", "at least 1 character"):
         read_rows(jsonl("rows.jsonl", {"id": "a", "question": ""}), Question)
@@ -127,8 +128,8 @@ def test_ids_must_be_unique(jsonl, refused):
 
 def test_messages_are_in_trls_form():
     asked = {"role": "user", "content": "Why?"}
-    assert messages("Why?") == [asked]
-    assert messages("Why?", "") == [asked, {"role": "assistant", "content": ""}]
+    assert chat_messages("Why?") == [asked]
+    assert chat_messages("Why?", "") == [asked, {"role": "assistant", "content": ""}]
 
 
 # Writing
@@ -136,7 +137,10 @@ def test_messages_are_in_trls_form():
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=4))
 def test_any_text_is_read_back_as_written(tmp_path_factory, texts):
-    rows = [Question(id=str(i), question=text, reference=f"\u2028{text}\x85\r\n") for i, text in enumerate(texts)]
+    rows = [
+        Question(id=str(i), question=text, reference=f"\u2028{text}\x85\r\n")
+        for i, text in enumerate(texts)
+    ]
     path = write_rows(tmp_path_factory.getbasetemp() / "written" / "rows.jsonl", rows)
     assert read_rows(path, Question) == rows
 
@@ -165,8 +169,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 
 def test_the_starter_data_is_the_default():
     assert len(training_samples(pick())) == 200
-    assert [row.domain for row in questions(pick(question_rows=10))] == list(
-        dict.fromkeys(row.domain for row in questions(pick(question_rows=50)))
+    assert [row.domain for row in held_out_questions(pick(question_rows=10))] == list(
+        dict.fromkeys(row.domain for row in held_out_questions(pick(question_rows=50)))
     )
 
 
@@ -181,7 +185,9 @@ def test_training_samples_from_a_file(jsonl, refused):
 
 def test_questions_from_a_file(jsonl):
     path = jsonl("mine.jsonl", *({"question": f"{i}?"} for i in range(9)))
-    assert [row.question for row in questions(pick(questions=str(path), question_rows=3))] == ["1?", "4?", "7?"]
+    assert [
+        row.question for row in held_out_questions(pick(questions=str(path), question_rows=3))
+    ] == ["1?", "4?", "7?"]
 
 
 @pytest.fixture
@@ -194,7 +200,11 @@ def mirror(jsonl):
 
 def test_limas_odd_row_is_cut(mirror):
     samples = training_samples(pick(train="GAIR/lima", mirror=str(mirror)))
-    assert [sample.conversations for sample in samples] == [("q1", "a1"), ("q2", "a2"), ("q3", "a3", "q4", "a4")]
+    assert [sample.conversations for sample in samples] == [
+        ("q1", "a1"),
+        ("q2", "a2"),
+        ("q3", "a3", "q4", "a4"),
+    ]
     assert [sample.id for sample in samples] == ["row-0", "row-1", "row-2"]
     assert {sample.source for sample in samples} == {"multi_turn"}
 
@@ -212,7 +222,10 @@ def test_a_mirror_may_be_in_the_home_folder(mirror, monkeypatch):
     assert len(hub_rows("GAIR/lima", "plain_text", "train", f"~/{mirror.name}")) == 3
 
 
-@pytest.mark.parametrize("row, fault", [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")])
+@pytest.mark.parametrize(
+    "row, fault",
+    [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")],
+)
 def test_a_mirror_row_without_conversations_is_named(jsonl, refused, row, fault):
     path = jsonl("hub/my/set/plain_text/train.jsonl", row)
     with refused(f"my/set, row 1: {fault}"):
@@ -254,10 +267,16 @@ def test_evenly_picks_that_many_in_order(rows, count):
 def test_evenly_gives_every_domain_its_share(domains, each, data):
     count = data.draw(st.integers(1, domains * each))
     picked = take_evenly_spaced([domain for domain in range(domains) for _ in range(each)], count)
-    assert {picked.count(domain) for domain in range(domains)} <= {count // domains, -(-count // domains)}
+    assert {picked.count(domain) for domain in range(domains)} <= {
+        count // domains,
+        -(-count // domains),
+    }
 
 
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_evenly_leaves_no_long_gap(length, count):
     picked = [-1, *take_evenly_spaced(range(length), count), length]
-    assert max(after - before for before, after in zip(picked, picked[1:], strict=False)) <= length / count + 1
+    assert (
+        max(after - before for before, after in zip(picked, picked[1:], strict=False))
+        <= length / count + 1
+    )

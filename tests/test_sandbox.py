@@ -185,7 +185,7 @@ def test_other_systems_are_refused(machine, monkeypatch, refused):
 def test_a_run_and_plain_lm_eval_are_refused_before_anything_is_asked(machine, refused):
     machine()
     with refused("bwrap is missing", "evaluate.run_code=false"):
-        sources.check(profiles.load("smoke", {"evaluate.run_code": True}))
+        sources.check_inputs(profiles.load("smoke", {"evaluate.run_code": True}))
     with refused("bwrap is missing", "selfprompt_no_code"):
         utils.load("openai/openai_humaneval", "openai_humaneval", kind="code")
-    sources.check(profiles.load("smoke"))
+    sources.check_inputs(profiles.load("smoke"))

@@ -146,11 +146,11 @@ def loss_by_hand(model, tokenizer, samples):
 
 def test_kept_epochs_are_shown_with_held_out_loss_and_role_rate(tmp_path):
     profile = smoke(sft__epochs=3, sft__checkpoints=2, sft__max_length=128)
-    aside = sources.held_out(profile, SAMPLES, 6)
+    aside = sources.validation_samples(profile, SAMPLES, 6)
     assert len(aside) == 6 and not {s.id for s in aside} & {s.id for s in SAMPLES}
     _, _, record = sft.train(profile, FEW, DESIGN, tmp_path, aside)
     assert len(record["held_out"]) == 3
-    found = sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, sources.questions(profile))
+    found = sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, sources.held_out_questions(profile))
     assert found.epoch.tolist() == [2, 3] and found.loss.tolist() == pytest.approx(record["held_out"][1:])
     assert (found.low <= found.rate).all() and (found.rate <= found.high).all() and (found.n == 4).all()
     model, tokenizer = models.load(str(sft.list_checkpoints(tmp_path / record["checkpoints"])[-1]), "float32")
@@ -160,6 +160,6 @@ def test_kept_epochs_are_shown_with_held_out_loss_and_role_rate(tmp_path):
 
 def test_no_epochs_are_kept_and_nothing_is_held_out_by_default(tmp_path):
     profile = smoke(sft__checkpoints=0)
-    assert sources.held_out(profile, SAMPLES) == []
+    assert sources.validation_samples(profile, SAMPLES) == []
     _, _, record = sft.train(profile, FEW, DESIGN, tmp_path)
     assert record["held_out"] == [] and sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, []).empty

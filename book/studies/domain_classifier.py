@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestCentroid
 from selfprompt_lib import domains, stats
 from selfprompt_lib.cli import run_command
 from selfprompt_lib.errors import require
-from selfprompt_lib.roles.metrics import embedder
+from selfprompt_lib.roles.metrics import load_embedder
 from selfprompt_lib.rows import DOMAINS, read_rows
 
 LABELS = domains.LABELS
@@ -72,7 +72,7 @@ def check(mirror: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def cross_validated(folds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Accuracy of the classifier and of its rivals on starter questions they were not fitted on."""
-    questions, experts, labels = domains.starter_vectors(embedder("starter"))
+    questions, experts, labels = domains.starter_vectors(load_embedder("starter"))
     rivals = {
         "nearest centroid": NearestCentroid(),
         "logistic regression, C=1": LogisticRegression(C=1, max_iter=1000),

@@ -24,7 +24,7 @@ from selfprompt_lib.evaluate.report import points
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
-from selfprompt_lib.roles.metrics import embedder
+from selfprompt_lib.roles.metrics import load_embedder
 from selfprompt_lib.rows import DOMAINS, Sample
 from selfprompt_lib.two_way import Effect, two_way_interval
 
@@ -55,7 +55,7 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
     design, samples = get_design(profile.design), sources.training_samples(profile)
     halves = [of_domains(samples, half) for half in HALVES]
     questions = robust.left_out(DOMAINS)
-    minilm, frames, runs = embedder(profile.roles.embedder), [], sft.seed_profiles(profile)
+    minilm, frames, runs = load_embedder(profile.roles.embedder), [], sft.seed_profiles(profile)
     rows = min(profile.data.train_rows or len(samples), *map(len, halves))
     say(f"{2 * len(runs)} models to train, each on {rows} samples of five domains; "
         f"{len(questions)} questions for each")

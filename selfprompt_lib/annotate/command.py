@@ -10,11 +10,12 @@ from pathlib import Path
 
 from .. import models, profiles
 from ..errors import require
+from ..files import write_rows
 from ..llm_client.ask import ask_missing
 from ..llm_client.endpoint import connect
 from ..llm_client.response_cache import ResponseCache
 from ..llm_client.run import PromptRun
-from ..rows import Conversation, stream_rows, write_rows
+from ..rows import Conversation, stream_rows
 from .outcomes import failures
 from .prompt import RolePrompt
 

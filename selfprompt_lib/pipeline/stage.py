@@ -15,10 +15,9 @@ from typing import Any
 
 from .. import __version__, profiles
 from ..errors import require
-from ..files import make_writable, run_folder, write_json
+from ..files import make_writable, run_folder, write_json, write_rows
 from ..profiles import Profile
 from ..provenance import PACKAGE, code_hash, data_identity, describe, outputs
-from ..rows import write_rows
 
 NOTEBOOKS = PACKAGE.parent / "nbs"
 

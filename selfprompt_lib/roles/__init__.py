@@ -1,32 +1,38 @@
 """Chapter 2: measure roles, look at them, and have people read them.
 
-`measure` has the embedder and the figures for any role file, `compare` sets annotators side by
+`metrics` has the embedder and the figures for any role file, `compare` sets annotators side by
 side, and `review` makes the sheet for readers and reads it back.
 """
 
-from .compare import agreement, from_files, likeness, live_table, same_samples, side_by_side
+from .compare import (
+    agreement_with_reference,
+    annotator_agreement,
+    compare_role_sets,
+    live_role_table,
+    question_likeness,
+    read_role_files,
+    reader_agreement,
+    reader_metrics,
+    roles_report,
+    rows_that_pass,
+    same_samples,
+)
 from .metrics import (
-    by_group,
-    clusters,
+    answer_leaks,
+    chance_found_among,
+    closest_roles,
     common_experts,
     embed,
-    embedder,
-    fit_table,
-    found_among,
-    given_away,
-    grouping,
+    expert_nouns,
+    fit_by_group,
+    grouping_column,
     least_fitting,
-    map_of,
+    load_embedder,
+    map_coordinates,
     near_duplicates,
-    relevance,
-    summary,
-    table,
+    question_ranks,
+    role_clusters,
+    role_table,
+    summarize_roles,
 )
 from .review import CRITERIA, between_readers, read_sheet, review_sheet, verdicts
-
-__all__ = [
-    "CRITERIA", "agreement", "between_readers", "by_group", "clusters", "common_experts", "embed", "embedder",
-    "fit_table", "found_among", "from_files", "given_away", "grouping", "least_fitting", "likeness", "live_table",
-    "map_of", "near_duplicates", "read_sheet", "relevance", "review_sheet", "same_samples", "side_by_side", "summary",
-    "table", "verdicts",
-]

@@ -1,4 +1,4 @@
-"""Several annotators side by side, on the same samples."""
+"""Several annotators side by side on the same samples, and what chapter 2 reports."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,35 +7,49 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .. import stats
 from ..errors import require
 from ..rows import Conversation, read_rows
-from .metrics import derangement, embed, relevance, summary, table
+from .metrics import derangement, embed, question_ranks, role_table, summarize_roles
+from .review import between_readers, verdicts
 
 
-def live_table(rows: Sequence[dict[str, Any]], reference: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The live roles of chapter 1 as `table` gives them, with the answers of `reference`. Rows without a role are left out."""
-    live = table([Conversation.model_validate(row | {"conversations": (row["question"],)}) for row in rows if row["role"]])
+def live_role_table(
+    rows: Sequence[dict[str, Any]], reference: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The live roles of chapter 1 as a `role_table`, with the answers of `reference`.
+
+    Rows without a role are left out.
+    """
+    live = role_table([
+        Conversation.model_validate(row | {"conversations": (row["question"],)})
+        for row in rows if row["role"]
+    ])
     if reference is None:
         return live
     answers = dict(zip(reference.id, reference.answer, strict=True))
     return live.assign(answer=live.id.map(answers).fillna(""))
 
 
-def from_files(paths: Sequence[str], reference: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Role files of other annotators (from the annotate command) for the questions of `reference`, by file name.
+def read_role_files(paths: Sequence[str], reference: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Other annotators' role files for the questions of `reference`, by file name.
+
+    The annotate command writes such files.
 
     Raises:
         UserError: a file that is missing or malformed, or none of whose questions are among the
             reference's; two files of one name.
     """
     known = dict(zip(reference.question, reference.id, strict=True))
-    frames = {}
+    frames: dict[str, pd.DataFrame] = {}
     for path in paths:
         name = Path(path).stem
-        require(name not in (*frames, "reference", "live"), f"roles.files: {path}: other roles are named {name} too; rename it")
-        frame = table(read_rows(Path(path), Conversation))
+        require(name not in (*frames, "reference", "live"),
+                f"roles.files: {path}: other roles are named {name} too; rename it")
+        frame = role_table(read_rows(Path(path), Conversation))
         frame = frame[frame.question.isin(known)].assign(id=lambda part: part.question.map(known))
-        require(len(frame), f"roles.files: {path} has no role for any question of this run; annotate the same data")
+        require(len(frame), f"roles.files: {path} has no role for any question of this run; "
+                            "annotate the same data")
         frames[name] = frame.drop_duplicates("id").reset_index(drop=True)
     return frames
 
@@ -46,40 +60,112 @@ def same_samples(frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     common = set.intersection(*(set(frame.id) for frame in filled.values())) if filled else set()
     if not common:
         return {}
-    return {name: frame[frame.id.isin(common)].sort_values("id").reset_index(drop=True) for name, frame in filled.items()}
+    return {name: frame[frame.id.isin(common)].sort_values("id").reset_index(drop=True)
+            for name, frame in filled.items()}
 
 
-def side_by_side(model, frames: dict[str, pd.DataFrame], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """`summary` for several sets of roles on the same samples; an empty set is left out."""
-    return {name: summary(frame, embed(model, frame.question), embed(model, frame.role), seed)
-            for name, frame in same_samples(frames).items()}
+def compare_role_sets(
+    model, frames: dict[str, pd.DataFrame], seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """`summarize_roles` for several sets on the same samples; an empty set is left out."""
+    summaries = {}
+    for name, frame in same_samples(frames).items():
+        questions, roles = embed(model, frame.question), embed(model, frame.role)
+        summaries[name] = summarize_roles(frame, questions, roles, seed)
+    return summaries
 
 
-def agreement(model, one: pd.DataFrame, other: pd.DataFrame, seed: int = 0) -> dict[str, float]:
-    """How alike two annotators' roles are for the same samples, against shuffled ones (mean cosines).
+def agreement_with_reference(
+    model, frames: dict[str, pd.DataFrame], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """`annotator_agreement` of each set with the set `reference`, where samples are shared."""
+    reference = frames["reference"]
+    return {name: annotator_agreement(model, reference, frame, seed)
+            for name, frame in frames.items()
+            if name != "reference" and frame.id.isin(reference.id).sum() > 1}
 
-    `finds the other's` is the share of roles whose nearest role of the other annotator is the one
-    for the same sample. The request is left out of `experts`, so it does not share the question's words.
+
+def annotator_agreement(
+    model, one: pd.DataFrame, other: pd.DataFrame, seed: int = 0
+) -> dict[str, float]:
+    """How alike two annotators' roles are for the same samples, against shuffled ones.
+
+    Mean cosines. `finds the other's` is the share of roles whose nearest role of the other
+    annotator is the one for the same sample. `experts` leaves the request out, so it does not
+    share the question's words.
     """
     pair = same_samples({"one": one, "other": other})
-    require(len(pair) == 2 and len(pair["one"]) > 1, "agreement needs two sets of roles with at least two samples in common")
+    require(len(pair) == 2 and len(pair["one"]) > 1,
+            "agreement needs two sets of roles with at least two samples in common")
     role_a, role_b = embed(model, pair["one"].role), embed(model, pair["other"].role)
     expert_a, expert_b = embed(model, pair["one"].expert), embed(model, pair["other"].expert)
-    away = derangement(len(role_a), seed)
+    shuffled = expert_b[derangement(len(expert_b), seed)]
     return {
         "samples": len(role_a),
         "roles": float((role_a * role_b).sum(axis=1).mean()),
         "experts": float((expert_a * expert_b).sum(axis=1).mean()),
-        "experts, shuffled": float((expert_a * expert_b[away]).sum(axis=1).mean()),
-        "finds the other's": float((relevance(role_b, role_a) == 0).mean()),
+        "experts, shuffled": float((expert_a * shuffled).sum(axis=1).mean()),
+        "finds the other's": float((question_ranks(role_b, role_a) == 0).mean()),
     }
 
 
-def likeness(model, frames: dict[str, pd.DataFrame], seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each set of roles, on the same samples: cosines of roles with their own questions, and with shuffled ones."""
+def question_likeness(
+    model, frames: dict[str, pd.DataFrame], seed: int = 0
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Cosines of roles with their own questions and with shuffled ones, on the same samples.
+
+    By name of the set of roles.
+    """
     found = {}
     for name, frame in same_samples(frames).items():
         questions, roles = embed(model, frame.question), embed(model, frame.role)
         shuffled = questions[derangement(len(frame), seed)]
         found[name] = (questions * roles).sum(axis=1), (shuffled * roles).sum(axis=1)
     return found
+
+
+def reader_metrics(readers: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """What filled-in review sheets say, for the chapter's record; agreement of the first two."""
+    agreed = between_readers(*readers[:2]).to_dict("records") if len(readers) > 1 else None
+    return {"reviews": [verdicts(reader).to_dict("records") for reader in readers],
+            "between_readers": agreed}
+
+
+def rows_that_pass(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
+    """The share of rows that pass all criteria, one row a reader of each reading."""
+    rows = [{"reading": f"{name}, reader {number}", **vars(stats.rate(sheet.passes))}
+            for name, sheets in readings.items() for number, sheet in enumerate(sheets, 1)]
+    return pd.DataFrame(rows).rename(columns={"value": "share"})
+
+
+def reader_agreement(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
+    """`between_readers` for the two readers of each reading, side by side."""
+    tables = {name: between_readers(*pair).set_index("criterion")[["same verdict", "kappa"]]
+              for name, pair in readings.items()}
+    return pd.concat(tables, axis=1)
+
+
+def roles_report(metrics: dict[str, Any], live: int, last: Sequence[pd.DataFrame]) -> str:
+    """Chapter 2 in a few sentences (Markdown).
+
+    Args:
+        metrics: what the chapter recorded.
+        live: how many roles the small model wrote.
+        last: the sheets of the last reading of LIMA-Role.
+    """
+    reference, quality = metrics["reference"], metrics["lima_role"]
+    measures, among = quality["measures"], "finds its question among"
+    live_fits = "none"
+    if "live" in metrics["compared"]:
+        live_fits = f"{100 * metrics['compared']['live'][f'{among} all']:.0f}%"
+    passed = " and ".join(str(stats.rate(sheet.passes)) for sheet in last)
+    return (
+        f"Of {reference['roles']} reference roles, **{reference['distinct experts']}** name a "
+        f"different expert, and **{metrics['fits']}** find their own question first among all "
+        f"(shuffled: {metrics['chance']}). Of the {live} roles that the small model wrote live, "
+        f"{live_fits} do, among themselves. Open LIMA-Role has {quality['rows']} roles; "
+        f"{100 * measures[f'{among} 100']:.0f}% find their question among 100 others "
+        f"(shuffled: {100 * measures['the same, shuffled']:.0f}%), and in the last reading "
+        f"{passed} of 100 rows passed. Measures of fit are not measures of truth or wisdom: "
+        "that is why people read."
+    )

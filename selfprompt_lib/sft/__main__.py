@@ -107,7 +107,7 @@ def _train_once(profile: Profile, samples: list[Sample], design: Design, folder:
     run = trainings / sft.run_name(profile, samples, design)
     record = sft.read_finished_run(run)
     if record is None:
-        held_out = sources.held_out(profile, samples) if design.writes_role else ()
+        held_out = sources.validation_samples(profile, samples) if design.writes_role else ()
         record = sft.train(profile, samples, design, trainings, held_out, save_finished=True)[2]
     if this_process().is_main_process:
         sft.copy_finished_run(run, folder)

@@ -15,8 +15,7 @@ from pyarrow import ArrowException
 
 from .. import sandbox
 from ..errors import UserError, require
-from ..hub import hub_rows
-from ..rows import read_json_lines
+from ..files import hub_rows, read_json_lines
 from .columns import docs
 from .readers import NONE, read
 

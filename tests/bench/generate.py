@@ -67,7 +67,7 @@ def questions():
     """The 50 held-out questions, and more from the training samples, to fill a batch."""
     profile = profiles.load("cpu")
     more = sources.take_evenly_spaced(sources.training_samples(profile), QUESTIONS - profile.data.question_rows)
-    return [row.question for row in sources.questions(profile)] + [sample.conversations[0] for sample in more]
+    return [row.question for row in sources.held_out_questions(profile)] + [sample.conversations[0] for sample in more]
 
 
 QUESTIONS = 128

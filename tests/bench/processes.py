@@ -15,8 +15,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from selfprompt_lib.files import write_rows
 from selfprompt_lib.provenance import PACKAGE
-from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows, write_rows
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 SETTINGS = {"sft.batch_size": 4, "sft.micro_batch_size": 1, "sft.max_length": 192, "sft.learning_rate": 1e-4,
             "sft.final_learning_rate": 1e-5, "sft.residual_dropout": 0, "dtype": "float32"}
