@@ -1,6 +1,7 @@
 """Differences over items and seeds: against statsmodels and SciPy, in simulated worlds, and on bad tables."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from selfprompt_lib.two_way import (
 )
 
 ARMS = ("self-prompt", "baseline")
+STATISTICS = Path(__file__).parents[1] / "book" / "statistics.md"
 
 
 def changes(items=40, seeds=3, shift=0.0, seed=0, tasks=1):
@@ -419,6 +421,16 @@ def test_each_seed_is_a_pair_of_models():
     row = table[(table.task == "mmlu") & (table.seed == 1)].iloc[0]
     alone = two_way_interval(paired(items, *ARMS, "mmlu")[:, [1]])
     assert (row.low, row.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_the_second_view_of_the_page_on_statistics_runs():
+    """Tasks as a sample of their kind, by statsmodels."""
+    (code,) = re.findall(r"```python\n(.*?)```", STATISTICS.read_text(encoding="utf-8"), re.S)
+    names = {"items": made()}
+    exec(code, names)
+    table = names["view"].summary_frame()
+    assert table.loc["random effect", "eff"] == pytest.approx(np.mean(names["values"]), abs=0.05)
+    assert 0 <= max(0, names["view"].i2) < 1
 
 
 def test_subjects_stand_in_the_groups_of_lm_evaluation_harness():
