@@ -105,13 +105,13 @@ def test_designs_are_compared_with_the_one_without_a_role():
 
 def test_figures_draw_intervals_and_percent():
     frame = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.2], "low": [0.4, 0.1], "high": [0.6, 0.4], "arm": ["x", "y"]})
-    axes = plots.intervals(frame, "accuracy", "task", group="arm", axis="accuracy")
+    axes = plots.interval_plot(frame, "accuracy", "task", group="arm", axis="accuracy")
     assert len(axes.containers) == 2 and axes.get_xlabel() == "accuracy"
 
 
 def test_an_interval_that_rounding_turned_around_is_drawn():
     frame = pd.DataFrame({"task": ["a"], "accuracy": [1.0], "low": [0.5], "high": [1.0 - 1e-12]})
-    _, caps, (bar,) = plots.intervals(frame, "accuracy", "task").containers[0]
+    _, caps, (bar,) = plots.interval_plot(frame, "accuracy", "task").containers[0]
     assert bar.get_segments()[0][:, 0].tolist() == [0.5, 1] and len(caps) == 2
 
 
@@ -126,7 +126,7 @@ def test_the_map_shows_each_role_in_its_groups_colour():
 
 
 def test_likeness_is_drawn_for_each_set_with_own_and_shuffled_questions():
-    axes = plots.fits({"one": ([0.6, 0.7, 0.8], [0.1, 0.2, 0.3]), "other": ([0.5] * 3, [0.0] * 3)})
+    axes = plots.likeness_boxes({"one": ([0.6, 0.7, 0.8], [0.1, 0.2, 0.3]), "other": ([0.5] * 3, [0.0] * 3)})
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["their own question", "a shuffled one"]
     medians = sorted(round(float(line.get_xdata()[0]), 3) for line in axes.lines if len(set(line.get_xdata())) == 1)
@@ -134,4 +134,4 @@ def test_likeness_is_drawn_for_each_set_with_own_and_shuffled_questions():
 
 
 def test_no_set_in_common_draws_an_empty_figure():
-    assert len(plots.fits({}).lines) == 0
+    assert len(plots.likeness_boxes({}).lines) == 0

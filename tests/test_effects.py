@@ -19,7 +19,8 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from selfprompt_lib.evaluate import compare, figures
+from selfprompt_lib import plots
+from selfprompt_lib.evaluate import compare
 from selfprompt_lib.evaluate.subjects import (
     GROUP_OF,
     partial_pooling,
@@ -480,7 +481,7 @@ def figure():
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_forest_has_each_interval_and_a_diamond_as_wide_as_the_pooled_one(figure, seeds):
     table = compare.differences(made(seeds), *ARMS)
-    axes = figures.forest(table, "self-prompt better", "baseline better")
+    axes = plots.forest_plot(table, "self-prompt better", "baseline better")
     bars = [bar[2][0].get_segments()[0][:, 0] for bar in axes.containers]
     assert [list(bar) for bar in bars] == [
         pytest.approx([row.low, row.high]) for row in table[:-1].itertuples()
@@ -500,7 +501,7 @@ def test_the_forest_has_each_interval_and_a_diamond_as_wide_as_the_pooled_one(fi
 def test_the_figure_of_seeds_has_a_point_for_each_pair(figure, seeds):
     items = made(seeds)
     table, pairs = compare.differences(items, *ARMS), compare.seed_differences(items, *ARMS)
-    axes = figures.by_seed(pairs, table)
+    axes = plots.seed_plot(pairs, table)
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [sorted(line.get_xdata()) for line in dots] == [
         sorted(pairs[pairs.task == task].difference) for task in table.task
@@ -509,7 +510,7 @@ def test_the_figure_of_seeds_has_a_point_for_each_pair(figure, seeds):
 
 def test_the_figure_of_subjects_shows_raw_and_shrunk(figure):
     table = subject_differences(made(), *ARMS)
-    axes = figures.subjects(table)
+    axes = plots.subject_plot(table)
     assert len(axes.containers) == 2 * len(table)
     assert len(axes.get_yticklabels()) == len(table)
 

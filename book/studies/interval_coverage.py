@@ -157,7 +157,7 @@ def power_rows(found: pd.DataFrame) -> list[dict[str, str]]:
 
 def picture(covered: pd.DataFrame) -> plt.Figure:
     """Coverage of every method in every cell; the band is what was promised."""
-    plots.style()
+    plots.set_style()
     covered = covered[~covered.world.isin([world.name for world in HARD])]
     panels = [(seeds, ONE_SEED if seeds == 1 else SEVERAL_SEEDS) for seeds in SEEDS]
     figure, every = plt.subplots(len(panels), 1, sharex=True, figsize=(plots.WIDTH, 8.4),

@@ -2,14 +2,13 @@
 
 `benchmarks` has the tasks and `harness` asks a model through lm-eval; `arms` says who is asked and
 measures all; `results` is the table of items that comes out. `compare` has its paired differences,
-`subjects` those of MMLU's subjects, and `report` says what they mean; `figures` draws them.
+`subjects` those of MMLU's subjects, and `report` says what they mean.
 
 Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted`
 pairs, and `judge` about real ones, whose `verdicts` are counted; `sheet` is for people. `robust`
 probes with unusual questions, which `gallery` shows. `committed_study` is the page "What we found".
 """
 
-from . import figures
 from .arms import RoleSources, measure_arms, measurement_plan, plain_arm, substituted_arms
 from .benchmarks import chance, data_note, load_tasks, overview, scored_tasks
 from .compare import (
@@ -24,6 +23,7 @@ from .report import difference_table, report_text, summarize, vs_chance
 from .results import (
     SUBSTITUTED,
     accuracy,
+    accuracy_of_seed,
     check_items,
     disputed,
     read_items,
@@ -34,9 +34,9 @@ from .results import (
 from .subjects import subject_differences
 
 __all__ = [
-    "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "arm_contrasts",
+    "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "accuracy_of_seed", "arm_contrasts",
     "ask_benchmarks", "chance", "check_items", "data_note", "difference_table", "differences",
-    "disputed", "figures", "load_tasks", "measure_arms", "measurement_plan", "needed_sizes",
+    "disputed", "load_tasks", "measure_arms", "measurement_plan", "needed_sizes",
     "overview", "plain_arm", "read_items", "readings", "report_text", "role_contrasts",
     "save_items", "scored_tasks", "seed_differences", "subject_differences", "substituted_arms",
     "summarize", "vs_chance", "won_items",

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from .. import plots
-from . import figures, gallery
+from . import gallery
 from .compare import (
     ALL,
     arm_contrasts,
@@ -22,7 +22,7 @@ from .compare import (
     seed_differences,
 )
 from .report import report_text, vs_chance
-from .results import readings
+from .results import accuracy_of_seed, readings
 
 PAIR = "self-prompt", "baseline"
 
@@ -58,12 +58,12 @@ def draw(folder: Path, out: Path) -> None:
     items, record, main, other = _kept(folder)
     metrics = record["stages"]["evaluate"]["metrics"]
     sides = "self-prompt better", "baseline better"
-    plots.style()
+    plots.set_style()
     drawn = {
-        "found-accuracy": figures.by_task(items, record["stages"]["evaluate"]["provenance"]["seed"]),
-        "found-tasks": figures.forest(main, *sides, "Self-prompt minus baseline"),
-        "found-seeds": figures.by_seed(seed_differences(items, *PAIR), main, *sides, "Each pair of models"),
-        "found-others": plots.intervals(
+        "found-accuracy": plots.accuracy_by_task(accuracy_of_seed(items, record["stages"]["evaluate"]["provenance"]["seed"])),
+        "found-tasks": plots.forest_plot(main, *sides, "Self-prompt minus baseline"),
+        "found-seeds": plots.seed_plot(seed_differences(items, *PAIR), main, *sides, "Each pair of models"),
+        "found-others": plots.interval_plot(
             other, "difference", "contrast", zero=True, axis="difference in accuracy, 95% intervals",
             title="Other arms, and other roles"),
         "found-probes": gallery.rates(pd.DataFrame(metrics["robustness"]), "role"),

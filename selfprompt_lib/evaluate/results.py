@@ -75,6 +75,12 @@ def accuracy(items: pd.DataFrame, by: tuple[str, ...] = ("arm", "task")) -> pd.D
     return pd.DataFrame(rows)
 
 
+def accuracy_of_seed(items: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """`accuracy` of the untuned, the baseline and the self-prompt model, for one training seed."""
+    arms, seeds = ["base", "baseline", "self-prompt"], [UNTUNED, seed]
+    return accuracy(items[items.arm.isin(arms) & items.seed.isin(seeds)])
+
+
 def readings(items: pd.DataFrame) -> pd.DataFrame:
     """By arm and reader (strict, tolerant, second pass): how often right, how often any answer."""
     rows = []

@@ -1,0 +1,29 @@
+"""The book's figures, all in one style, and text that fits the page.
+
+`base` has the style and what every chapter draws, `roles` the figures of chapter 2, `training`
+those of chapter 3, and `differences` the paired differences of chapter 5.
+"""
+
+from .base import (
+    COLOURS,
+    WIDTH,
+    bar_chart,
+    draw_interval,
+    draw_interval_groups,
+    interval_plot,
+    legend_below,
+    length_plot,
+    percent_axis,
+    set_style,
+    show_text,
+)
+from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
+from .roles import likeness_boxes, rank_curves, role_map
+from .training import (
+    epoch_plot,
+    loss_curves,
+    memory_bars,
+    sample_length_bars,
+    show_tokens,
+    update_fraction_curves,
+)
