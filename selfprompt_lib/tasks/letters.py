@@ -4,112 +4,172 @@ import re
 import string
 from collections.abc import Iterator
 
-from . import quantities
-from .claims import SEVERAL, STATED, Claim, claims, settled, tidy
+from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normalize, resolve
+from .numbers import canonical_number, extract_number
 
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
-    r"|\b(?:it|this|that|one)(?:'s| is| must be| would be| should be)\s+|\b(?:option|choice|probably|maybe|perhaps|likely)\s+"
-    r"|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:it|this|that|one)(?:'s| is| must be| would be| should be)\s+"
+    r"|\b(?:option|choice|probably|maybe|perhaps|likely)\s+|\b(?:so|therefore|thus|hence),?\s+"
 )
-RIGHT = (r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
-         r"([{letters}])\)? is (?:the )?(?:correct|right|best|answer)\b")
-DENIED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$")
+DENIED = re.compile(
+    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$"
+)
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
-ECHO = re.compile(rf"(?m)^\s*(?:\w+:\s*)?{MARK}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
+LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
+ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
+DIGITS_ONLY = re.compile(r"[\d\s.%+\-/]*")
 
 
-def letter(text: str, options: list[str], strict: bool) -> str | None:
-    """The letter that a tidy answer gives; strictly, only where it stands as a capital letter."""
-    return _Sheet(options).letter(text, strict)
+def extract_letter(text: str, options: list[str], strict: bool) -> str | None:
+    """The letter that a normalized answer gives (chapter 5).
+
+    Strictly, only where it stands as a capital letter.
+    """
+    return _Options(options).read(text, strict)
 
 
-def plain(text: str) -> str:
+def comparable(text: str) -> str:
     """Lower case without articles and punctuation, to compare an option with what a reply says."""
-    text = re.sub(r"(?<=\d),(?=\d)", "", tidy(text).lower())
+    text = re.sub(r"(?<=\d),(?=\d)", "", normalize(text).lower())
     text = re.sub(r"[^\w\s'.+\-=/%^<>√]|\.(?!\d)|-(?![\d.])", " ", text)
     return " ".join(re.sub(r"\b(?:a|an|the)\s+(?=[^\W\d])", "", text).split())
 
 
-class _Sheet:
+class _Options:
     """The options of an item, and how a reply may name them."""
 
     def __init__(self, options: list[str]):
         self.letters = string.ascii_uppercase[: len(options)]
-        self.texts = list(zip(self.letters, map(plain, options), strict=True))
+        self.texts = list(zip(self.letters, map(comparable, options), strict=True))
         self.reach = 100 + 2 * max(map(len, options))  # no option's text goes on for longer
-        ends = rf"(?=\s*(?:$|[).,:;!?\]\n]|-\s|(?:because|since|as)\b|(?:or|and|/|&)\s*\(?[{self.letters}]\b))"
-        self.capital = re.compile(rf"[(\[]?([{self.letters}]){ends}[).,:;!?\]]*\s*-?\s*")
+        one = f"[{self.letters}]"
+        # A letter is an answer only if what follows ends it: the end of the line, a mark, a dash,
+        # a reason, or another letter. So the article of "A car" is none.
+        end = (
+            r"(?=\s*(?:$|[).,:;!?\]\n]|-\s|(?:because|since|as)\b"
+            rf"|(?:or|and|/|&)\s*\(?{one}\b))"
+        )
+        # "(B)", "B.", "B - ": with all marks that belong to it.
+        self.capital = re.compile(rf"[(\[]?({one}){end}[).,:;!?\]]*\s*-?\s*")
+        # "b)", "(b)", or a lone "b"; a lone "a" may be an article.
         self.small = re.compile(rf"[(\[]?([{self.letters.lower()}])(?:[).:\]]+|(?<!a)$)\s*")
-        self.more = re.compile(rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?([{self.letters}])\b(?![' ][a-z])")
+        # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
+        self.more = re.compile(
+            rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b(?![' ][a-z])"
+        )
+        # "C is correct", at the start of a clause or behind a word that introduces an option.
+        self.right = re.compile(
+            r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
+            rf"({one})\)? is (?:the )?(?:correct|right|best|answer)\b"
+        )
 
-    def letter(self, text: str, strict: bool) -> str | None:
-        text = self.without_echo(text)
+    def read(self, text: str, strict: bool) -> str | None:
+        text = self._without_echo(text)
 
         def value(part: str) -> str | None:
-            return self.named(part, strict)
+            return self._named(part, strict)
 
-        found = settled([*self.lines(text, strict), *claims(text, STATED, value)], strict)
-        if found is None and not strict:
-            right = re.finditer(RIGHT.replace("{letters}", self.letters), text)
-            found = settled([*claims(text, SAID, value), *(Claim(hit[1]) for hit in right)], strict)
-        return self.mentioned(plain(text)) or self.counted(text) if found is None and not strict else found
+        stated = answer_candidates(text, STATED, value)
+        found = resolve([*self._on_outer_lines(text, strict), *stated], strict)
+        if found is not None or strict:
+            return found
+        said = answer_candidates(text, SAID, value)
+        right = (Candidate(hit[1]) for hit in self.right.finditer(text))
+        found = resolve([*said, *right], strict)
+        if found is not None:
+            return found
+        return self._mentioned(comparable(text)) or self._number(text)
 
-    def without_echo(self, text: str) -> str:
+    def _without_echo(self, text: str) -> str:
         """The answer without a list of options that it repeats."""
         listed = ECHO.search(text)
-        several = listed and len(set(re.findall(rf"(?m)^\s*(?:\w+:\s*)?{MARK}", listed[0]))) > 1
-        return (text[: listed.start()] + "\n" + text[listed.end():]).strip() if several else text
+        if not listed or len(set(re.findall(rf"(?m){LINE_OF_OPTION}", listed[0]))) < 2:
+            return text
+        return (text[: listed.start()] + "\n" + text[listed.end():]).strip()
 
-    def lines(self, text: str, strict: bool) -> Iterator[Claim]:
+    def _on_outer_lines(self, text: str, strict: bool) -> Iterator[Candidate]:
         """The first line where it begins with an answer, the last where it is one."""
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         for line in [*lines[:1], *lines[1:][-1:]]:
-            hit = self.capital.match(line) or (None if strict else self.small.match(line) or re.fullmatch(r"(a)", line))
-            if hit and (line == lines[0] or hit.end() == len(line) or self.begins(line[hit.end():])):
-                marks = set(re.findall(rf"\b([{self.letters}])[.):]\s+\S", line))
-                yield Claim(SEVERAL if len(marks | {hit[1].upper()}) > 1 else self.checked(hit, line))
-            elif not hit and not strict and plain(line) in dict(self.texts).values():
-                yield Claim(self.begins(line) or SEVERAL)
+            hit = self.capital.match(line)
+            if not hit and not strict:
+                hit = self.small.match(line) or re.fullmatch(r"(a)", line)
+            if hit:
+                whole = hit.end() == len(line) or self._beginning(line[hit.end():])
+                if line == lines[0] or whole:
+                    marked = set(re.findall(rf"\b([{self.letters}])[.):]\s+\S", line))
+                    several = len(marked | {hit[1].upper()}) > 1
+                    yield Candidate(AMBIGUOUS if several else self._checked(hit, line))
+            elif not strict and comparable(line) in dict(self.texts).values():
+                yield Candidate(self._beginning(line) or AMBIGUOUS)
 
-    def named(self, part: str, strict: bool) -> str | None:
+    def _named(self, part: str, strict: bool) -> str | None:
         """The letter that a text begins with, by itself or as the text of its option."""
-        part = re.sub(r"(?i)^(?:the )?(?:option|choice|letter)?\b\s*(?=\W?\w\b)", "", part.lstrip())
+        introduction = r"(?i)^(?:the )?(?:option|choice|letter)?\b\s*(?=\W?\w\b)"
+        part = re.sub(introduction, "", part.lstrip())
         hit = self.capital.match(part) or (None if strict else self.small.match(part))
         if hit:
-            return self.checked(hit, part)
-        text = None if strict else self.begins(part)
-        return SEVERAL if text is None and UNSURE.match(part) else text
+            return self._checked(hit, part)
+        found = None if strict else self._beginning(part)
+        return AMBIGUOUS if found is None and UNSURE.match(part) else found
 
-    def checked(self, hit: re.Match, part: str) -> str:
+    def _checked(self, hit: re.Match, part: str) -> str:
         """The letter of a match, unless another letter or another option's text follows."""
-        found, rest = hit[1].upper(), part[hit.end():]
-        more, text = self.more.match(part, hit.end(1)), self.begins(rest)
-        return SEVERAL if (more and more[1] != found) or text not in (None, found) else found
+        found = hit[1].upper()
+        more = self.more.match(part, hit.end(1))
+        text = self._beginning(part[hit.end():])
+        other = (more and more[1] != found) or text not in (None, found)
+        return AMBIGUOUS if other else found
 
-    def begins(self, part: str) -> str | None:
-        """The letter of the longest option that a text begins with; `SEVERAL` where another follows after "or"."""
-        words = plain(part[: self.reach]) + " "
-        fits = [(len(text), name) for name, text in self.texts if text and words.startswith(text + " ")]
+    def _beginning(self, part: str) -> str | None:
+        """The letter of the longest option that a text begins with.
+
+        `AMBIGUOUS` where two options have that text, or where another follows after "or".
+        """
+        words = comparable(part[: self.reach]) + " "
+        fits = [
+            (len(text), name)
+            for name, text in self.texts
+            if text and words.startswith(text + " ")
+        ]
         if not fits:
             return None
-        longest = [name for length, name in fits if length == max(fits)[0]]
-        rest = re.match(r" (?:or|and) (.+)", words[max(fits)[0]:])
-        return SEVERAL if len(longest) > 1 or (rest and self.begins(rest[1])) else longest[0]
+        longest = max(fits)[0]
+        names = [name for length, name in fits if length == longest]
+        rest = re.match(r" (?:or|and) (.+)", words[longest:])
+        return AMBIGUOUS if len(names) > 1 or (rest and self._beginning(rest[1])) else names[0]
 
-    def mentioned(self, words: str) -> str | None:
-        """The letter of the only option whose text is said anywhere and not denied; short texts are chance."""
-        spans = [(hit.start(), hit.end(), name) for name, text in self.texts if text
-                 for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)]
-        outer = [s for s in spans if not any(o[0] <= s[0] and s[1] <= o[1] and o[1] - o[0] > s[1] - s[0] for o in spans)]
-        said = {name for start, _, name in outer if not DENIED.search(words[:start].rstrip())}
+    def _mentioned(self, words: str) -> str | None:
+        """The letter of the only option whose text is said anywhere and not denied.
+
+        A text of three characters or of digits alone may be there by chance, and does not count.
+        """
+        spans = [
+            (hit.start(), hit.end(), name)
+            for name, text in self.texts
+            if text
+            for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)
+        ]
+
+        def inside_another(start: int, end: int) -> bool:  # "lake" of "salt lake"
+            return any(
+                left <= start and end <= right and right - left > end - start
+                for left, right, _ in spans
+            )
+
+        said = {
+            name
+            for start, end, name in spans
+            if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())
+        }
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
-        return name if len(text) > 3 and not re.fullmatch(r"[\d\s.%+\-/]*", text) else None
+        return name if len(text) > 3 and not DIGITS_ONLY.fullmatch(text) else None
 
-    def counted(self, text: str) -> str | None:
+    def _number(self, text: str) -> str | None:
         """The letter of the number that a reply comes to, where all options are numbers."""
-        values = [quantities.canonical(option) for _, option in self.texts]
-        value = None if None in values else quantities.number(text, strict=False)
+        values = [canonical_number(option) for _, option in self.texts]
+        value = None if None in values else extract_number(text, strict=False)
         return self.letters[values.index(value)] if values.count(value) == 1 else None

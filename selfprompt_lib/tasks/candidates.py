@@ -1,0 +1,95 @@
+"""What a reply states as its answer, and which statement counts (chapter 5)."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+AMBIGUOUS = ""  # the value of a candidate that names more than one answer
+
+ASKED_FORM = (
+    r"(?i)answer (?:with )?yes or no\.?|answer with the letter of the right option\.?"
+    r"|end with the answer as a number\.?"
+)
+REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
+    # What is no part of the answer: a next question of its own, the instruction's words.
+    (r"\n\s*(?:Question|Q|User|Human)\s*:(?s:.*)", ""),
+    (ASKED_FORM, ""),
+    (r"(?i)\((?:arabic numerals|yes or no)\)", ""),  # of the second pass
+    (r"<<[^>\n]*>>", ""),  # GSM8K's calculator marks
+    # One character for a minus and an apostrophe.
+    (r"[\u2212\u2013]", "-"),
+    (r"[\u2018\u2019]", "'"),
+    # LaTeX.
+    (r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1"),
+    (r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2"),
+    (r"\{,\}", ","),
+    (r"\\\$", ""),
+    (r"\\boxed\s*\{([^{}]*)\}", r" answer: \1 "),
+    (r"\\times|\u00d7", "*"),
+    (r"\\[()\[\],;!]", " "),
+    # Marks of an answer: GSM8K's, and XML's.
+    (r"(?m)^\s*####\s*", "answer: "),
+    (r"</answer>", "\n"),
+    (r"<answer>", "answer: "),
+    # Markdown, quotation marks and what is left of braces.
+    (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
+    (r"[*_]{2}|[`\"$\u201c\u201d{}]", ""),
+)]  # fmt: skip
+
+# "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
+STATED = re.compile(
+    r"(?i)\b(?:answer|option|choice|letter)\b(?: to [^.:\n]{1,40}?)?"
+    r"\s*(?:(?:\b(?:is|would be|must be|should be)\b|:)\s*:?\s*|\n+\s*)"
+    r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
+    r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:actually|sorry|wait|no),? (?:it|that)(?: is|'s)\s+"
+)
+# The sentence before an answer concludes ("so") or corrects ("wait").
+FINAL = re.compile(
+    r"(?i)(?:^|[.!?,;\n])\s*"
+    r"(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
+    r"in conclusion)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
+)
+INSTEAD = re.compile(r"(?i)not\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer that a reply states; `final` where the words before it conclude or correct."""
+
+    value: str
+    final: bool = False
+
+
+def normalize(answer: str) -> str:
+    """An answer without Markdown, LaTeX and its own copy of the instruction.
+
+    `####`, boxes and `<answer>` become "answer: ". Used by all readers of chapter 5.
+    """
+    for pattern, new in REWRITTEN:
+        answer = pattern.sub(new, answer)
+    return answer.strip()
+
+
+def answer_candidates(
+    text: str, cue: re.Pattern, value: Callable[[str], str | None]
+) -> Iterator[Candidate]:
+    """What a text states after each `cue`; `value` reads the answer that a text begins with."""
+    for hit in cue.finditer(text):
+        rest = text[hit.end():]
+        corrected = INSTEAD.match(rest)  # "not B but C"
+        got = value(rest[corrected.end():] if corrected else rest)
+        if got is not None:
+            yield Candidate(got, bool(FINAL.search(text[: hit.end()])))
+
+
+def resolve(candidates: Iterable[Candidate], strict: bool) -> str | None:
+    """The one answer of all candidates; None where there is no candidate.
+
+    Where they disagree, the last one counts if it is final, else the answer is `AMBIGUOUS`.
+    Strictly, candidates that disagree are always ambiguous.
+    """
+    candidates = list(candidates)
+    if not candidates:
+        return None
+    last, agree = candidates[-1], len({candidate.value for candidate in candidates}) == 1
+    return last.value if agree or (last.final and not strict) else AMBIGUOUS

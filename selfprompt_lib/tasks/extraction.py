@@ -1,0 +1,55 @@
+"""Reading the answer out of a reply (chapter 5): a strict and a tolerant reader for each kind.
+
+A reply states candidates: "The answer is B", "#### 18", a line that is an answer and nothing else.
+Both readers take what the candidates agree on. The strict one wants the asked form. The tolerant
+one also follows a reply that corrects itself ("Wait, no. The answer is C."), and takes hedges,
+other words and the text of an option. Neither guesses: an unclear reply is `NO_ANSWER`.
+"""
+
+from typing import Literal
+
+from ..designs import DESIGNS
+from . import NO_ANSWER
+from .candidates import normalize
+from .letters import extract_letter
+from .numbers import extract_number
+from .programs import extract_program
+from .yes_no import extract_yes_no
+
+KINDS = ("choice", "yes_no", "number", "code")
+
+
+def extract_answer(kind: str, reader: Literal["strict", "tolerant"], reply: str, doc: dict) -> str:
+    """The answer that a reply gives, read after its role; `NO_ANSWER` where there is none.
+
+    `kind` is one of `KINDS`. A choice is read as its letter (`doc` has `options`), a verdict as
+    `yes` or `no`, a number without commas, units and needless zeros, and code as a program (`doc`
+    has `prompt` and `entry_point`). What the strict reader reads is what the tolerant one reads,
+    or `NO_ANSWER`. Used in chapter 5.
+    """
+    answer = strip_role(reply)
+    found = _extract(kind, answer, doc, strict=False) or NO_ANSWER
+    if reader == "tolerant" or _extract(kind, answer, doc, strict=True) == found:
+        return found
+    return NO_ANSWER
+
+
+def strip_role(reply: str) -> str:
+    """The reply without the role that any prompt design wrote in front of it (chapter 5).
+
+    Empty where the role never ends.
+    """
+    for design in DESIGNS.values():
+        part = design.read(reply.lstrip())
+        if part.outcome != "missing":
+            return part.answer
+    return reply
+
+
+def _extract(kind: str, answer: str, doc: dict, strict: bool) -> str | None:
+    if kind == "code":
+        return extract_program(answer, doc["prompt"], doc["entry_point"], strict)
+    answer = normalize(answer)
+    if kind == "choice":
+        return extract_letter(answer, doc["options"], strict)
+    return extract_yes_no(answer, strict) if kind == "yes_no" else extract_number(answer, strict)

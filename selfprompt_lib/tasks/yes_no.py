@@ -1,0 +1,54 @@
+"""Reading yes or no (chapter 5)."""
+
+import re
+
+from .candidates import AMBIGUOUS, STATED, answer_candidates, resolve
+
+# A word of agreement ends here, or goes on with a reason: "right", "right because", not "right hand".
+ENDED = (r"(?=\s*(?:$|[^\w\s'-])|\s+(?:it|he|she|they|you|we|I|this|that|there|because|since|as|no)"
+         r"\b)")  # fmt: skip
+BOTH = re.compile(r"(?i)\W*(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b")
+WORD = re.compile(
+    r"(?i)[(\['\s]*(?P<not>not (?:a )?)?"
+    rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right){ENDED})"
+    rf"|(?P<no>(?:no|nope|false|incorrect|wrong|unlikely|untrue){ENDED}))"
+)
+NOT = re.compile(
+    r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?not(?: really| at all)?"
+    r"(?=\s*(?:$|[.,!;\n]))|no way(?=\W*$)"
+)
+SURE = re.compile(r"(?i)(?:of course|absolutely|definitely|certainly|sure|indeed)[.!]*")
+OPENING = re.compile(
+    r"(?i)(?:^|(?<=[.!?\n])\s+)"
+    r"(?:(?:actually|wait|so|therefore|thus|hence|well|but|sorry|a|and|finally|overall|"
+    r"in (?:short|conclusion|summary))\b[,:]?\s+)*"
+)
+SAID = re.compile(
+    r"(?i)(?<!not )(?<!n't )\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
+    r"|(?<!that )(?<!if )(?<!whether )\b(?:that|this|it|statement|claim)(?:'s| is)\s+"
+)
+
+
+def extract_yes_no(text: str, strict: bool) -> str | None:
+    """`yes` or `no`, where a normalized answer says so (chapter 5).
+
+    Strictly, only as its first word or as its stated answer.
+    """
+    if not strict and SURE.fullmatch(text):
+        return "yes"
+    cues = [re.compile(r"^"), STATED] if strict else [OPENING, STATED, SAID]
+    value = _strict_value if strict else _value
+    return resolve((found for cue in cues for found in answer_candidates(text, cue, value)), strict)
+
+
+def _value(part: str) -> str | None:
+    if BOTH.match(part):
+        return AMBIGUOUS
+    hit = WORD.match(part)
+    if not hit:
+        return "no" if NOT.match(part) else None
+    return "yes" if bool(hit["yes"]) != bool(hit["not"]) else "no"
+
+
+def _strict_value(part: str) -> str | None:
+    return _value(part) if BOTH.match(part) or re.match(r"(?i)\W*(?:yes|no)\b", part) else None
