@@ -55,9 +55,8 @@ class ProgramResult:
         return self.outcome == "passed"
 
 
-def run_program(
-    solution: str, test: str, entry_point: str, *, seconds: float = 5.0, memory_mb: int = 512
-) -> ProgramResult:
+def run_program(solution: str, test: str, entry_point: str, *,
+                seconds: float = 5.0, memory_mb: int = 512) -> ProgramResult:
     """Whether `solution` (prompt and body) passes `test`, which defines `check(candidate)`.
 
     `seconds` is wall time for start and checks, `memory_mb` MiB of address space for each of the
@@ -78,7 +77,7 @@ def run_program(
             stack.callback(solver.kill)  # bubblewrap takes with it all that it started
             link = ours.fileno()
             checker = Popen([*python, f"{_INSIDE}\nchecker({link})"], stdin=PIPE, stdout=PIPE,
-                            pass_fds=[link], **alike)  # fmt: skip
+                            pass_fds=[link], **alike)
             stack.enter_context(checker)
             stack.callback(checker.kill)
         try:
@@ -101,7 +100,7 @@ def sandbox_problem() -> str:
             return f"{name} is missing (apt-get install {package})"
     try:
         tried = subprocess.run([*_enclosure(5, 512), PYTHON, "-ISBc", "import random"],
-                               capture_output=True, text=True, env={}, timeout=30)  # fmt: skip
+                               capture_output=True, text=True, env={}, timeout=30)
     except subprocess.TimeoutExpired:
         return "bubblewrap does not answer"
     if tried.returncode == 0:
@@ -149,5 +148,5 @@ def _enclosure(seconds: float, memory_mb: int) -> list[str]:
     if root:  # for whom the kernel does not limit the number of processes
         words += ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups"]
     limits = {"cpu": int(seconds) + 1, "as": memory_mb << 20, "fsize": 0, "nproc": 0, "nofile": 32,
-              "core": 0}  # fmt: skip
+              "core": 0}
     return [*words, "prlimit", *(f"--{name}={most}" for name, most in limits.items())]

@@ -55,7 +55,7 @@ def solver():
 
 
 def checker(link):
-    """Runs the test, asks the solver at the socket `link` for every result, writes what came out."""
+    """Runs the test, asks the solver at the socket `link` for every result, writes the outcome."""
     import ast
 
     job, out = prepare()

@@ -112,10 +112,10 @@ def check_inputs(profile: Profile) -> None:
 
 
 def _check_own_tasks(profile: Profile) -> None:
-    from .tasks import checks  # lm-eval takes seconds to load
+    from .tasks.checks import check_task_folder  # lm-eval takes seconds to load
 
     folder = profile.evaluate.include_path
-    there = checks.check_folder(Path(folder).expanduser())
+    there = check_task_folder(Path(folder).expanduser())
     unknown = [name for name in profile.evaluate.tasks if name not in (*TASKS, *there)]
     require(not unknown, f"evaluate.tasks: no task {unknown[:1]} here or in {folder}, "
                          f"which has {', '.join(there)}")

@@ -1,6 +1,5 @@
 """Robustness: the probes, asking them, what is found in the replies, the summary, the gallery of failures."""
 
-import importlib.util
 import json
 import re
 from collections import Counter
@@ -23,7 +22,6 @@ from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
 
 PROBES = robust.probes()
 DESIGN = get_design("from-now-on")
-needs_readers = pytest.mark.skipif(not importlib.util.find_spec("selfprompt_lib.tasks.readers"), reason="needs tasks/readers.py")
 ROLE = "From now on, you are {}. You know it by heart. Your task is to help."
 
 
@@ -223,7 +221,6 @@ def test_questions_without_words_and_replies_without_roles_have_no_fit(embedder)
     assert robust.measured(rows[:1], embedder).fits.isna().all(), "one role has no other question to be shuffled to"
 
 
-@needs_readers
 @pytest.mark.parametrize(("reply", "fields", "read", "correct"), [
     (ROLE.format("a clerk") + GAP + "It is 144.", {"reader": "number", "key": "144"}, "144", True),
     ("It is 140.", {"reader": "number", "key": "144"}, "140", False),
@@ -237,7 +234,6 @@ def test_keys_are_read_tolerantly_after_the_role(embedder, reply, fields, read, 
     assert (found["read"], found.correct) == (read, correct)
 
 
-@needs_readers
 def test_every_key_can_be_read_from_a_plain_answer(embedder):
     keyed = [probe for probe in PROBES if probe.key]
     found = robust.measured([row(f"The answer is {probe.key}.", probe) for probe in keyed], embedder)
@@ -311,7 +307,6 @@ def test_every_probe_can_be_asked_the_empty_ones_too(asked):
     assert all(isinstance(row["reply"], str) for row in asked)
 
 
-@needs_readers
 def test_asked_probes_go_all_the_way_to_figures(asked, embedder):
     frame = robust.measured(asked, embedder)
     assert frame.correct.notna().sum() == sum(probe.key is not None for probe in PROBES)

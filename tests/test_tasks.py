@@ -18,8 +18,9 @@ from lm_eval.utils import apply_template
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.sandbox import sandbox_problem
-from selfprompt_lib.tasks import TASKS_FOLDER, checks, utils
-from selfprompt_lib.tasks.readers import KINDS, read
+from selfprompt_lib.tasks import NO_ANSWER, TASKS_FOLDER, loading, utils
+from selfprompt_lib.tasks.checks import check_task, check_task_folder
+from selfprompt_lib.tasks.extraction import KINDS, extract_answer
 
 needs_sandbox = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem())
 GROUP = "selfprompt_no_code" if sandbox_problem() else "selfprompt"
@@ -27,11 +28,20 @@ TASKS = ("mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa", "g
 TASKS += () if sandbox_problem() else ("humaneval",)
 MIRROR = Path(__file__).parents[2] / "shared" / "data"
 PAGE = Path(__file__).parents[1] / "book" / "benchmarks.md"
-HUMERUS = {"question": "Which bone?", "choices": ["humerus", "femur"], "answer": 0, "subject": "anatomy"}
+HUMERUS = {
+    "question": "Which bone?",
+    "choices": ["humerus", "femur"],
+    "answer": 0,
+    "subject": "anatomy",
+}
 
 
 def tasks(folder=TASKS_FOLDER, names=(GROUP,), **metadata):
-    manager = TaskManager(include_path=str(folder), include_defaults=False, metadata={"data": str(STARTER_FOLDER)} | metadata)
+    manager = TaskManager(
+        include_path=str(folder),
+        include_defaults=False,
+        metadata={"data": str(STARTER_FOLDER)} | metadata,
+    )
     return manager.load(list(names))["tasks"]
 
 
@@ -43,8 +53,15 @@ def mine(tmp_path):
 
     def write(*rows, base="_choice.yaml", **changed):
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        kwargs = {"path": "rows.jsonl", "columns": {"question": "question", "options": "choices", "key": "answer"}} | changed
-        config = {"include": base, "task": "mine", "dataset_kwargs": {k: v for k, v in kwargs.items() if v is not None}}
+        kwargs = {
+            "path": "rows.jsonl",
+            "columns": {"question": "question", "options": "choices", "key": "answer"},
+        } | changed
+        config = {
+            "include": base,
+            "task": "mine",
+            "dataset_kwargs": {k: v for k, v in kwargs.items() if v is not None},
+        }
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
         return tmp_path
 
@@ -58,11 +75,13 @@ def test_the_same_tasks_read_the_starter_data_and_the_real_sets(data):
     found = tasks(data=str(STARTER_FOLDER if data == "starter" else MIRROR), items=200)
     assert set(found) == {f"selfprompt_{name}" for name in TASKS}
     for name, task in found.items():
-        checks.check(task.config)
+        check_task(task.config)
         docs = list(task.test_docs())
         assert len({doc["id"] for doc in docs}) == len(docs)
         assert all(isinstance(doc["id"], str) and isinstance(doc["stratum"], str) for doc in docs)
-        assert all(task.doc_to_text(doc).strip() and task.doc_to_target(doc) == doc["key"] for doc in docs)
+        assert all(
+            task.doc_to_text(doc).strip() and task.doc_to_target(doc) == doc["key"] for doc in docs
+        )
         assert (len({doc["stratum"] for doc in docs}) > 1) == (name == "selfprompt_mmlu")
 
 
@@ -70,9 +89,13 @@ def test_the_same_tasks_read_the_starter_data_and_the_real_sets(data):
 def test_the_key_itself_is_read_as_the_key(name):
     task = tasks(names=[f"selfprompt_{name}"])[f"selfprompt_{name}"]
     for doc in task.test_docs():
-        reply = f"```python\n{doc['prompt']}{doc['key']}```" if doc["kind"] == "code" else f"The answer is {doc['key']}."
+        reply = (
+            f"```python\n{doc['prompt']}{doc['key']}```"
+            if doc["kind"] == "code"
+            else f"The answer is {doc['key']}."
+        )
         for how in ("strict", "tolerant"):
-            found = read(doc["kind"], how, reply, doc)
+            found = extract_answer(doc["kind"], how, reply, doc)
             assert (doc["key"].strip() in found) if doc["kind"] == "code" else (found == doc["key"])
 
 
@@ -82,11 +105,16 @@ def test_the_key_itself_is_read_as_the_key(name):
                                        pytest.param("humaneval", "", marks=needs_sandbox)])  # fmt: skip
 def test_every_task_has_its_trigger(name, end):
     task = tasks(names=[f"selfprompt_{name}"])[f"selfprompt_{name}"]
-    assert apply_template(task.config.metadata["trigger"], task.test_docs()[0]) == (f"\n\nTherefore, {end}" if end else "")
+    assert apply_template(task.config.metadata["trigger"], task.test_docs()[0]) == (
+        f"\n\nTherefore, {end}" if end else ""
+    )
 
 
 def test_truthful_qa_is_shuffled_the_same_way_each_time():
-    first, again = (list(tasks(names=["selfprompt_truthful_qa"])["selfprompt_truthful_qa"].test_docs()) for _ in range(2))
+    first, again = (
+        list(tasks(names=["selfprompt_truthful_qa"])["selfprompt_truthful_qa"].test_docs())
+        for _ in range(2)
+    )
     assert first == again
     assert len({doc["key"] for doc in first}) > 2, "the right choice stands in several places"
     for doc in first:
@@ -95,18 +123,31 @@ def test_truthful_qa_is_shuffled_the_same_way_each_time():
 
 
 def test_a_subset_has_every_stratum_in_proportion_and_depends_on_the_seed_alone():
-    docs = [{"id": str(i), "stratum": f"subject-{i % 10 if i < 900 else i % 2}"} for i in range(1000)]
-    picked = utils.subset(docs, 100, seed=1)
+    docs = [
+        {"id": str(i), "stratum": f"subject-{i % 10 if i < 900 else i % 2}"} for i in range(1000)
+    ]
+    picked = loading.stratified_subset(docs, 100, seed=1)
     shares = Counter(doc["stratum"] for doc in picked)
     assert shares == {f"subject-{i}": 14 if i < 2 else 9 for i in range(10)}
-    assert picked == utils.subset(docs, 100, seed=1) != utils.subset(docs, 100, seed=2)
+    assert (
+        picked
+        == loading.stratified_subset(docs, 100, seed=1)
+        != loading.stratified_subset(docs, 100, seed=2)
+    )
     assert picked == sorted(picked, key=lambda doc: int(doc["id"])), "in the order of the data"
-    assert len({doc["stratum"] for doc in utils.subset(docs, 5, seed=1)}) == 5, "a small one spreads too"
-    assert utils.subset(docs, None, 1) == utils.subset(docs, 5000, 1) == docs
+    assert len({doc["stratum"] for doc in loading.stratified_subset(docs, 5, seed=1)}) == 5, (
+        "a small one spreads too"
+    )
+    assert (
+        loading.stratified_subset(docs, None, 1) == loading.stratified_subset(docs, 5000, 1) == docs
+    )
 
 
 def test_lm_eval_asks_the_same_subset_each_time():
-    asked = [tasks(names=["selfprompt_mmlu"], items=7, seed=seed)["selfprompt_mmlu"].test_docs() for seed in (3, 3, 4)]
+    asked = [
+        tasks(names=["selfprompt_mmlu"], items=7, seed=seed)["selfprompt_mmlu"].test_docs()
+        for seed in (3, 3, 4)
+    ]
     ids = [docs["id"] for docs in asked]
     assert ids[0] == ids[1] != ids[2]
     assert len(set(ids[0])) == 7
@@ -124,7 +165,7 @@ def test_lm_eval_asks_the_same_subset_each_time():
 ])  # fmt: skip
 def test_columns_of_any_name_give_docs(mine, base, rows, columns, keys):
     folder = mine(*rows, base=base, **({"columns": columns} if columns else {}))
-    assert checks.check_folder(folder) == ["mine"]
+    assert check_task_folder(folder) == ["mine"]
     assert [doc["key"] for doc in tasks(folder, ["mine"])["mine"].test_docs()] == keys
 
 
@@ -162,7 +203,7 @@ def test_a_key_of_another_kind_is_refused(mine, refused, base, key):
 @pytest.mark.parametrize("items", [0, -1, 2.5, "ten"])
 def test_a_subset_of_no_items_is_refused(refused, items):
     with refused("items", "above 0"):
-        utils.subset([{"id": "0", "stratum": ""}], items, 0)
+        loading.stratified_subset([{"id": "0", "stratum": ""}], items, 0)
 
 
 @pytest.mark.parametrize("text, parts", [
@@ -180,17 +221,17 @@ def test_a_yaml_with_a_missing_field_is_refused_before_anything_runs(mine, refus
     folder = mine(HUMERUS)
     (folder / "mine.yaml").write_text(text)
     with refused(*parts):
-        checks.check_folder(folder)
+        check_task_folder(folder)
 
 
 def test_two_tasks_of_one_name_and_an_empty_folder_are_refused(mine, refused, tmp_path):
     folder = mine(HUMERUS)
     shutil.copy(folder / "mine.yaml", folder / "copy.yaml")
     with refused("mine.yaml", "copy.yaml", "rename"):
-        checks.check_folder(folder)
+        check_task_folder(folder)
     (tmp_path / "empty").mkdir()
     with refused("empty", "no task YAML"):
-        checks.check_folder(tmp_path / "empty")
+        check_task_folder(tmp_path / "empty")
 
 
 def test_humaneval_is_left_out_unless_switched_on():
@@ -203,8 +244,11 @@ def test_a_program_is_run_and_one_that_was_not_read_is_counted():
     doc = tasks(names=["selfprompt_humaneval"])["selfprompt_humaneval"].test_docs()[0]
     right = doc["prompt"] + doc["key"]
     assert utils.run_code(doc, [right]) == {"pass_at_1": 1.0, "unread": 0.0}
-    assert utils.run_code(doc, [doc["prompt"] + "    return None"]) == {"pass_at_1": 0.0, "unread": 0.0}
-    assert utils.run_code(doc, [utils.NONE]) == {"pass_at_1": 0.0, "unread": 1.0}
+    assert utils.run_code(doc, [doc["prompt"] + "    return None"]) == {
+        "pass_at_1": 0.0,
+        "unread": 0.0,
+    }
+    assert utils.run_code(doc, [NO_ANSWER]) == {"pass_at_1": 0.0, "unread": 1.0}
 
 
 @needs_sandbox
@@ -239,23 +283,42 @@ def test_plain_lm_eval_runs_the_group(tmp_path):
         for reader in ("strict", "tolerant"):
             assert 0 <= scores[f"selfprompt_{name}"][f"{metric},{reader}"] <= 1
             assert 0 <= scores[f"selfprompt_{name}"][f"unread,{reader}"] <= 1
-    profile = profiles.load("smoke", {"evaluate.items": 2, "evaluate.run_code": True, "evaluate.max_new_tokens": 8})
-    ours = evaluate.ask_benchmarks(*models.load("smoke"), profile, evaluate.load_tasks(profile), [evaluate.Arm("base")])
-    for (task, reader), right in ours.melt("task", ["correct_strict", "correct_tolerant"]).groupby(["task", "variable"]):
-        reader, metric = reader.removeprefix("correct_"), "pass_at_1" if task == "humaneval" else "exact_match"
-        assert right.value.mean() == scores[f"selfprompt_{task}"][f"{metric},{reader}"], "chapter 5 scores as lm_eval does"
+    profile = profiles.load(
+        "smoke", {"evaluate.items": 2, "evaluate.run_code": True, "evaluate.max_new_tokens": 8}
+    )
+    ours = evaluate.ask_benchmarks(
+        *models.load("smoke"), profile, evaluate.load_tasks(profile), [evaluate.Arm("base")]
+    )
+    for (task, reader), right in ours.melt("task", ["correct_strict", "correct_tolerant"]).groupby(
+        ["task", "variable"]
+    ):
+        reader, metric = (
+            reader.removeprefix("correct_"),
+            "pass_at_1" if task == "humaneval" else "exact_match",
+        )
+        assert right.value.mean() == scores[f"selfprompt_{task}"][f"{metric},{reader}"], (
+            "chapter 5 scores as lm_eval does"
+        )
 
 
 def test_the_page_s_own_benchmark_runs_as_it_says(tmp_path):
     page = PAGE.read_text("utf-8").split("## Add a benchmark")[1]
     blocks = dict(re.findall(r"```(json|yaml|text)\n(.*?)```", page, flags=re.DOTALL))
     shell = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)
-    subprocess.run(shell[0].replace("selfprompt_lib/tasks", str(TASKS_FOLDER)), shell=True, check=True, cwd=tmp_path)
+    subprocess.run(
+        shell[0].replace("selfprompt_lib/tasks", str(TASKS_FOLDER)),
+        shell=True,
+        check=True,
+        cwd=tmp_path,
+    )
     (tmp_path / "my_tasks" / "problems.jsonl").write_text(blocks["json"])
     (tmp_path / "my_tasks" / "problems.yaml").write_text(blocks["yaml"])
     assert "--include_path my_tasks --tasks problems" in shell[1]
-    assert checks.check_folder(tmp_path / "my_tasks") == ["problems"]
-    scores = plain_lm_eval("--include_path", tmp_path / "my_tasks", "--tasks", "problems", out=tmp_path / "out")["problems"]
+    assert check_task_folder(tmp_path / "my_tasks") == ["problems"]
+    scores = plain_lm_eval(
+        "--include_path", tmp_path / "my_tasks", "--tasks", "problems", out=tmp_path / "out"
+    )["problems"]
     printed = re.findall(r"(strict|tolerant) *\| *0\|(exact_match|unread)", blocks["text"])
-    assert {f"{metric},{reader}" for reader, metric in printed} == {key for key in scores if re.match("(exact|unread).*,", key)
-                                                                    and "stderr" not in key}
+    assert {f"{metric},{reader}" for reader, metric in printed} == {
+        key for key in scores if re.match("(exact|unread).*,", key) and "stderr" not in key
+    }

@@ -12,7 +12,8 @@ from lm_eval.tasks import TaskManager
 
 from ..profiles import TASKS, Profile
 from ..rows import STARTER_FOLDER
-from ..tasks import TASKS_FOLDER, checks
+from ..tasks import TASKS_FOLDER
+from ..tasks.checks import check_task, check_task_folder
 from .compare import ALL
 
 PREFIX = "selfprompt_"  # of our tasks' names, so that they are not taken for lm-eval's own
@@ -36,7 +37,7 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     folders = [str(TASKS_FOLDER)]
     if settings.include_path:
         own = Path(settings.include_path).expanduser()
-        checks.check_folder(own)  # lm-eval would leave out a faulty file without a word
+        check_task_folder(own)  # lm-eval would leave out a faulty file without a word
         folders.append(str(own))
     data = str(STARTER_FOLDER) if profile.data.benchmarks == "starter" else profile.data.mirror
     manager = TaskManager(
@@ -46,7 +47,7 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     loaded = manager.load(names)["tasks"]
     greedy = {"max_gen_toks": settings.max_new_tokens, "do_sample": False}
     for task in loaded.values():
-        checks.check(task.config)
+        check_task(task.config)
         task.set_config("num_fewshot", 0)
         task.set_config("generation_kwargs", greedy, update=True)
     return loaded

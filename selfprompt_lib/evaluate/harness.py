@@ -16,7 +16,7 @@ from ..designs import get_design
 from ..errors import require
 from ..generate import begun, written
 from ..profiles import Profile
-from ..tasks import readers
+from ..tasks.extraction import extract_answer
 from .benchmarks import PREFIX
 
 SECOND_TOKENS = 8  # the longest second reply
@@ -88,7 +88,7 @@ def _item_rows(lm: "ArmsLM", task, name: str, samples: list[dict[str, Any]],
         row[f"correct_{reader}"] = bool(sample.get("exact_match", sample.get("pass_at_1")))
         second = lm.second_replies.get((lm.arm, item))
         if second:
-            row["second"] = readers.read(kind, "tolerant", second.strip(), doc)
+            row["second"] = extract_answer(kind, "tolerant", second.strip(), doc)
             row["correct_second"] = row["second"] == row["key"]
     for row in rows.values():
         row.setdefault("second", row["tolerant"])

@@ -13,7 +13,7 @@ import pandas as pd
 from .. import stats
 from ..errors import require
 from ..profiles import ARMS
-from ..tasks.readers import NONE as NO_ANSWER
+from ..tasks import NO_ANSWER
 
 BASE, BASELINE, MANUAL, OWN = ARMS[:4]
 # Roles that the self-prompt model did not write for the item that it answers.

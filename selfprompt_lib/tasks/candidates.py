@@ -34,7 +34,7 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     # Markdown, quotation marks and what is left of braces.
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
     (r"[*_]{2}|[`\"$\u201c\u201d{}]", ""),
-)]  # fmt: skip
+)]
 
 # "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
 STATED = re.compile(
@@ -70,9 +70,8 @@ def normalize(answer: str) -> str:
     return answer.strip()
 
 
-def answer_candidates(
-    text: str, cue: re.Pattern, value: Callable[[str], str | None]
-) -> Iterator[Candidate]:
+def answer_candidates(text: str, cue: re.Pattern,
+                      value: Callable[[str], str | None]) -> Iterator[Candidate]:
     """What a text states after each `cue`; `value` reads the answer that a text begins with."""
     for hit in cue.finditer(text):
         rest = text[hit.end():]

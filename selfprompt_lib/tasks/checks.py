@@ -25,12 +25,12 @@ def check_task(config: Any, where: str | None = None) -> None:
     require(isinstance(metadata, dict) and metadata.get("kind") in KINDS,
             f"{where}: metadata.kind must be one of {', '.join(KINDS)}; set it, or {include}")
     require(isinstance(metadata.get("trigger"), str),
-            f"{where}: metadata.trigger is missing; {include}, or write one")  # fmt: skip
+            f"{where}: metadata.trigger is missing; {include}, or write one")
     for field in ("doc_to_text", "doc_to_target", "custom_dataset"):
         require(values.get(field), f"{where}: {field} is missing; {include}")
     require(isinstance(kwargs, dict) and kwargs.get("path"),
             f"{where}: dataset_kwargs.path is missing; "
-            "name a data set of the hub or a .jsonl file")  # fmt: skip
+            "name a data set of the hub or a .jsonl file")
     require(isinstance(kwargs.get("columns"), dict),
             f"{where}: dataset_kwargs.columns is missing; name at least question and key")
     parts = values.get("filter_list") or []
@@ -58,7 +58,7 @@ def check_task_folder(folder: Path) -> list[str]:
         require(isinstance(name, str), f"{file}: task is missing; give the task a name")
         check_task(config, str(file))
         require(name not in files,
-                f"{file}: the task {name} is also in {files.get(name)}; rename one")  # fmt: skip
+                f"{file}: the task {name} is also in {files.get(name)}; rename one")
         files[name] = file
     require(files, f"{folder}: no task YAML; add one that includes {BASES}")
     return list(files)
@@ -70,7 +70,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{file}: include: {missing} is missing; "
-                        "copy the package's _*.yaml beside it") from None  # fmt: skip
+                        "copy the package's _*.yaml beside it") from None
     except Exception as error:  # YAML's own errors, and lm-eval's for what is no mapping
         reason = " ".join(str(error).split())
         raise UserError(f"{file}: not a task YAML ({reason}); mend it") from None

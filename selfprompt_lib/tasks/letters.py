@@ -129,11 +129,8 @@ class _Options:
         `AMBIGUOUS` where two options have that text, or where another follows after "or".
         """
         words = comparable(part[: self.reach]) + " "
-        fits = [
-            (len(text), name)
-            for name, text in self.texts
-            if text and words.startswith(text + " ")
-        ]
+        fits = [(len(text), name) for name, text in self.texts
+                if text and words.startswith(text + " ")]
         if not fits:
             return None
         longest = max(fits)[0]
@@ -146,24 +143,15 @@ class _Options:
 
         A text of three characters or of digits alone may be there by chance, and does not count.
         """
-        spans = [
-            (hit.start(), hit.end(), name)
-            for name, text in self.texts
-            if text
-            for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)
-        ]
+        spans = [(*hit.span(), name) for name, text in self.texts if text
+                 for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)]
 
         def inside_another(start: int, end: int) -> bool:  # "lake" of "salt lake"
-            return any(
-                left <= start and end <= right and right - left > end - start
-                for left, right, _ in spans
-            )
+            return any(left <= start and end <= right and right - left > end - start
+                       for left, right, _ in spans)
 
-        said = {
-            name
-            for start, end, name in spans
-            if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())
-        }
+        said = {name for start, end, name in spans
+                if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())}
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
         return name if len(text) > 3 and not DIGITS_ONLY.fullmatch(text) else None

@@ -24,19 +24,10 @@ ID_COLUMNS = ("id", "qid", "task_id", "question_id")
 YES_NO_KEYS = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
 
 
-def load_benchmark(
-    path: str = "",
-    name: str = "default",
-    split: str = "test",
-    columns: dict[str, Any] | None = None,
-    kind: str = "",
-    shuffle: bool = False,
-    data: str | None = None,
-    items: int | None = None,
-    seed: int = 0,
-    config_source: str = "",
-    **_,
-) -> dict[str, datasets.Dataset]:
+def load_benchmark(path: str = "", name: str = "default", split: str = "test",
+                   columns: dict[str, Any] | None = None, kind: str = "", shuffle: bool = False,
+                   data: str | None = None, items: int | None = None, seed: int = 0,
+                   config_source: str = "", **_) -> dict[str, datasets.Dataset]:
     """The docs of a benchmark as the split `test` (chapter 5).
 
     lm-eval passes `metadata` and `dataset_kwargs` of the YAML. `path` is a data set's name on the
@@ -50,7 +41,7 @@ def load_benchmark(
     if kind == "code":
         sandbox.require_sandbox()  # before hours of asking, not after
     require(path, f"{yaml}: dataset_kwargs.path is missing; "
-                  "name a data set of the hub or a .jsonl file")  # fmt: skip
+                  "name a data set of the hub or a .jsonl file")
     data = data or os.environ.get("SELFPROMPT_DATA")
     if path.endswith(".jsonl"):
         file = Path(config_source).parent / Path(path).expanduser()
@@ -64,12 +55,10 @@ def load_benchmark(
         return {"test": datasets.Dataset.from_list(stratified_subset(docs, items, seed))}
     except ArrowException as error:
         raise UserError(f"{yaml}: {where}: a column has values of several types ({error}); "
-                        "give all rows one type") from None  # fmt: skip
+                        "give all rows one type") from None
 
 
-def stratified_subset(
-    docs: list[dict[str, Any]], items: int | None, seed: int
-) -> list[dict[str, Any]]:
+def stratified_subset(docs: list[dict], items: int | None, seed: int) -> list[dict]:
     """`items` docs, the same for the same seed; every stratum has its share (chapter 5).
 
     Systematic sampling: the docs are shuffled by the seed, ordered by stratum, and taken at even
@@ -77,7 +66,7 @@ def stratified_subset(
     or too large a number means all.
     """
     require(items is None or (isinstance(items, int) and items > 0),
-            f"items: {items!r} must be a whole number above 0; or leave it out")  # fmt: skip
+            f"items: {items!r} must be a whole number above 0; or leave it out")
     if items is None or items >= len(docs):
         return docs
     chance = random.Random(seed)
@@ -88,9 +77,8 @@ def stratified_subset(
     return [docs[index] for index in sorted(taken)]
 
 
-def make_docs(
-    rows: list[dict], columns: dict[str, Any], kind: str, shuffle: bool, where: str
-) -> list[dict[str, Any]]:
+def make_docs(rows: list[dict], columns: dict[str, Any], kind: str, shuffle: bool,
+              where: str) -> list[dict[str, Any]]:
     """The docs of a data set: its columns, and `kind`, `id`, `stratum`, `question`, `key`.
 
     A choice also has `options`. A value of `columns` is a column's name (any Jinja expression), a
@@ -103,13 +91,11 @@ def make_docs(
     """
     _check_columns(rows, columns, kind, where)
     getters = {field: _getter(columns[field], field, where) for field in columns}
-    docs = [
-        _doc(row, index, getters, kind, shuffle, f"{where}, row {index + 1}")
-        for index, row in enumerate(rows)
-    ]
+    docs = [_doc(row, index, getters, kind, shuffle, f"{where}, row {index + 1}")
+            for index, row in enumerate(rows)]
     twice = [id for id, times in Counter(doc["id"] for doc in docs).items() if times > 1]
     require(not twice, f"{where}: ids occur more than once ({', '.join(twice[:3])}); "
-                       "make each unique, or set columns.id")  # fmt: skip
+                       "make each unique, or set columns.id")
     return docs
 
 
@@ -121,7 +107,7 @@ def _check_columns(rows: list[dict], columns: dict[str, Any], kind: str, where: 
     require(known, f"{where}: dataset_kwargs.columns takes {', '.join(FIELDS)}; it is {columns!r}")
     for field in ("question", "key", *(["options"] if kind == "choice" else [])):
         require(field in columns, f"{where}: dataset_kwargs.columns has no {field}; "
-                                  "name the column that gives it")  # fmt: skip
+                                  "name the column that gives it")
 
 
 def _getter(source: Any, field: str, where: str) -> Callable[[dict], Any]:
@@ -130,7 +116,7 @@ def _getter(source: Any, field: str, where: str) -> Callable[[dict], Any]:
         parts = [_getter(part, field, where) for part in source]
         return lambda row: [part(row) for part in parts]
     require(isinstance(source, str), f"{where}: columns.{field} is {source!r}; "
-                                     "give a column's name or a text with columns")  # fmt: skip
+                                     "give a column's name or a text with columns")
     try:
         if "{{" in source:
             return env.from_string(source).render
@@ -139,18 +125,17 @@ def _getter(source: Any, field: str, where: str) -> Callable[[dict], Any]:
         raise UserError(f"{where}: columns.{field} cannot be understood: {error}") from None
 
 
-def _doc(
-    row: dict, index: int, getters: dict[str, Callable], kind: str, shuffle: bool, where: str
-) -> dict[str, Any]:
+def _doc(row: dict, index: int, getters: dict[str, Callable], kind: str, shuffle: bool,
+         where: str) -> dict[str, Any]:
     def field(name: str) -> Any:
         try:
             value = getters[name](row)
             require(not isinstance(value, StrictUndefined), "")
         except (TemplateError, ValueError, TypeError, IndexError, KeyError, AttributeError):
             raise UserError(f"{where}: columns.{name} cannot be taken from it; "
-                            f"its columns are {', '.join(row)}") from None  # fmt: skip
+                            f"its columns are {', '.join(row)}") from None
         require(value is not None and (name == "stratum" or str(value).strip()),
-                f"{where}: no {name}; fill it in, or take another split")  # fmt: skip
+                f"{where}: no {name}; fill it in, or take another split")
         return value
 
     own = next((row[name] for name in ID_COLUMNS if row.get(name) not in (None, "")), index)
@@ -183,17 +168,15 @@ def _key(key: Any, kind: str, where: str) -> str:
 def _options_and_key(options: Any, key: Any, seed: str | None, where: str) -> dict[str, Any]:
     """Options and the right letter; shuffled with a `seed`."""
     require(isinstance(options, list | tuple) and 2 <= len(options) <= 26,
-            f"{where}: options is {options!r}; it must be a list of 2 to 26 texts")  # fmt: skip
+            f"{where}: options is {options!r}; it must be a list of 2 to 26 texts")
     right = _index_of_key(key, options)
     require(right is not None, f"{where}: the key {key!r} is no index, letter or text of "
-                               f"{len(options)} options; mend columns.key")  # fmt: skip
+                               f"{len(options)} options; mend columns.key")
     order = list(range(len(options)))
     if seed is not None:
         order = random.Random(seed).sample(order, len(order))
-    return {
-        "options": [str(options[i]).strip() for i in order],
-        "key": string.ascii_uppercase[order.index(right)],
-    }
+    return {"options": [str(options[i]).strip() for i in order],
+            "key": string.ascii_uppercase[order.index(right)]}
 
 
 def _index_of_key(key: Any, options: list) -> int | None:

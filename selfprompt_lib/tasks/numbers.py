@@ -5,11 +5,10 @@ from fractions import Fraction
 
 from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, resolve
 
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+SMALL = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+         "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+         "nineteen")
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 WORDS = {word: i for i, word in enumerate(SMALL)}
 WORDS |= {word: 10 * i for i, word in enumerate(TENS, 2)}
 LONGEST = 40  # characters of a number

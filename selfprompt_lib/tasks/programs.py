@@ -3,6 +3,7 @@
 import ast
 import re
 import textwrap
+from itertools import chain
 
 BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 PYTHON_NAMES = ("", "python", "py", "python3")
@@ -20,11 +21,9 @@ def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) ->
     texts = blocks[::-1]
     if not blocks and (not strict or _defines(answer, entry_point)):
         texts = [answer]
-    programs = [
-        *(_whole_program(text, entry_point) for text in texts),
-        *(_body_under_prompt(text, prompt) for text in texts),
-    ]
-    return next(filter(None, programs), None)
+    whole = (_whole_program(text, entry_point) for text in texts)
+    bodies = (_body_under_prompt(text, prompt) for text in texts)
+    return next(filter(None, chain(whole, bodies)), None)
 
 
 def _defines(text: str, entry_point: str) -> bool:

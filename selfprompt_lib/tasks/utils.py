@@ -27,10 +27,8 @@ def tolerant(replies: list[list[str]], docs: list[dict]) -> list[list[str]]:
 
 
 def _extract_all(reader: str, replies: list[list[str]], docs: list[dict]) -> list[list[str]]:
-    return [
-        [extract_answer(doc["kind"], reader, text, doc) for text in texts]
-        for texts, doc in zip(replies, docs, strict=True)
-    ]
+    return [[extract_answer(doc["kind"], reader, text, doc) for text in texts]
+            for texts, doc in zip(replies, docs, strict=True)]
 
 
 def unread(references: list[str], predictions: list[str], **_) -> float:

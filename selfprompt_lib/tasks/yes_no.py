@@ -4,9 +4,9 @@ import re
 
 from .candidates import AMBIGUOUS, STATED, answer_candidates, resolve
 
-# A word of agreement ends here, or goes on with a reason: "right", "right because", not "right hand".
+# A word of agreement ends, or goes on with a reason: "right", "right because", not "right hand".
 ENDED = (r"(?=\s*(?:$|[^\w\s'-])|\s+(?:it|he|she|they|you|we|I|this|that|there|because|since|as|no)"
-         r"\b)")  # fmt: skip
+         r"\b)")
 BOTH = re.compile(r"(?i)\W*(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b")
 WORD = re.compile(
     r"(?i)[(\['\s]*(?P<not>not (?:a )?)?"
