@@ -116,7 +116,7 @@ def test_the_audit_names_an_architecture_whose_layers_are_not_known(refused):
 
 def test_several_seeds_are_one_setting(tmp_path):
     profile = smoke(sft__seeds=3, sft__batch_size=2, sft__micro_batch_size=2, sft__max_length=96)
-    records = sft.train_other_seeds(profile, FEW[:2], {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path)
+    records = sft.train_other_seeds(profile, FEW, {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path)
     assert [len(found) for found in records.values()] == [2, 2]
     first, second = (found["losses"] for found in records["self-prompt"])
     assert first != second
