@@ -203,11 +203,14 @@ def _roles_hash() -> str:
     return hashlib.sha256((LIMA_ROLE_FOLDER / "roles.jsonl").read_bytes()).hexdigest()
 
 
-def published_reviews() -> dict[str, tuple[Path, ...]]:
-    """The published review sheets: name of the reading → its readers' files."""
-    folder = LIMA_ROLE_FOLDER / "reviews"
-    names = sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob("*.csv")})
-    return {name: tuple(sorted(folder.glob(f"{name}-*.csv"))) for name in names}
+def published_readings() -> dict[str, list]:
+    """The published review sheets: name of the reading → `roles.read_sheet` of its readers."""
+    from . import roles  # loads SciPy, which the command line need not wait for
+
+    readings: dict[str, list] = {}
+    for path in sorted((LIMA_ROLE_FOLDER / "reviews").glob("*.csv")):
+        readings.setdefault(path.stem.rsplit("-", 1)[0], []).append(roles.read_sheet(path))
+    return readings
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
