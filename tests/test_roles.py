@@ -191,7 +191,7 @@ def test_the_run_of_words_can_be_chosen():
     frame = roles.role_table(
         [sample(0, request="boil it for ten", turns=("How?", "You boil it for long."))]
     )
-    assert len(roles.answer_leaks(frame, words=3)) == 1 and len(roles.answer_leaks(frame, run=4)) == 0
+    assert len(roles.answer_leaks(frame, words=3)) == 1 and len(roles.answer_leaks(frame, words=4)) == 0
 
 
 # Summary
