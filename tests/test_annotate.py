@@ -14,6 +14,7 @@ from selfprompt_lib import annotate, profiles, sources
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.annotate.prompt import ANNOTATION_FOLDER, SCHEMA
 from selfprompt_lib.llm_client.endpoint import hosted
+from selfprompt_lib.llm_client.reply import Reply, read_completion
 from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
@@ -46,10 +47,10 @@ def ask(served, folder, samples=SAMPLES[:3], **settings):
 # The form
 
 
-@pytest.mark.parametrize("json_schema", PROMPTS)
 @given(role=st.builds(Role, expert=text(200), brings=text(800), request=text(800)))
-def test_any_role_is_read_back_as_written(json_schema, role):
-    assert PROMPTS[json_schema].read(PROMPTS[json_schema].write(role)) == role
+def test_any_role_is_read_back_as_written(role):
+    for prompt in PROMPTS.values():
+        assert prompt.read(prompt.write(role)) == role
 
 
 def test_bold_and_bulleted_lines_are_read_too():
@@ -58,7 +59,7 @@ def test_bold_and_bulleted_lines_are_read_too():
     assert annotate.read_role(reply) == role
 
 
-@pytest.mark.parametrize("json_schema, reply, field", [
+MALFORMED = [
     (False, "Expert: a baker\nBrings: Years of bread.", "request: Field required"),
     (False, "a baker", "expert: "), (False, "", "expert: "), (False, "Expert: a baker\nBrings:\nRequest: help", "brings: "),
     (False, GOOD.replace("a baker", "a" * 201), "expert: .*at most 200"),
@@ -68,10 +69,13 @@ def test_bold_and_bulleted_lines_are_read_too():
     (True, '{"expert": "a baker", "brings": "Years.", "request": "bake", "answer": "x"}', "answer: Extra inputs"),
     (True, '{"expert": "a baker", "br', "no JSON: .* at character"), (True, "[" * 10**5, "no JSON: nested"),
     (True, "[]", "dictionary"),
-])  # fmt: skip
-def test_a_malformed_reply_names_the_field(json_schema, reply, field):
-    with pytest.raises(ValueError, match=field):
-        PROMPTS[json_schema].read(reply)
+]  # fmt: skip
+
+
+def test_a_malformed_reply_names_the_field():
+    for json_schema, reply, field in MALFORMED:
+        with pytest.raises(ValueError, match=field):
+            PROMPTS[json_schema].read(reply)
 
 
 def edited(tmp_path):
@@ -142,7 +146,7 @@ def test_the_price_of_lima():
 
 def test_the_cost_is_stated_before_the_rest_is_asked(loopback, tmp_path, capsys):
     rows = ask(loopback(), tmp_path, SAMPLES[:9], price=[100, 1000])
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "9 samples, 1 done before, 8 requests; about" in said
     sent, dollars = (float(said.split(mark)[1].split()[0].replace(",", "").rstrip(";")) for mark in ("; about ", "; about $"))
     rest = rows[1:]
@@ -224,12 +228,12 @@ def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path, capsys):
     sent = served.bodies()[0]["messages"][-1]["content"]
     assert sent == f"Question: {'a' * 200}\n[… 500 characters cut …]\n{'c' * 200}" and row["question"] == question
     assert row["cut_characters"] == len(question) - len(sent.removeprefix("Question: "))
-    assert "questions are longer" in capsys.readouterr().out
+    assert "questions are longer" in " ".join(capsys.readouterr().out.split())
 
 
 # Outcomes
 
-UNREADABLE = ("<html>", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": "busy"}',
+UNREADABLE = ("", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": "busy"}',
               '{"choices": [{"message": null}]}', '{"choices": [{"message": {"content": [1]}}]}')  # fmt: skip
 CUT = {"finish_reason": "length"}
 OUTCOMES = {
@@ -243,7 +247,7 @@ OUTCOMES = {
     "spent on thoughts": ({"replies": [CUT]}, "empty", "before a word", 2),
     "malformed": ({"replies": [{"content": "I like bread."}]}, "malformed", "expert: Field required", 2),
     "half a character": ({"replies": [{"content": GOOD + "\ud83d"}]}, "malformed", "request: ", 2),
-    **{f"unreadable {raw[:40]}": ({"raw": raw}, "malformed", "no chat completion", 2) for raw in UNREADABLE},
+    "unreadable": ({"raw": "<html>"}, "malformed", "no chat completion", 2),
 }
 
 
@@ -260,11 +264,17 @@ def test_outcomes_have_names_and_reasons(loopback, tmp_path, name):
         assert annotate.well_formed(rows).value == 0
 
 
-@pytest.mark.parametrize("odd", [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "usage": []}])
-def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path, odd):
-    raw = {"choices": [{"message": {"content": GOOD}}]} | odd
-    [row] = ask(loopback(raw=json.dumps(raw)), tmp_path, SAMPLES[:1], price=[1, 1], budget=1)
-    assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0
+def test_what_is_no_chat_completion_is_unreadable():
+    for raw in UNREADABLE:
+        assert read_completion(raw, "served-model") == Reply("served-model", "unreadable")
+
+
+def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path):
+    odd = [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "usage": []}]
+    for number, more in enumerate(odd):
+        served = loopback(raw=json.dumps({"choices": [{"message": {"content": GOOD}}]} | more))
+        [row] = ask(served, tmp_path / str(number), SAMPLES[:1], price=[1, 1], budget=1)
+        assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0
 
 
 @pytest.mark.parametrize("reply, turns", [
@@ -311,12 +321,12 @@ def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_cal
         ask(served, tmp_path, base_url="http://127.0.0.1:9/v1")
 
 
-@pytest.mark.parametrize("models", ["<html>not found</html>", "null", '{"data": [{}]}'])
-def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused, models):
-    assert ask(loopback(models=models), tmp_path)[0]["outcome"] == "role"
-    served = loopback(models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}})
-    with refused("NotFoundError: no such model; check"):
-        ask(served, tmp_path / "other")
+def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused):
+    assert ask(loopback(models="<html>not found</html>"), tmp_path)[0]["outcome"] == "role"
+    for models in ("<html>not found</html>", "null", '{"data": [{}]}'):
+        served = loopback(models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}})
+        with refused("NotFoundError: no such model; check"):
+            ask(served, tmp_path / "other")
 
 
 def test_only_a_server_on_this_machine_needs_no_key(loopback, tmp_path, refused, monkeypatch):
@@ -326,7 +336,7 @@ def test_only_a_server_on_this_machine_needs_no_key(loopback, tmp_path, refused,
         ask(loopback(), tmp_path, base_url="https://api.openai.com/v1")
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "https://host/v1?api_key=s", "https://host/v1?a=1&key=x", "host/v1"])
-def test_an_address_with_credentials_is_refused(refused, url):
-    with refused("annotate.base_url", "no credentials", "api_key_env"):
-        profiles.load("smoke", {"annotate.base_url": url})
+def test_an_address_with_credentials_is_refused(refused):
+    for url in ("http://me:secret@host/v1", "https://host/v1?api_key=s", "https://host/v1?a=1&key=x", "host/v1"):
+        with refused("annotate.base_url", "no credentials", "api_key_env"):
+            profiles.load("smoke", {"annotate.base_url": url})

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import annotation, lines
-from test_annotator_faults import PRICE, outputs, running, wait_for
+from test_annotator_faults import PRICE, forked, outputs, wait_for
 
 from selfprompt_lib.__main__ import main
 
@@ -16,14 +16,14 @@ def in_batches(served, data, out, **settings):
     return annotation(served, data, out, mode="batch", poll_seconds=0.05, **settings)
 
 
-def ledger(out):
+def registry(out):
     return json.loads(out.with_suffix(".batches.json").read_text())
 
 
 MOMENTS = {
     "the file is handed in": ({"after_upload": 1}, lambda served, out: served.counts()["files"] > 0),
     "the batch is handed in": ({"after_hand_in": 1}, lambda served, out: served.counts()["batches"] > 0),
-    "it waits": ({"batch_seconds": 1}, lambda served, out: out.with_suffix(".batches.json").exists() and ledger(out)[0]["id"]),
+    "it waits": ({"batch_seconds": 1}, lambda served, out: out.with_suffix(".batches.json").exists() and registry(out)[0]["id"]),
     "some rows are collected": ({}, lambda served, out: lines(out.with_suffix(".replies.jsonl"))),
 }
 
@@ -33,28 +33,28 @@ def test_killed_at_any_step_every_row_is_done_and_paid_for_once(loopback, jsonl,
     behaviour, reached = MOMENTS[moment]
     served = loopback(expire=1, failed_rows=0.05, seed=4, **behaviour)
     out, data = tmp_path / "roles.jsonl", jsonl("questions.jsonl", *ROWS)
-    with running(in_batches(served, data, out)) as process:
-        wait_for(lambda: reached(served, out), process)
-        assert process.poll() is None, process.communicate()
+    with forked(in_batches(served, data, out)) as process:
+        wait_for(lambda: reached(served, out), process.is_alive)
+        assert process.is_alive(), process.exitcode
         process.kill()
     time.sleep(max(behaviour.get("after_upload", 0), behaviour.get("after_hand_in", 0)))
     assert main(in_batches(served, data, out)) == 0
     roles, failed, log = outputs(out)
     assert roles == [f"row-{i}" for i in range(100)] and not failed
     assert len(log) == 100 == served.paid() and set(map(len, served.counts()["paid"].values())) == {1}
-    assert {entry["status"] for entry in ledger(out)} == {"collected"} and served.counts()["batches"] == len(ledger(out)) >= 3
+    assert {entry["status"] for entry in registry(out)} == {"collected"} and served.counts()["batches"] == len(registry(out)) >= 3
 
 
-@pytest.mark.parametrize("kept", [0, 1, 57, 99])
-def test_a_batch_that_was_collected_in_part_is_collected_whole(loopback, jsonl, tmp_path, kept):
+def test_a_batch_that_was_collected_in_part_is_collected_whole(loopback, jsonl, tmp_path):
     served, out, data = loopback(), tmp_path / "roles.jsonl", jsonl("questions.jsonl", *ROWS)
     assert main(in_batches(served, data, out)) == 0
     log = out.with_suffix(".replies.jsonl")
     whole = log.read_text()
-    log.write_text("".join(whole.splitlines(keepends=True)[:kept]))
-    out.with_suffix(".batches.json").write_text(json.dumps([ledger(out)[0] | {"status": "submitted"}]))
-    assert main(in_batches(served, data, out)) == 0
-    assert [row["id"] for row in lines(log)] == [json.loads(line)["id"] for line in whole.splitlines()]
+    for kept in (0, 1, 57, 99):
+        log.write_text("".join(whole.splitlines(keepends=True)[:kept]))
+        out.with_suffix(".batches.json").write_text(json.dumps([registry(out)[0] | {"status": "submitted"}]))
+        assert main(in_batches(served, data, out)) == 0
+        assert [row["id"] for row in lines(log)] == [json.loads(line)["id"] for line in whole.splitlines()]
     assert served.paid() == 100 and served.counts()["batches"] == 1
 
 
@@ -111,11 +111,11 @@ def test_a_batch_that_is_refused_gives_its_reason_and_is_handed_in_anew(loopback
         assert f"the server refused batch batch-{number}: the model has no batches" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["[", '{"id": 1}', '["batch-1"]', '[{"id": "batch-1"}]'])
-def test_a_damaged_list_of_batches_is_named(loopback, jsonl, tmp_path, capsys, damage):
-    out = tmp_path / "roles.jsonl"
-    out.with_suffix(".batches.json").write_text(damage)
-    assert main(in_batches(loopback(), jsonl("q.jsonl", *ROWS[:3]), out)) == 2
-    assert f"{out.with_suffix('.batches.json')}: no list of batches" in capsys.readouterr().err
+def test_a_damaged_list_of_batches_is_named(loopback, jsonl, tmp_path, capsys):
+    served, data, out = loopback(), jsonl("q.jsonl", *ROWS[:3]), tmp_path / "roles.jsonl"
+    for damage in ("[", '{"id": 1}', '["batch-1"]', '[{"id": "batch-1"}]'):
+        out.with_suffix(".batches.json").write_text(damage)
+        assert main(in_batches(served, data, out)) == 2
+        assert f"{out.with_suffix('.batches.json')}: no list of batches" in capsys.readouterr().err
 
 

@@ -114,7 +114,7 @@ def test_both_orders_are_asked_and_where_they_differ_it_is_a_tie(loopback, tmp_p
 
 def test_every_reply_is_in_the_log_with_its_provenance(loopback, tmp_path, capsys):
     rows = ask(loopback(judge="longer"), tmp_path, price=[1, 1])
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     log = lines(tmp_path / "replies.jsonl")
     assert len(log) == 2 * len(rows) == 2 * len(PAIRS) and {row["outcome"] for row in log} == {"verdict"}
     assert {row["guideline"] for row in log} == {FORM.version} and {row["requested_model"] for row in log} == {"served-judge"}

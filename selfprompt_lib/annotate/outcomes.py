@@ -1,7 +1,7 @@
 """Annotate the samples of a profile, and what is made of the rows that come back (chapter 1)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,15 @@ def failures(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in names} for row in rows if row["role"] is None]
 
 
-def lima_cost(profile: Profile, samples: Sequence[Sample],
-              count_tokens: Callable[[str], float]) -> dict[str, Any]:
+def lima_cost(profile: Profile, samples: Sequence[Sample], tokenizer: Any) -> dict[str, Any]:
     """What annotating LIMA's 1,030 rows would cost with `annotate.price_model` (`cost.json`).
 
-    Returns input_tokens, output_tokens, model and dollars (None where the price is unknown).
+    Lengths are those of these samples. Returns input_tokens, output_tokens, model and dollars
+    (None where the price is unknown).
     """
     model = profile.annotate.price_model
     prompt = RolePrompt.from_settings(profile.annotate)
-    tokens = prompt.estimate_tokens(samples, count_tokens, LIMA_ROWS)
+    tokens = prompt.estimate_tokens(samples, lambda text: len(tokenizer.encode(text)), LIMA_ROWS)
     return tokens | {"model": model, "dollars": Price(model).dollars(**tokens)}
 
 

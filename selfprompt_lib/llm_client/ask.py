@@ -1,6 +1,7 @@
 """Ask a prompt for many items: say what it costs, then one by one or in batches."""
 
 import asyncio
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
 
 def estimate_cost(run: PromptRun, items: Iterable[Item],
                   first: dict[str, Any] | None) -> tuple[str, int, int]:
-    """What asking will cost, in a line; the number of items; how many were done before."""
+    """What asking will cost, in words; the number of items; how many were done before."""
     count, done, characters, cut = 0, 0, 0, 0
     for item in items:
         count += 1
@@ -103,7 +104,7 @@ def estimate_cost(run: PromptRun, items: Iterable[Item],
         money += f"; {cut} questions are longer than {limit}: their middle is cut"
     statement = (f"{run.endpoint.name}: {count} {run.prompt.unit}, {done} done before, "
                  f"{count - done} requests; about {sent:,} tokens in and {written:,} out; {money}")
-    return statement, count, done
+    return textwrap.fill(statement, 76), count, done
 
 
 def _characters(run: PromptRun, item: Item) -> int:
