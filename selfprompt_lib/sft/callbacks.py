@@ -40,7 +40,7 @@ def sample_weights(model) -> torch.Tensor:
     return torch.cat([weight.detach().reshape(-1)[::stride].clone() for weight in local])
 
 
-def one_step_update_fraction(model) -> pd.DataFrame:
+def one_step_update_fraction(model, rates=(1e-6, 1e-5, 1e-4, 1e-3)) -> pd.DataFrame:
     """The share of this model's weights that a step changes, kept in float32 and in bfloat16.
 
     AdamW's steps are about as large as the learning rate, so one rate is added to every weight. A
@@ -53,7 +53,7 @@ def one_step_update_fraction(model) -> pd.DataFrame:
     sample, rows = sample_weights(model).float(), []
     for name in ("float32", "bfloat16"):
         weights = sample.to(getattr(torch, name))
-        for rate in (1e-6, 1e-5, 1e-4, 1e-3):
+        for rate in rates:
             share = float((weights + rate != weights).float().mean())
             rows.append({"weights in": name, "learning rate": rate, "share": round(share, 4)})
     return pd.DataFrame(rows)
