@@ -25,8 +25,8 @@ def replies(model, tokenizer, profile: Profile, design: Design, questions: Seque
     texts = ask(
         model, tokenizer, [question.question for question in questions],
         max_new_tokens=profile.infer.max_new_tokens, batch_size=profile.infer.batch_size, label=label,
-        no_repeat=profile.infer.no_repeat_ngram_size,
-        starts=[role + GAP for role in roles] if roles else None,
+        no_repeat_ngram_size=profile.infer.no_repeat_ngram_size,
+        prefills=[role + GAP for role in roles] if roles else None,
         forbid_first=[design.opening] if without_role else (),
     )
     parts = [design.read(text) for text in texts]

@@ -7,20 +7,22 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from single import resolution, single, tie
+from single import gaps, resolution, single
 
 from selfprompt_lib import evaluate, generate, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
-QUESTIONS = [row.question for row in sources.held_out_questions(profiles.load("cpu", {"data.question_rows": 8}))]
+QUESTIONS = [
+    row.question
+    for row in sources.held_out_questions(profiles.load("cpu", {"data.question_rows": 8}))
+]
 QUESTIONS.append("Say yes. " * 60)
 
 
-@pytest.fixture(scope="module")
-def smoke():
+def lively_smoke(dtype):
     """The smoke model with larger weights and a head of its own; as it is, it repeats its last token for ever."""
-    model, tokenizer = models.load("smoke")
+    model, tokenizer = models.load("smoke", dtype)
     torch.manual_seed(0)
     for weight in (*model.model.layers.parameters(), model.lm_head.weight):
         if weight.dim() > 1:
@@ -29,25 +31,49 @@ def smoke():
     return model, tokenizer
 
 
+@pytest.fixture(scope="module")
+def smoke():
+    """In float32: only there a token is the same whatever is computed beside it."""
+    return lively_smoke("float32")
+
+
+def first_replies(model, prompts, **settings):
+    return generate.generate_ids(model, prompts, **settings)[0]
+
+
+def encoded(tokenizer, questions):
+    return tokenizer(
+        [generate.prompt_text(tokenizer, question) for question in questions],
+        add_special_tokens=False,
+    )["input_ids"]
+
+
 def one_by_one(model, tokenizer, questions=QUESTIONS, starts=None, **settings):
     starts = starts or [""] * len(questions)
-    prompts = [generate.prompt_text(tokenizer, question) + start for question, start in zip(questions, starts, strict=True)]
+    prompts = [
+        generate.prompt_text(tokenizer, question) + start
+        for question, start in zip(questions, starts, strict=True)
+    ]
     new = [single(model, tokenizer, prompt, **settings) for prompt in prompts]
-    return [start + tokenizer.decode(ids, skip_special_tokens=True) for start, ids in zip(starts, new, strict=True)]
+    return [
+        start + tokenizer.decode(ids, skip_special_tokens=True)
+        for start, ids in zip(starts, new, strict=True)
+    ]
 
 
-def test_the_real_models_replies_differ_from_single_decoding_in_ties_only():
-    model, tokenizer = models.load(models.STARTER)
-    prompts = [generate.prompt_text(tokenizer, question) for question in ["What is 2 + 2? Say the number only.", *QUESTIONS[:7]]]
-    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    together = generate.reply_ids(model, ids, max_new_tokens=24, batch_size=5)
-    differ = 0
-    for prompt, ours in zip(prompts, together, strict=True):
-        alone = single(model, tokenizer, prompt, max_new_tokens=24)
-        differ += ours != alone
-        assert ours == alone or tie(model, tokenizer, prompt, alone, ours) < resolution(model), (prompt, ours, alone)
-    assert differ <= 2
-    assert len({len(reply) for reply in together}) > 1, "some reply ended early"
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 0.01), ("bfloat16", 0.05)])
+def test_the_real_models_replies_differ_from_single_decoding_in_ties_only(dtype, most):
+    """bfloat16 has a tie in some fifty tokens, and plain `generate` on a padded batch has as many."""
+    model, tokenizer = models.load(models.STARTER, dtype)
+    prompts = encoded(tokenizer, ["What is 2 + 2? Say the number only.", *QUESTIONS[:7]])
+    replies = first_replies(model, prompts, max_new_tokens=24, batch_size=5)
+    distances = [gaps(model, prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
+    tokens = [distance for reply in distances for distance in reply]
+    assert max(tokens) < resolution(model), distances
+    assert sum(distance > 0 for distance in tokens) <= most * len(tokens)
+    ends = {model.generation_config.eos_token_id}
+    assert all(len(reply) == 24 or reply[-1] in ends for reply in replies)
+    assert len({len(reply) for reply in replies}) > 1, "some reply ended early"
 
 
 def test_replies_are_those_of_single_decoding_in_any_batch(smoke):
@@ -57,7 +83,7 @@ def test_replies_are_those_of_single_decoding_in_any_batch(smoke):
 
 
 def test_a_model_s_own_repetition_penalty_is_kept():
-    model, tokenizer = models.load("smoke")  # it writes its last token again and again
+    model, tokenizer = models.load("smoke", "float32")  # it writes its last token again and again
     few = QUESTIONS[:5]
     plain = generate.ask(model, tokenizer, few, max_new_tokens=12)
     model.generation_config.repetition_penalty = 50.0
@@ -66,22 +92,30 @@ def test_a_model_s_own_repetition_penalty_is_kept():
 
 
 def test_no_run_is_written_twice():
-    parrot, few = models.load("smoke"), QUESTIONS[:5]
-    ours = generate.ask(*parrot, few, max_new_tokens=16, batch_size=4, no_repeat=3)
+    parrot, few = models.load("smoke", "float32"), QUESTIONS[:5]
+    ours = generate.ask(*parrot, few, max_new_tokens=16, batch_size=4, no_repeat_ngram_size=3)
     assert ours == one_by_one(*parrot, few, max_new_tokens=16, no_repeat_ngram_size=3)
     assert ours != generate.ask(*parrot, few, max_new_tokens=16)
 
 
 def test_replies_that_end_early_leave_and_the_order_stays(smoke, monkeypatch):
     model, tokenizer = smoke
-    ids = [single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20) for question in QUESTIONS]
+    ids = [
+        single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20)
+        for question in QUESTIONS
+    ]
     ends = [reply[2 * i + 1] for i, reply in enumerate(ids)]
     monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
-    alone = [single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20) for question in QUESTIONS]
+    alone = [
+        single(model, tokenizer, generate.prompt_text(tokenizer, question), max_new_tokens=20)
+        for question in QUESTIONS
+    ]
     assert len({len(reply) for reply in alone}) > 2
-    prompts = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS])["input_ids"]
+    prompts = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS])[
+        "input_ids"
+    ]
     for rows in (4, 64):
-        assert generate.reply_ids(model, prompts, max_new_tokens=20, batch_size=rows) == alone
+        assert first_replies(model, prompts, max_new_tokens=20, batch_size=rows) == alone
 
 
 def test_prompts_that_begin_differently_share_nothing(smoke):
@@ -89,26 +123,35 @@ def test_prompts_that_begin_differently_share_nothing(smoke):
     prompts = ["One", "Another beginning, and a longer one", "Three words here"]
     ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     alone = [single(model, tokenizer, prompt, max_new_tokens=12) for prompt in prompts]
-    assert generate.reply_ids(model, ids, max_new_tokens=12, batch_size=8) == alone
-
-
-def encoded(tokenizer, questions):
-    return tokenizer([generate.prompt_text(tokenizer, question) for question in questions], add_special_tokens=False)["input_ids"]
+    assert first_replies(model, ids, max_new_tokens=12, batch_size=8) == alone
 
 
 def test_a_second_reply_goes_on_behind_the_first(smoke, monkeypatch):
     model, tokenizer = smoke
     prompts = encoded(tokenizer, QUESTIONS)
-    free = generate.reply_ids(model, prompts, max_new_tokens=12, batch_size=64)
+    free = first_replies(model, prompts, max_new_tokens=12, batch_size=64)
     ends = [free[0][3], free[4][8]]
     monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
-    then = tokenizer([" So:", "\n\nTherefore, the answer is", ""] * 3, add_special_tokens=False)["input_ids"]
+    then = tokenizer([" So:", "\n\nTherefore, the answer is", ""] * 3, add_special_tokens=False)[
+        "input_ids"
+    ]
     for rows in (1, 4, 64):
-        first, second = generate.written(model, prompts, max_new_tokens=12, batch_size=rows, then=then, then_tokens=5)
-        assert first == generate.reply_ids(model, prompts, max_new_tokens=12, batch_size=64)
+        first, second = generate.generate_ids(
+            model,
+            prompts,
+            max_new_tokens=12,
+            batch_size=rows,
+            suffixes=then,
+            suffix_max_new_tokens=5,
+        )
+        assert first == first_replies(model, prompts, max_new_tokens=12, batch_size=64)
         for prompt, reply, text, more in zip(prompts, first, then, second, strict=True):
             said = [token for token in reply if token not in ends]
-            again = generate.reply_ids(model, [prompt + said + text], max_new_tokens=5, batch_size=1)[0] if text else []
+            again = (
+                first_replies(model, [prompt + said + text], max_new_tokens=5, batch_size=1)[0]
+                if text
+                else []
+            )
             assert more == again
     assert len({len(reply) for reply in first}) > 1 and len({len(reply) for reply in second}) > 1
 
@@ -116,31 +159,49 @@ def test_a_second_reply_goes_on_behind_the_first(smoke, monkeypatch):
 def test_each_reply_has_its_own_room(smoke):
     model, tokenizer = smoke
     prompts, rooms = encoded(tokenizer, QUESTIONS), [3, 9, 1, 5, 7, 2, 8, 4, 6]
-    free = generate.reply_ids(model, prompts, max_new_tokens=9, batch_size=4)
-    cut = generate.reply_ids(model, prompts, max_new_tokens=rooms, batch_size=4)
+    free = first_replies(model, prompts, max_new_tokens=9, batch_size=4)
+    cut = first_replies(model, prompts, max_new_tokens=rooms, batch_size=4)
     assert cut == [reply[:room] for reply, room in zip(free, rooms, strict=True)]
 
 
-def test_prompts_that_begin_alike_are_read_once(smoke, monkeypatch):
-    model, tokenizer = smoke
-    begun = ["", "From now on, you are a baker. ", "You are nobody. ", "From now on, you are a poet. "]
-    texts = [generate.prompt_text(tokenizer, question) + start for start in begun for question in QUESTIONS[:4] + QUESTIONS[-1:]]
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_prompts_that_begin_alike_are_read_once(dtype, monkeypatch):
+    model, tokenizer = lively_smoke(dtype)
+    begun = [
+        "",
+        "From now on, you are a baker. ",
+        "You are nobody. ",
+        "From now on, you are a poet. ",
+    ]
+    texts = [
+        generate.prompt_text(tokenizer, question) + start
+        for start in begun
+        for question in QUESTIONS[:4] + QUESTIONS[-1:]
+    ]
     prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    alone = [generate.reply_ids(model, [prompt], max_new_tokens=8, batch_size=1)[0] for prompt in prompts]
     read, forward = [], model.forward
 
     def counted(input_ids, **more):
         read.append(input_ids.numel())
         return forward(input_ids=input_ids, **more)
 
-    monkeypatch.setattr(model, "forward", counted)
-    assert generate.reply_ids(model, prompts, max_new_tokens=8, batch_size=64) == alone
-    assert sum(read) < 0.6 * sum(map(len, prompts)), "each question is read about once, not four times"
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "forward", counted)
+        replies = first_replies(model, prompts, max_new_tokens=8, batch_size=64)
+    assert sum(read) < 0.6 * sum(map(len, prompts)), (
+        "each question is read about once, not four times"
+    )
+    for prompt, reply in zip(prompts, replies, strict=True):
+        assert max(gaps(model, prompt, reply)) < resolution(model), (prompt, reply)
+    if dtype == "float32":
+        assert replies == [
+            first_replies(model, [prompt], max_new_tokens=8, batch_size=1)[0] for prompt in prompts
+        ]
 
 
 def test_a_reply_begins_with_its_start(smoke):
     starts = [f"From now on, you are number {'one ' * i}" for i in range(len(QUESTIONS))]
-    ours = generate.ask(*smoke, QUESTIONS, max_new_tokens=8, starts=starts)
+    ours = generate.ask(*smoke, QUESTIONS, max_new_tokens=8, prefills=starts)
     assert ours == one_by_one(*smoke, starts=starts, max_new_tokens=8)
     assert all(reply.startswith(start) for reply, start in zip(ours, starts, strict=True))
 
@@ -150,29 +211,40 @@ def test_a_forced_role_is_read_as_it_stands_in_training():
     sample = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[0]
     design = get_design("from-now-on")
     asked, answer = sft.to_messages(sample, design)[:2]
-    trained = tokenizer.encode(generate.prompt_text(tokenizer, asked["content"]) + answer["content"], add_special_tokens=False)
+    trained = tokenizer.encode(
+        generate.prompt_text(tokenizer, asked["content"]) + answer["content"],
+        add_special_tokens=False,
+    )
     start = generate.prompt_text(tokenizer, asked["content"]) + design.role_text(sample.role) + GAP
-    ours = generate.begun(tokenizer, start)
+    ours = generate.encode_prefill(tokenizer, start)
     assert trained[: len(ours)] == ours and tokenizer.decode(ours) == start
-    assert trained[: len(ours)] != tokenizer.encode(start, add_special_tokens=False), "alone it is another token"
+    assert trained[: len(ours)] != tokenizer.encode(start, add_special_tokens=False), (
+        "alone it is another token"
+    )
 
 
 def test_no_reply_begins_with_what_is_forbidden(smoke):
     model, tokenizer = smoke
     free = generate.ask(model, tokenizer, QUESTIONS, max_new_tokens=6)
     first = tokenizer.encode(free[0], add_special_tokens=False)[0]
-    kept = generate.ask(model, tokenizer, QUESTIONS, max_new_tokens=6, forbid_first=[tokenizer.decode([first])])
+    kept = generate.ask(
+        model, tokenizer, QUESTIONS, max_new_tokens=6, forbid_first=[tokenizer.decode([first])]
+    )
     assert kept == one_by_one(model, tokenizer, max_new_tokens=6, begin_suppress_tokens=[first])
     assert kept[0] != free[0]
 
 
 def test_none_and_one_question(smoke):
     assert generate.ask(*smoke, [], max_new_tokens=4) == []
-    assert generate.ask(*smoke, QUESTIONS[:1], max_new_tokens=9) == one_by_one(*smoke, QUESTIONS[:1], max_new_tokens=9)
+    assert generate.ask(*smoke, QUESTIONS[:1], max_new_tokens=9) == one_by_one(
+        *smoke, QUESTIONS[:1], max_new_tokens=9
+    )
 
 
 def test_a_question_longer_than_the_context_is_named(smoke, refused):
-    with refused("question 2 ('a lot", "do not fit the model's context of 8,192", "infer.max_new_tokens"):
+    with refused(
+        "question 2 ('a lot", "do not fit the model's context of 8,192", "infer.max_new_tokens"
+    ):
         generate.ask(*smoke, ["short", "a lot of words " * 3000], max_new_tokens=8)
 
 
@@ -180,7 +252,11 @@ def test_the_progress_bar_counts_questions_and_tokens(smoke):
     shown = io.StringIO()
     with contextlib.redirect_stderr(shown):
         generate.ask(*smoke, QUESTIONS, max_new_tokens=8, label="asking of it")
-    assert "asking of it" in shown.getvalue() and "9/9" in shown.getvalue() and "tokens/s" in shown.getvalue()
+    assert (
+        "asking of it" in shown.getvalue()
+        and "9/9" in shown.getvalue()
+        and "tokens/s" in shown.getvalue()
+    )
 
 
 def requests(**settings):
@@ -200,15 +276,19 @@ def test_lm_evals_replies_are_those_of_its_own_model(smoke):
     assert stops
     for until in ([], stops):
         expected = HFLM(**arguments).generate_until(requests(until=until), disable_tqdm=True)
-        ours = evaluate.ArmsLM(**arguments | {"batch_size": 6}).generate_until(requests(until=until), disable_tqdm=True)
+        ours = evaluate.ArmsLM(**arguments | {"batch_size": 6}).generate_until(
+            requests(until=until), disable_tqdm=True
+        )
         assert ours == expected
     assert expected != plain
 
 
 def test_continuous_batching_writes_the_same(smoke):
     model, tokenizer = smoke
-    ids = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS[:5]])["input_ids"]
-    ours = generate.continuous(model, ids, 10, num_blocks=16, max_batch_tokens=256)
-    assert ours == generate.reply_ids(model, ids, max_new_tokens=10, batch_size=8)
+    ids = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS[:5]])[
+        "input_ids"
+    ]
+    ours = generate.generate_continuously(model, ids, 10, num_blocks=16, max_batch_tokens=256)
+    assert ours == first_replies(model, ids, max_new_tokens=10, batch_size=8)
     assert torch.equal(torch.tensor(ours[0]), torch.tensor(single(model, tokenizer, generate.prompt_text(tokenizer, QUESTIONS[0]),
                                                                   max_new_tokens=10)))  # fmt: skip

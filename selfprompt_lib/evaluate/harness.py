@@ -14,7 +14,7 @@ from lm_eval.utils import apply_template
 
 from ..designs import get_design
 from ..errors import require
-from ..generate import begun, written
+from ..generate import encode_prefill, generate_ids
 from ..profiles import Profile
 from ..tasks.extraction import extract_answer
 from .benchmarks import PREFIX
@@ -157,10 +157,10 @@ class ArmsLM(HFLM):
         forbidden = [self._ids(arm.opening)[:1] if prefill is None else []
                      for (arm, _), prefill in zip(rows, prefills, strict=True)]
         names = ", ".join(arm.name for arm in self.arms)
-        first, second = written(
+        first, second = generate_ids(
             self.model, prompts, max_new_tokens=limits, batch_size=int(self.batch_size),
-            forbidden=forbidden, then=suffixes, then_tokens=SECOND_TOKENS,
-            stopped=lambda ids: any(stop in self.tok_decode(ids) for stop in stops),
+            forbidden_first=forbidden, suffixes=suffixes, suffix_max_new_tokens=SECOND_TOKENS,
+            is_complete=lambda ids: any(stop in self.tok_decode(ids) for stop in stops),
             label=None if quiet else f"asking {names}")
 
         for place, (arm, _) in enumerate(rows):
@@ -176,7 +176,7 @@ class ArmsLM(HFLM):
             return self.tok_encode(context, left_truncate_len=room)
         whole = self.tok_encode(context)
         special = whole[: len(whole) - len(self._ids(context))]  # such as a first <s>
-        return special + begun(self.tokenizer, context + prefill)[len(special) - room :]
+        return special + encode_prefill(self.tokenizer, context + prefill)[len(special) - room :]
 
     def _ids(self, text: str | None) -> list[int]:
         return self.tok_encode(text, add_special_tokens=False) if text else []
