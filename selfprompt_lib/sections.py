@@ -1,4 +1,4 @@
-"""The sections of a profile that say how a model on a server is asked: the annotator's and the judge's."""
+"""The sections of a profile about models on servers: the annotator's and the judge's."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,11 +20,15 @@ class Client(Section):
     section: ClassVar[str]  # where the settings stand in the profile, for messages
     base_url: str | None = Field(None, description="endpoint; null starts a local server")
     model: str | None = Field(None, description="model name there; null means the profile's model")
-    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    api_key_env: str = Field("OPENAI_API_KEY", description="environment variable with the key")
     mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
     max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
-    longest_question: int = Field(12_000, ge=200, description="characters; the middle of longer ones is cut")
-    parameters: dict[str, Any] = Field({}, description="more of the request, such as {temperature: 0.7}")
+    longest_question: int = Field(
+        12_000, ge=200, description="characters; the middle of longer ones is cut"
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="more of the request, such as {temperature: 0.7}"
+    )
     guideline: str | None = Field(None, description="text file; null means the package's")
     tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
     retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
@@ -33,9 +37,12 @@ class Client(Section):
     requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
     tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
     poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
-    budget: float | None = Field(None, gt=0, description="US dollars that are not passed; null means no limit")
+    budget: float | None = Field(
+        None, gt=0, description="US dollars that are not passed; null means no limit"
+    )
     price: tuple[NonNegative, NonNegative] | None = Field(
-        None, description="[input, output] in US dollars per million tokens; null: asked of genai-prices"
+        None,
+        description="[input, output] in US dollars per million tokens; null: asked of genai-prices",
     )
 
     @field_validator("parameters")
@@ -52,18 +59,24 @@ class Client(Section):
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
-        if url and (not url.startswith(("http://", "https://")) or "@" in url or re.search(r"[?&][^=]*key=", url)):
-            raise ValueError("needs http(s):// and no credentials; put the key into the variable of api_key_env")
+        plain = not url or re.match("https?://", url)
+        if not plain or url and ("@" in url or re.search(r"[?&][^=]*key=", url)):
+            raise ValueError("needs http(s):// and no credentials; put the key into the variable "
+                             "of api_key_env")
         return url
 
 
 class Annotate(Client):
-    """Chapter 1: who writes roles, how they are asked, and which roles the later chapters train on."""
+    """Chapter 1: who writes roles, how they are asked, and which roles are trained on."""
 
     section: ClassVar[str] = "annotate"
     samples: int = Field(24, ge=1, description="samples annotated live")
-    json_schema: bool = Field(False, description="the server takes response_format with a JSON schema")
-    examples: str | None = Field(None, description="JSONL file with question and role; null means the package's")
+    json_schema: bool = Field(
+        False, description="the server takes response_format with a JSON schema"
+    )
+    examples: str | None = Field(
+        None, description="JSONL file with question and role; null means the package's"
+    )
     train_on: Literal["reference", "live"] = Field(
         "reference", description="roles to train on: those of the data, or those annotated live"
     )
@@ -74,10 +87,24 @@ class Judge(Client):
     """Chapter 5: who judges pairs of answers, and what a judge must pass before it is believed."""
 
     section: ClassVar[str] = "judge"
-    max_tokens: int = Field(64, ge=16, description="longest reply, in tokens; a model that thinks first needs 1000 or more")
+    max_tokens: int = Field(
+        64, ge=16,
+        description="longest reply, in tokens; a model that thinks first needs 1000 or more",
+    )  # fmt: skip
     concurrency: int = Field(12, ge=1, description="requests in flight")
-    questions: int | None = Field(None, ge=2, description="questions whose answers are judged; null means all")
+    questions: int | None = Field(
+        None, ge=2, description="questions whose answers are judged; null means all"
+    )
     pairs: int = Field(50, ge=1, le=50, description="planted pairs of each kind in the examination")
-    bar: float = Field(0.7, gt=0, lt=1, description="the lower 95% bound of accuracy on planted pairs must reach it")
-    position_bias: float = Field(0.2, ge=0, le=1, description="largest excess of either place among a judge's preferences")
-    length_bias: float = Field(0.2, ge=0, le=1, description="largest share of pairs won by an answer that was only padded")
+    bar: float = Field(
+        0.7, gt=0, lt=1,
+        description="the lower 95% bound of accuracy on planted pairs must reach it",
+    )  # fmt: skip
+    position_bias: float = Field(
+        0.2, ge=0, le=1,
+        description="largest excess of either place among a judge's preferences",
+    )  # fmt: skip
+    length_bias: float = Field(
+        0.2, ge=0, le=1,
+        description="largest share of pairs won by an answer that was only padded",
+    )  # fmt: skip

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server on loopback that misbehaves on purpose, for the tests and benchmarks of chapters 1 and 5.
+"""An OpenAI-compatible server on loopback that misbehaves on purpose, for tests and benchmarks.
 
-Run as `python tests/loopback.py '{"faults": 0.3, …}'`: it prints its port. It answers chat completions with a role
-made from the question, or as a scripted judge, and has files and batches. `GET /counts` tells what it was asked and
-what it was paid for, `GET /bodies` the last requests, and `POST /start` starts one more server that behaves as the
-posted object says.
+Run as `python tests/loopback.py '{"faults": 0.3, …}'`: it prints its port. It answers chat
+completions with a role made from the question, or as a scripted judge, and has files and batches.
+`GET /counts` tells what it was asked and what it was paid for, `GET /bodies` the last requests,
+and `POST /start` starts one more server that behaves as the posted object says.
 """
 
 import asyncio
@@ -31,8 +31,12 @@ class Behaviour:
     seed: int = 0
     key: str | None = None  # the only key that is let in
     models: tuple[str, ...] | str = ("served-model",)  # a text is the whole answer
-    replies: tuple[dict | None, ...] = ()  # the first, second … reply to a question, then the last one again (see `completion`)
-    judge: str | None = None  # "perfect", "first", "second", "longer" or "prose" (see `verdict_for`)
+    replies: tuple[
+        dict | None, ...
+    ] = ()  # the first, second … reply to a question, then the last one again (see `completion`)
+    judge: str | None = (
+        None  # "perfect", "first", "second", "longer" or "prose" (see `verdict_for`)
+    )
     raw: str | None = None  # the whole body of every completion
     refuse: dict | None = None  # {"status": …, "body": …} for every completion
     batches: bool = True  # has the Batch API
@@ -47,7 +51,9 @@ class Behaviour:
 @dataclass
 class State:
     asked: Counter = field(default_factory=Counter)  # question → calls that arrived
-    paid: dict[str, list] = field(default_factory=lambda: defaultdict(list))  # question → kinds of the completions handed out
+    paid: dict[str, list] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # question → kinds of the completions handed out
     in_flight: int = 0
     most_in_flight: int = 0
     times: list = field(default_factory=list)
@@ -58,48 +64,78 @@ class State:
 
 def question_of(body: dict) -> str:
     """The question that is asked: the last user turn that asks one."""
-    asked = [m["content"] for m in body["messages"] if m["role"] == "user" and m["content"].startswith("Question: ")]
+    asked = [
+        m["content"]
+        for m in body["messages"]
+        if m["role"] == "user" and m["content"].startswith("Question: ")
+    ]
     return asked[-1].removeprefix("Question: ").split("\n\n(The last reply")[0]
 
 
 def role_for(body: dict) -> str:
     """A role in the form that was asked for."""
     first = " ".join(question_of(body).split()[:8]) or "nothing"
-    role = {"expert": f"an adviser on {first}", "brings": "Long practice with such questions.", "request": f"answer {first}"}
-    return json.dumps(role) if "response_format" in body else "\n".join(f"{k.title()}: {v}" for k, v in role.items())
+    role = {
+        "expert": f"an adviser on {first}",
+        "brings": "Long practice with such questions.",
+        "request": f"answer {first}",
+    }
+    return (
+        json.dumps(role)
+        if "response_format" in body
+        else "\n".join(f"{k.title()}: {v}" for k, v in role.items())
+    )
 
 
-ANSWERS = re.compile(r"Question: (.*)\n\n\[Answer A\]\n(.*)\n\[End of answer A\]\s+\[Answer B\]\n(.*)\n\[End of answer B\]", re.S)
+ANSWERS = re.compile(
+    r"Question: (.*)\n\n\[Answer A\]\n(.*)\n\[End of answer A\]\s+"
+    r"\[Answer B\]\n(.*)\n\[End of answer B\]",
+    re.S,
+)
 HELD_OUT = Path(__file__).parents[1] / "selfprompt_lib" / "resources" / "starter" / "heldout.jsonl"
-REFERENCES = {row["question"]: row["reference"] for row in map(json.loads, HELD_OUT.read_text(encoding="utf-8").splitlines())}
+REFERENCES = {
+    row["question"]: row["reference"]
+    for row in map(json.loads, HELD_OUT.read_text(encoding="utf-8").splitlines())
+}
 
 
 def verdict_for(body: dict, judge: str) -> str:
-    """What a scripted judge says: the perfect one knows the starter questions' reference answers."""
-    asked = next(m["content"] for m in reversed(body["messages"]) if m["content"].startswith("Question: "))
+    """What a scripted judge says: the perfect one knows the starter data's reference answers."""
+    asked = next(
+        m["content"] for m in reversed(body["messages"]) if m["content"].startswith("Question: ")
+    )
     question, a, b = ANSWERS.match(asked).groups()
     if judge == "prose":
         return "Both answers have their merits, and much could be said for either of them."
-    goodness = {"perfect": lambda text: text == REFERENCES.get(question), "longer": len}.get(judge, lambda _: 0)
+    goodness = {"perfect": lambda text: text == REFERENCES.get(question), "longer": len}.get(
+        judge, lambda _: 0
+    )
     better = "tie" if goodness(a) == goodness(b) else "AB"[goodness(b) > goodness(a)]
     place = {"first": "A", "second": "B"}.get(judge, better)
     return f"It seems so to me.\nVerdict: {place}"
 
 
-def completion(body: dict, content: str | None = None, finish_reason: str = "stop", refusal: str | None = None) -> dict:
+def completion(
+    body: dict, content: str | None = None, finish_reason: str = "stop", refusal: str | None = None
+) -> dict:
     """A chat completion object."""
     sent = sum(len(m["content"]) for m in body["messages"]) // 4
     message = {"role": "assistant", "content": content, "refusal": refusal}
     return {
-        "id": f"chatcmpl-{random.getrandbits(40):x}", "object": "chat.completion", "created": int(time.time()),
-        "model": "served-model-2026", "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+        "id": f"chatcmpl-{random.getrandbits(40):x}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": "served-model-2026",
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {"prompt_tokens": sent, "completion_tokens": 40, "total_tokens": sent + 40},
     }
 
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> web.Response:
     """An error as OpenAI's servers write it."""
-    return web.json_response({"error": {"message": message, "code": code or str(status)}}, status=status, headers=headers)
+    return web.json_response(
+        {"error": {"message": message, "code": code or str(status)}}, status=status, headers=headers
+    )
 
 
 def create(behaviour: Behaviour) -> web.Application:
@@ -134,9 +170,15 @@ def create(behaviour: Behaviour) -> web.Application:
         made = completion(body, **(given and given[0] or {"content": said}))
         choice = made["choices"][0]
         if kind == "cut text":
-            choice["finish_reason"], choice["message"]["content"] = "length", role_for(body)[: len(role_for(body)) // 2]
+            choice["finish_reason"], choice["message"]["content"] = (
+                "length",
+                role_for(body)[: len(role_for(body)) // 2],
+            )
         if kind in ("refusal", "empty"):
-            choice["message"] = {"content": "", "refusal": "I can't help with that." if kind == "refusal" else None}
+            choice["message"] = {
+                "content": "",
+                "refusal": "I can't help with that." if kind == "refusal" else None,
+            }
         return made
 
     async def answer(request: web.Request, body: dict) -> web.StreamResponse:
@@ -167,13 +209,17 @@ def create(behaviour: Behaviour) -> web.Application:
     async def models(_: web.Request) -> web.Response:
         if isinstance(behaviour.models, str):
             return web.Response(text=behaviour.models, content_type="text/html")
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in behaviour.models]
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "tests"}
+            for name in behaviour.models
+        ]
         return web.json_response({"object": "list", "data": data})
 
     async def counts(_: web.Request) -> web.Response:
         return web.json_response({
-            "asked": state.asked, "paid": state.paid, "times": state.times, "in_flight": state.in_flight,
-            "most_in_flight": state.most_in_flight, "files": len(state.files), "batches": len(state.batches),
+            "asked": state.asked, "paid": state.paid, "times": state.times,
+            "in_flight": state.in_flight, "most_in_flight": state.most_in_flight,
+            "files": len(state.files), "batches": len(state.batches),
         })  # fmt: skip
 
     async def bodies(_: web.Request) -> web.Response:
@@ -187,8 +233,17 @@ def create(behaviour: Behaviour) -> web.Application:
         name = f"file-{len(state.files)}"
         state.files[name] = form["file"].file.read()
         await asyncio.sleep(behaviour.after_upload if len(state.files) == 1 else 0)
-        return web.json_response({"id": name, "object": "file", "bytes": len(state.files[name]), "created_at": 0,
-                                  "filename": form["file"].filename, "purpose": "batch", "status": "processed"})
+        return web.json_response(
+            {
+                "id": name,
+                "object": "file",
+                "bytes": len(state.files[name]),
+                "created_at": 0,
+                "filename": form["file"].filename,
+                "purpose": "batch",
+                "status": "processed",
+            }
+        )
 
     async def content(request: web.Request) -> web.Response:
         return web.Response(body=state.files[request.match_info["id"]])
@@ -198,10 +253,12 @@ def create(behaviour: Behaviour) -> web.Application:
         name = f"batch-{len(state.batches)}"
         lines = [json.loads(line) for line in state.files[asked["input_file_id"]].splitlines()]
         state.batches[name] = {
-            "id": name, "born": time.time(), "lines": lines, "expires": len(state.batches) < behaviour.expire,
-            "shown": {"id": name, "object": "batch", "endpoint": "/v1/chat/completions", "completion_window": "24h",
-                      "created_at": 0, "metadata": asked.get("metadata"), "input_file_id": asked["input_file_id"],
-                      "status": "in_progress", "request_counts": {"total": len(lines), "completed": 0, "failed": 0}},
+            "id": name, "born": time.time(), "lines": lines,
+            "expires": len(state.batches) < behaviour.expire,
+            "shown": {"id": name, "object": "batch", "endpoint": "/v1/chat/completions",
+                      "completion_window": "24h", "created_at": 0, "status": "in_progress",
+                      "metadata": asked.get("metadata"), "input_file_id": asked["input_file_id"],
+                      "request_counts": {"total": len(lines), "completed": 0, "failed": 0}},
         }  # fmt: skip
         await asyncio.sleep(behaviour.after_hand_in if len(state.batches) == 1 else 0)
         return web.json_response(shown(state.batches[name]))
@@ -212,7 +269,10 @@ def create(behaviour: Behaviour) -> web.Application:
         if told["status"] == "in_progress" and behaviour.broken:
             fault = {"code": "invalid", "message": behaviour.broken, "line": 1}
             told |= {"status": "failed", "errors": {"object": "list", "data": [fault]}}
-        elif told["status"] == "in_progress" and time.time() - batch["born"] >= behaviour.batch_seconds:
+        elif (
+            told["status"] == "in_progress"
+            and time.time() - batch["born"] >= behaviour.batch_seconds
+        ):
             told["status"] = "expired" if batch["expires"] else "completed"
             good, bad = work(batch)
             told["request_counts"] |= {"completed": len(good), "failed": len(bad)}
@@ -227,12 +287,26 @@ def create(behaviour: Behaviour) -> web.Application:
         for number, line in enumerate(batch["lines"]):
             row = {"custom_id": line["custom_id"], "error": None, "response": None}
             if number >= reached:
-                bad.append(row | {"error": {"code": "batch_expired", "message": "This request could not be executed in time."}})
+                bad.append(
+                    row
+                    | {
+                        "error": {
+                            "code": "batch_expired",
+                            "message": "This request could not be executed in time.",
+                        }
+                    }
+                )
             elif dice.random() < behaviour.failed_rows:
                 fault = {"error": {"message": "server error", "code": "500"}}
-                bad.append(row | {"response": {"status_code": 500, "request_id": "r", "body": fault}})
+                bad.append(
+                    row | {"response": {"status_code": 500, "request_id": "r", "body": fault}}
+                )
             else:
-                reply = {"status_code": 200, "request_id": f"req-{number}", "body": paid_reply(line["body"])}
+                reply = {
+                    "status_code": 200,
+                    "request_id": f"req-{number}",
+                    "body": paid_reply(line["body"]),
+                }
                 good.append(row | {"response": reply})
         return good, bad
 
@@ -240,15 +314,30 @@ def create(behaviour: Behaviour) -> web.Application:
         return web.json_response(shown(state.batches[request.match_info["id"]]))
 
     async def list_batches(_: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": list(map(shown, state.batches.values())), "has_more": False})
+        return web.json_response(
+            {"object": "list", "data": list(map(shown, state.batches.values())), "has_more": False}
+        )
 
     app = web.Application(client_max_size=2**28, middlewares=[door])
-    app.add_routes([web.post("/v1/chat/completions", chat), web.get("/v1/models", models),
-                    web.get("/counts", counts), web.get("/bodies", bodies), web.post("/start", start)])
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", chat),
+            web.get("/v1/models", models),
+            web.get("/counts", counts),
+            web.get("/bodies", bodies),
+            web.post("/start", start),
+        ]
+    )
     if behaviour.batches:
-        app.add_routes([web.post("/v1/files", upload), web.get("/v1/files/{id}/content", content),
-                        web.post("/v1/batches", hand_in), web.get("/v1/batches", list_batches),
-                        web.get("/v1/batches/{id}", look)])
+        app.add_routes(
+            [
+                web.post("/v1/files", upload),
+                web.get("/v1/files/{id}/content", content),
+                web.post("/v1/batches", hand_in),
+                web.get("/v1/batches", list_batches),
+                web.get("/v1/batches/{id}", look),
+            ]
+        )
     return app
 
 

@@ -1,4 +1,4 @@
-"""Annotation: what is asked, how the reply is read, what it costs, and which samples are trained on."""
+"""Annotation: what is asked, how a reply is read, what it costs, which samples are trained on."""
 
 import asyncio
 import dataclasses
@@ -18,16 +18,28 @@ from selfprompt_lib.llm_client.reply import Reply, read_completion
 from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
-PROMPTS = {schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)}
+PROMPTS = {
+    schema: annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema))
+    for schema in (False, True)
+}
 GOOD = "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"
 
 
 def text(longest):
-    return st.text(min_size=3, max_size=longest).map(lambda words: " ".join(words.split())).filter(lambda words: len(words) >= 3)
+    return (
+        st.text(min_size=3, max_size=longest)
+        .map(lambda words: " ".join(words.split()))
+        .filter(lambda words: len(words) >= 3)
+    )
 
 
 def profile(served, **settings):
-    given = {"base_url": served.base_url, "model": "served-model", "retries": 1, "max_tokens": 110} | settings
+    given = {
+        "base_url": served.base_url,
+        "model": "served-model",
+        "retries": 1,
+        "max_tokens": 110,
+    } | settings
     return profiles.load("smoke", {f"annotate.{name}": value for name, value in given.items()})
 
 
@@ -55,19 +67,22 @@ def test_any_role_is_read_back_as_written(role):
 
 def test_bold_and_bulleted_lines_are_read_too():
     role = Role(expert="a baker", brings="Years of bread.", request="bake it")
-    reply = "Here it is:\n- **Expert**: a baker\n- **Brings**: Years of bread.\n- **Request:** bake it\n"
+    reply = "Here:\n- **Expert**: a baker\n- **Brings**: Years of bread.\n- **Request:** bake it\n"
     assert annotate.read_role(reply) == role
 
 
 MALFORMED = [
     (False, "Expert: a baker\nBrings: Years of bread.", "request: Field required"),
-    (False, "a baker", "expert: "), (False, "", "expert: "), (False, "Expert: a baker\nBrings:\nRequest: help", "brings: "),
+    (False, "a baker", "expert: "), (False, "", "expert: "),
+    (False, "Expert: a baker\nBrings:\nRequest: help", "brings: "),
     (False, GOOD.replace("a baker", "a" * 201), "expert: .*at most 200"),
     (False, GOOD.replace("bake it", "ok"), "request: .*at least 3"),
     (True, '{"expert": "a baker", "brings": "Years of bread."}', "request: Field required"),
     (True, '{"expert": ["a baker"], "brings": "Years.", "request": "bake"}', "expert: .*string"),
-    (True, '{"expert": "a baker", "brings": "Years.", "request": "bake", "answer": "x"}', "answer: Extra inputs"),
-    (True, '{"expert": "a baker", "br', "no JSON: .* at character"), (True, "[" * 10**5, "no JSON: nested"),
+    (True, '{"expert": "a baker", "brings": "Years.", "request": "bake", "answer": "x"}',
+     "answer: Extra inputs"),
+    (True, '{"expert": "a baker", "br', "no JSON: .* at character"),
+    (True, "[" * 10**5, "no JSON: nested"),
     (True, "[]", "dictionary"),
 ]  # fmt: skip
 
@@ -82,10 +97,15 @@ def edited(tmp_path):
     """Copies of the package's guideline and examples, and the settings that name them."""
     for name in ("guideline.md", "examples.jsonl"):
         (tmp_path / name).write_bytes((ANNOTATION_FOLDER / name).read_bytes())
-    return {"guideline": str(tmp_path / "guideline.md"), "examples": str(tmp_path / "examples.jsonl")}
+    return {
+        "guideline": str(tmp_path / "guideline.md"),
+        "examples": str(tmp_path / "examples.jsonl"),
+    }
 
 
-@pytest.mark.parametrize("name, old, new", [("guideline.md", "role", "part"), ("examples.jsonl", "cakes", "pies")])
+@pytest.mark.parametrize(
+    "name, old, new", [("guideline.md", "role", "part"), ("examples.jsonl", "cakes", "pies")]
+)
 def test_an_edited_file_changes_version_and_key(tmp_path, name, old, new):
     files, before = edited(tmp_path), PROMPTS[False]
     assert annotate.RolePrompt.from_settings(profiles.Annotate(**files)).version == before.version
@@ -99,13 +119,30 @@ def test_an_edited_file_changes_version_and_key(tmp_path, name, old, new):
 
 def test_the_key_changes_with_all_that_shapes_the_reply_and_with_nothing_else():
     def key(question="Why?", address="here", model="m", **settings):
-        return annotate.RolePrompt.from_settings(profiles.Annotate(**settings)).key(question, address, model)
+        return annotate.RolePrompt.from_settings(profiles.Annotate(**settings)).key(
+            question, address, model
+        )
 
-    others = [key(question="How?"), key(address="there"), key(model="n"), key(json_schema=True), key(max_tokens=99),
-              key(parameters={"temperature": 0.2}), key(parameters={"temperature": 0.3})]
+    others = [
+        key(question="How?"),
+        key(address="there"),
+        key(model="n"),
+        key(json_schema=True),
+        key(max_tokens=99),
+        key(parameters={"temperature": 0.2}),
+        key(parameters={"temperature": 0.3}),
+    ]
     assert len({key(), *others}) == 1 + len(others)
-    same = {"tries": 9, "retries": 0, "concurrency": 9, "timeout": 1, "budget": 1, "price": (1, 2), "mode": "batch",
-            "requests_per_minute": 9}
+    same = {
+        "tries": 9,
+        "retries": 0,
+        "concurrency": 9,
+        "timeout": 1,
+        "budget": 1,
+        "price": (1, 2),
+        "mode": "batch",
+        "requests_per_minute": 9,
+    }
     assert {key(**{name: value}) for name, value in same.items()} == {key()}
     assert key(question="x" * 500, longest_question=400) != key(question="x" * 500)
 
@@ -119,7 +156,9 @@ def test_replies_that_were_paid_for_before_are_found_again():
     assert plain.key("Why is the sky blue?", url, model) == known
     known = "5242897121b31432bce1265061a1e8cb957a757dbf617f63668b22745f9cbdc4"
     assert schema.key("Why is the sky blue?", url, model) == known
-    settings = profiles.Annotate(longest_question=200, max_tokens=99, parameters={"temperature": 0.2})
+    settings = profiles.Annotate(
+        longest_question=200, max_tokens=99, parameters={"temperature": 0.2}
+    )
     cut = annotate.RolePrompt.from_settings(settings).key("é" * 500, "local", "m")
     assert cut == "3d8dcca42cee5ba0fa6463f9353a41e3c66549cd5d2eaeab23b9f0aa444b1984"
 
@@ -129,7 +168,12 @@ def test_replies_that_were_paid_for_before_are_found_again():
 
 def test_prices_known_unknown_own_cached_and_local(loopback):
     price = annotate.Price("gpt-5-mini", "https://api.openai.com/v1")
-    assert 0 < price.dollars(10**6, 0, cached=10**6) < price.dollars(10**6, 0) < price.dollars(0, 10**6)
+    assert (
+        0
+        < price.dollars(10**6, 0, cached=10**6)
+        < price.dollars(10**6, 0)
+        < price.dollars(0, 10**6)
+    )
     assert annotate.Price("no-such-model").dollars(9, 9) is None
     assert annotate.Price("no-such-model", own=(2, 6)).dollars(10**6, 500_000) == 5
     settings = profile(loopback(), budget=1).annotate
@@ -139,7 +183,9 @@ def test_prices_known_unknown_own_cached_and_local(loopback):
 
 
 def test_the_price_of_lima():
-    usage = PROMPTS[False].estimate_tokens(SAMPLES, lambda words: len(words) / 4, annotate.LIMA_ROWS)
+    usage = PROMPTS[False].estimate_tokens(
+        SAMPLES, lambda words: len(words) / 4, annotate.LIMA_ROWS
+    )
     assert usage["input_tokens"] > 1030 * 100 and usage["output_tokens"] > 1030 * 30
     assert 0.05 < annotate.Price("gpt-5-mini").dollars(**usage) < 20
 
@@ -148,7 +194,10 @@ def test_the_cost_is_stated_before_the_rest_is_asked(loopback, tmp_path, capsys)
     rows = ask(loopback(), tmp_path, SAMPLES[:9], price=[100, 1000])
     said = " ".join(capsys.readouterr().out.split())
     assert "9 samples, 1 done before, 8 requests; about" in said
-    sent, dollars = (float(said.split(mark)[1].split()[0].replace(",", "").rstrip(";")) for mark in ("; about ", "; about $"))
+    sent, dollars = (
+        float(said.split(mark)[1].split()[0].replace(",", "").rstrip(";"))
+        for mark in ("; about ", "; about $")
+    )
     rest = rows[1:]
     assert sent == pytest.approx(sum(row["prompt_tokens"] for row in rest), rel=0.1)
     assert dollars == pytest.approx(sum(row["dollars"] for row in rest), rel=0.1)
@@ -161,14 +210,22 @@ def test_live_roles_replace_the_reference_only_where_asked():
     role = {"expert": "a", "brings": "b", "request": "c"}
     rows = [{"id": s.id, "role": role if i else None} for i, s in enumerate(SAMPLES[:5])]
     reference = annotate.training_set(profiles.load("smoke"), SAMPLES, rows)
-    live = annotate.training_set(profiles.load("smoke", {"annotate.train_on": "live"}), SAMPLES, rows)
+    live = annotate.training_set(
+        profiles.load("smoke", {"annotate.train_on": "live"}), SAMPLES, rows
+    )
     assert len(reference) == 10 and len({s.domain for s in reference}) == 10
-    assert [s.id for s in live] == [s.id for s in SAMPLES[1:5]] and {s.role.expert for s in live} == {"a"}
+    assert [s.id for s in live] == [s.id for s in SAMPLES[1:5]] and {
+        s.role.expert for s in live
+    } == {"a"}
 
 
 def test_too_few_live_roles_stop_the_run(refused):
     with refused("only 0 of 2 roles", "stronger annotator"):
-        annotate.training_set(profiles.load("smoke", {"annotate.train_on": "live"}), SAMPLES, [{"id": "x", "role": None}] * 2)
+        annotate.training_set(
+            profiles.load("smoke", {"annotate.train_on": "live"}),
+            SAMPLES,
+            [{"id": "x", "role": None}] * 2,
+        )
 
 
 def test_a_few_samples_or_all_that_are_trained_on_are_annotated():
@@ -179,15 +236,28 @@ def test_a_few_samples_or_all_that_are_trained_on_are_annotated():
 
 
 def test_any_instruction_set_is_annotated(loopback, tmp_path, jsonl):
-    data = jsonl("mixed.jsonl", {"instruction": "Translate.", "input": "Hallo", "output": "Hello"}, {"question": "Why?"},
-                 {"conversations": ["One?", "1", "Two?"]}, {"messages": [{"role": "user", "content": "How?"}]},
-                 {"prompt": "When?", "completion": "Now."}, {"id": "again", "question": "Why?"})
+    data = jsonl(
+        "mixed.jsonl",
+        {"instruction": "Translate.", "input": "Hallo", "output": "Hello"},
+        {"question": "Why?"},
+        {"conversations": ["One?", "1", "Two?"]},
+        {"messages": [{"role": "user", "content": "How?"}]},
+        {"prompt": "When?", "completion": "Now."},
+        {"id": "again", "question": "Why?"},
+    )
     served, out = loopback(), tmp_path / "roles.jsonl"
     assert main(annotation(served, data, out)) == 0
     rows = read_rows(out, Conversation)
     assert [row.id for row in rows] == ["row-0", "row-1", "row-2", "row-3", "row-4", "again"]
-    assert [row.conversations for row in rows][:4] == [("Translate.\n\nHallo", "Hello"), ("Why?",), ("One?", "1"), ("How?",)]
-    assert [row.role.request for row in rows] == ["answer " + " ".join(row.question.split()) for row in rows]
+    assert [row.conversations for row in rows][:4] == [
+        ("Translate.\n\nHallo", "Hello"),
+        ("Why?",),
+        ("One?", "1"),
+        ("How?",),
+    ]
+    assert [row.role.request for row in rows] == [
+        "answer " + " ".join(row.question.split()) for row in rows
+    ]
     assert max(served.counts()["asked"].values()) == 1  # the question that occurs twice
 
 
@@ -197,7 +267,8 @@ def test_any_instruction_set_is_annotated(loopback, tmp_path, jsonl):
 @pytest.mark.parametrize("settings, more", [
     ({}, {"max_completion_tokens": 110}),
     ({"json_schema": True}, {"max_completion_tokens": 110, "response_format": SCHEMA}),
-    ({"parameters": {"temperature": 0.2, "top_k": 5}}, {"max_completion_tokens": 110, "temperature": 0.2, "top_k": 5}),
+    ({"parameters": {"temperature": 0.2, "top_k": 5}},
+     {"max_completion_tokens": 110, "temperature": 0.2, "top_k": 5}),
     ({"parameters": {"max_tokens": 50}}, {"max_tokens": 50}),
 ])  # fmt: skip
 def test_what_the_profile_sets_is_sent_and_nothing_else(loopback, tmp_path, settings, more):
@@ -212,11 +283,22 @@ def test_what_the_profile_sets_is_sent_and_nothing_else(loopback, tmp_path, sett
 def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
     served = loopback()
     rows = ask(served, tmp_path, SAMPLES[:5], price=[1, 1], concurrency=5)
-    assert [row["id"] for row in rows] == [s.id for s in SAMPLES[:5]] and len({row["request_id"] for row in rows}) == 5
-    told = {"outcome": "role", "requested_model": "served-model", "served_model": "served-model-2026", "finish_reason": "stop",
-            "attempt": 1, "retries": 0, "tokens": 40}
+    assert [row["id"] for row in rows] == [s.id for s in SAMPLES[:5]] and len(
+        {row["request_id"] for row in rows}
+    ) == 5
+    told = {
+        "outcome": "role",
+        "requested_model": "served-model",
+        "served_model": "served-model-2026",
+        "finish_reason": "stop",
+        "attempt": 1,
+        "retries": 0,
+        "tokens": 40,
+    }
     assert rows[0] | told == rows[0]
-    assert rows[0]["guideline"] == PROMPTS[False].version and rows[0]["request_id"].startswith("req-")
+    assert rows[0]["guideline"] == PROMPTS[False].version and rows[0]["request_id"].startswith(
+        "req-"
+    )
     assert all(row["dollars"] == pytest.approx((row["prompt_tokens"] + 40) / 1e6) for row in rows)
     assert [row["key"] for row in lines(tmp_path / "replies.jsonl")].count(rows[0]["key"]) == 1
 
@@ -224,28 +306,56 @@ def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
 def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path, capsys):
     served = loopback()
     question = "a" * 200 + "b" * 500 + "c" * 200
-    [row] = ask(served, tmp_path, [Conversation(id="long", conversations=(question,))], longest_question=400)
+    [row] = ask(
+        served, tmp_path, [Conversation(id="long", conversations=(question,))], longest_question=400
+    )
     sent = served.bodies()[0]["messages"][-1]["content"]
-    assert sent == f"Question: {'a' * 200}\n[… 500 characters cut …]\n{'c' * 200}" and row["question"] == question
+    assert (
+        sent == f"Question: {'a' * 200}\n[… 500 characters cut …]\n{'c' * 200}"
+        and row["question"] == question
+    )
     assert row["cut_characters"] == len(question) - len(sent.removeprefix("Question: "))
     assert "questions are longer" in " ".join(capsys.readouterr().out.split())
 
 
 # Outcomes
 
-UNREADABLE = ("", "[]", "null", "{}", "[" * 10**5, '{"choices": []}', '{"choices": [null]}', '{"error": "busy"}',
-              '{"choices": [{"message": null}]}', '{"choices": [{"message": {"content": [1]}}]}')  # fmt: skip
+UNREADABLE = (
+    "", "[]", "null", "{}", "[" * 10**5, '{"error": "busy"}', '{"choices": []}',
+    '{"choices": [null]}', '{"choices": [{"message": null}]}',
+    '{"choices": [{"message": {"content": [1]}}]}',
+)  # fmt: skip
 CUT = {"finish_reason": "length"}
 OUTCOMES = {
     "refusal": ({"replies": [{"refusal": "I can't."}]}, "refusal", "I can't.", 1),
-    "filter on the reply": ({"replies": [{"finish_reason": "content_filter"}]}, "content filter", "filter", 1),
+    "filter on the reply": (
+        {"replies": [{"finish_reason": "content_filter"}]},
+        "content filter",
+        "filter",
+        1,
+    ),
     "filter on the request": ({"faults": 1, "kinds": ["filter"]}, "content filter", "filter", 1),
-    "cut in its middle": ({"replies": [CUT | {"content": "Expert: a baker\nBrings: Years"}]}, "truncated", "request: ", 2),
-    "cut in its last line": ({"replies": [CUT | {"content": GOOD}]}, "truncated", "request: cut off", 2),
+    "cut in its middle": (
+        {"replies": [CUT | {"content": "Expert: a baker\nBrings: Years"}]},
+        "truncated",
+        "request: ",
+        2,
+    ),
+    "cut in its last line": (
+        {"replies": [CUT | {"content": GOOD}]},
+        "truncated",
+        "request: cut off",
+        2,
+    ),
     "cut after its end": ({"replies": [CUT | {"content": GOOD + "\nI hope"}]}, "role", "", 1),
     "empty": ({"replies": [{"content": " \n"}]}, "empty", "nothing was written", 2),
     "spent on thoughts": ({"replies": [CUT]}, "empty", "before a word", 2),
-    "malformed": ({"replies": [{"content": "I like bread."}]}, "malformed", "expert: Field required", 2),
+    "malformed": (
+        {"replies": [{"content": "I like bread."}]},
+        "malformed",
+        "expert: Field required",
+        2,
+    ),
     "half a character": ({"replies": [{"content": GOOD + "\ud83d"}]}, "malformed", "request: ", 2),
     "unreadable": ({"raw": "<html>"}, "malformed", "no chat completion", 2),
 }
@@ -256,11 +366,19 @@ def test_outcomes_have_names_and_reasons(loopback, tmp_path, name):
     behaviour, outcome, reason, attempts = OUTCOMES[name]
     served = loopback(**behaviour)
     rows = ask(served, tmp_path, SAMPLES[:2], tries=2)
-    assert {(row["outcome"], row["attempt"]) for row in rows} == {(outcome, attempts)} and reason in rows[0]["reason"]
+    assert {(row["outcome"], row["attempt"]) for row in rows} == {
+        (outcome, attempts)
+    } and reason in rows[0]["reason"]
     assert [row["role"] is not None for row in rows] == [outcome == "role"] * 2
-    assert sum(served.counts()["asked"].values()) == len(lines(tmp_path / "replies.jsonl")) == 2 * attempts
+    assert (
+        sum(served.counts()["asked"].values())
+        == len(lines(tmp_path / "replies.jsonl"))
+        == 2 * attempts
+    )
     if outcome != "role":
-        assert annotate.failures(rows)[0] == {name: rows[0][name] for name in ("id", "outcome", "reason", "attempt")}
+        assert annotate.failures(rows)[0] == {
+            name: rows[0][name] for name in ("id", "outcome", "reason", "attempt")
+        }
         assert annotate.well_formed(rows).value == 0
 
 
@@ -270,11 +388,20 @@ def test_what_is_no_chat_completion_is_unreadable():
 
 
 def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path):
-    odd = [{}, {"usage": None}, {"usage": {"prompt_tokens": None}}, {"id": 7, "model": None, "usage": []}]
+    odd = [
+        {},
+        {"usage": None},
+        {"usage": {"prompt_tokens": None}},
+        {"id": 7, "model": None, "usage": []},
+    ]
     for number, more in enumerate(odd):
         served = loopback(raw=json.dumps({"choices": [{"message": {"content": GOOD}}]} | more))
         [row] = ask(served, tmp_path / str(number), SAMPLES[:1], price=[1, 1], budget=1)
-        assert row["outcome"] == "role" and row["served_model"] == "served-model" and row["dollars"] > 0
+        assert (
+            row["outcome"] == "role"
+            and row["served_model"] == "served-model"
+            and row["dollars"] > 0
+        )
 
 
 @pytest.mark.parametrize("reply, turns", [
@@ -284,33 +411,48 @@ def test_a_reply_counts_whatever_is_odd_beside_it(loopback, tmp_path):
 def test_a_failed_reply_is_asked_again_with_the_reason(loopback, tmp_path, reply, turns):
     served = loopback(replies=[{"content": reply}, None])
     [row] = ask(served, tmp_path, SAMPLES[:1], tries=3)
-    assert (row["outcome"], row["attempt"]) == ("role", 2) and [r["attempt"] for r in lines(tmp_path / "replies.jsonl")] == [1, 2]
+    assert (row["outcome"], row["attempt"]) == ("role", 2) and [
+        r["attempt"] for r in lines(tmp_path / "replies.jsonl")
+    ] == [1, 2]
     first, again = (body["messages"] for body in served.bodies())
     told = again[-len(turns) :]
     assert [turn["role"] for turn in told] == [who for who, _ in turns]
     assert all(words in turn["content"] for turn, (_, words) in zip(told, turns, strict=True))
     assert again[: -len(turns)] == first[: len(again) - len(turns)]
-    assert [turn["role"] for turn in again[1:]] == ["user", "assistant"] * (len(again) // 2 - 1) + ["user"]
+    assert [turn["role"] for turn in again[1:]] == ["user", "assistant"] * (len(again) // 2 - 1) + [
+        "user"
+    ]
 
 
 # Servers that refuse
 
 
 @pytest.mark.parametrize("status, message, told", [
-    (404, "no such model", "NotFoundError: no such model; it lists served-model-large; check annotate.model"),
+    (404, "no such model",
+     "NotFoundError: no such model; it lists served-model-large; check annotate.model"),
     (401, "who are you?", "AuthenticationError: who are you?"),
     (400, "top_k is not known", "BadRequestError: top_k is not known"),
 ])  # fmt: skip
-def test_a_refused_first_call_stops_before_the_rest(loopback, tmp_path, refused, status, message, told):
-    served = loopback(refuse={"status": status, "body": {"error": {"message": message}}}, models=["served-model-large", "gpt-9"])
+def test_a_refused_first_call_stops_before_the_rest(
+    loopback, tmp_path, refused, status, message, told
+):
+    served = loopback(
+        refuse={"status": status, "body": {"error": {"message": message}}},
+        models=["served-model-large", "gpt-9"],
+    )
     with refused(f"the first call to served-model at {served.base_url} failed: {told}"):
         ask(served, tmp_path)
     assert sum(served.counts()["asked"].values()) == 1
 
 
-def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_call(loopback, tmp_path, refused, monkeypatch):
+def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_call(
+    loopback, tmp_path, refused, monkeypatch
+):
     served = loopback(key="sk-right")
-    for key, told in {"sk-wrong": "refused the key in $OPENAI_API_KEY", "sk-ключ": "a character that no key has"}.items():
+    for key, told in {
+        "sk-wrong": "refused the key in $OPENAI_API_KEY",
+        "sk-ключ": "a character that no key has",
+    }.items():
         monkeypatch.setenv("OPENAI_API_KEY", key)
         with refused(told):
             ask(served, tmp_path)
@@ -324,7 +466,9 @@ def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_cal
 def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused):
     assert ask(loopback(models="<html>not found</html>"), tmp_path)[0]["outcome"] == "role"
     for models in ("<html>not found</html>", "null", '{"data": [{}]}'):
-        served = loopback(models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}})
+        served = loopback(
+            models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}}
+        )
         with refused("NotFoundError: no such model; check"):
             ask(served, tmp_path / "other")
 
@@ -337,6 +481,11 @@ def test_only_a_server_on_this_machine_needs_no_key(loopback, tmp_path, refused,
 
 
 def test_an_address_with_credentials_is_refused(refused):
-    for url in ("http://me:secret@host/v1", "https://host/v1?api_key=s", "https://host/v1?a=1&key=x", "host/v1"):
+    for url in (
+        "http://me:secret@host/v1",
+        "https://host/v1?api_key=s",
+        "https://host/v1?a=1&key=x",
+        "host/v1",
+    ):
         with refused("annotate.base_url", "no credentials", "api_key_env"):
             profiles.load("smoke", {"annotate.base_url": url})

@@ -1,4 +1,4 @@
-"""Malformed role files and data files: one clear error each, with the file, the line and the field."""
+"""Malformed role files and data files: one clear error each, with file, line and field."""
 
 import csv
 import io
@@ -32,14 +32,46 @@ def examples(path):
 READERS = {
     "conversations": (conversations, {"conversations": ["Why?"], "role": ROLE}, ["conversations"]),
     "messages": (conversations, {"messages": TURNS}, ["messages"]),
-    "alpaca": (conversations, {"instruction": "Say", "input": "it", "output": "it"}, ["instruction"]),
-    "trl": (lambda path: read_rows(path, Sample), {"prompt": TURNS[:1], "completion": TURNS[1:]}, ["prompt", "completion"]),
-    "samples": (lambda path: read_rows(path, Sample), {"conversations": ["Why?", "So."], "role": ROLE}, ["conversations"]),
-    "questions": (lambda path: read_rows(path, Question), {"question": "Why?", "reference": "So."}, ["question"]),
+    "alpaca": (
+        conversations,
+        {"instruction": "Say", "input": "it", "output": "it"},
+        ["instruction"],
+    ),
+    "trl": (
+        lambda path: read_rows(path, Sample),
+        {"prompt": TURNS[:1], "completion": TURNS[1:]},
+        ["prompt", "completion"],
+    ),
+    "samples": (
+        lambda path: read_rows(path, Sample),
+        {"conversations": ["Why?", "So."], "role": ROLE},
+        ["conversations"],
+    ),
+    "questions": (
+        lambda path: read_rows(path, Question),
+        {"question": "Why?", "reference": "So."},
+        ["question"],
+    ),
     "lima-role": (lima_role.read_role_entries, ROLE, ["index", "sha256", *ROLE]),
     "examples": (examples, {"question": "Why?", "role": ROLE}, ["question", "role"]),
 }
-WRONG = (7, 1.5, True, None, " ", [], [7], [[]], {}, {"a": 1}, [None], ["", "So."], "\ud83d", [{}], [{"role": "user"}])
+WRONG = (
+    7,
+    1.5,
+    True,
+    None,
+    " ",
+    [],
+    [7],
+    [[]],
+    {},
+    {"a": 1},
+    [None],
+    ["", "So."],
+    "\ud83d",
+    [{}],
+    [{"role": "user"}],
+)
 # Of these, what a field may be after all.
 RIGHT = {"index": (7, True), "instruction": (" ",), "question": (" ",), "prompt": (" ",)}
 
@@ -47,7 +79,10 @@ RIGHT = {"index": (7, True), "instruction": (" ",), "question": (" ",), "prompt"
 def rows_for(name, count=5):
     """Good rows, each with its own id (or index and hash)."""
     _, row, _ = READERS[name]
-    numbered = ({"index": i, "sha256": f"{i:064x}"} if name == "lima-role" else {"id": f"r{i}"} for i in range(count))
+    numbered = (
+        {"index": i, "sha256": f"{i:064x}"} if name == "lima-role" else {"id": f"r{i}"}
+        for i in range(count)
+    )
     return [more | row for more in numbered]
 
 
@@ -63,7 +98,11 @@ def told(read, path):
     with pytest.raises(UserError) as caught:
         read(path)
     message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 400 + len(str(path))
+    assert (
+        message.startswith(str(path))
+        and "\n" not in message
+        and len(message) < 400 + len(str(path))
+    )
     return message
 
 
@@ -88,9 +127,11 @@ def test_a_malformed_line_is_named(tmp_path_factory, name, data):
     good = json.dumps(rows[number]).encode()
     cut = data.draw(st.integers(1, len(good) - 1))
     line, why = data.draw(st.sampled_from([
-        (good[:cut], "not valid JSON"), (good[:cut] + b"\xff" + good[cut:], "not UTF-8"), (good + good, "not valid JSON"),
-        (b"[" + good + b"]", "expected an object"), (b"null", "expected an object"), (b"[" * 10**5, "nested too deeply"),
-        (b'{"id": ' + b"9" * 5000 + b"}", "too many digits"), (good[:-1] + rb', "more": "\ud83d"}', "half of a character"),
+        (good[:cut], "not valid JSON"), (good + good, "not valid JSON"),
+        (good[:cut] + b"\xff" + good[cut:], "not UTF-8"), (b"null", "expected an object"),
+        (b"[" + good + b"]", "expected an object"), (b"[" * 10**5, "nested too deeply"),
+        (b'{"id": ' + b"9" * 5000 + b"}", "too many digits"),
+        (good[:-1] + rb', "more": "\ud83d"}', "half of a character"),
     ]))  # fmt: skip
     message = told(read, written(tmp_path_factory, replaced(rows, number, line)))
     assert f", line {number + 1}: " in message and why in message
@@ -101,13 +142,22 @@ def test_a_malformed_line_is_named(tmp_path_factory, name, data):
 @settings(max_examples=50)
 def test_a_missing_or_ill_typed_field_is_named(tmp_path_factory, name, data):
     read, rows = READERS[name][0], rows_for(name)
-    number, field = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.sampled_from(READERS[name][2]))
+    number, field = (
+        data.draw(st.integers(0, len(rows) - 1)),
+        data.draw(st.sampled_from(READERS[name][2])),
+    )
     bad = {key: value for key, value in rows[number].items() if key != field}
     if data.draw(st.booleans()):
-        bad[field] = data.draw(st.sampled_from([value for value in WRONG if value not in RIGHT.get(field, ())]))
-    message = told(read, written(tmp_path_factory, replaced(rows, number, json.dumps(bad).encode())))
+        bad[field] = data.draw(
+            st.sampled_from([value for value in WRONG if value not in RIGHT.get(field, ())])
+        )
+    message = told(
+        read, written(tmp_path_factory, replaced(rows, number, json.dumps(bad).encode()))
+    )
     assert f", line {number + 1}: " in message
-    assert field in message or "conversations" in message or "half of a character" in message, message
+    assert field in message or "conversations" in message or "half of a character" in message, (
+        message
+    )
 
 
 def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
@@ -115,26 +165,48 @@ def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
         ("samples", '{"conversations": ["Why?", "So.", "And?"]}'): "conversations has 3 turns",
         ("samples", '{"conversations": [" ", "So."]}'): "conversations: turn 1 is empty",
         ("conversations", '{"id": "r0", "conversations": ["Why?"]}'): "id 'r0' occurs twice",
-        ("conversations", '{"conversations": ["Why?"], "role": {"expert": "x", "brings": "y"}}'): "role.request: Field required",
+        (
+            "conversations",
+            '{"conversations": ["Why?"], "role": {"expert": "x", "brings": "y"}}',
+        ): "role.request: Field required",
         ("conversations", '{"conversations": ["Why?"], "role": ["x"]}'): "role: ",
-        ("messages", '{"messages": [{"role": "system", "content": "x"}]}'): "messages: turn 1 is 'system', expected 'user'",
+        (
+            "messages",
+            '{"messages": [{"role": "system", "content": "x"}]}',
+        ): "messages: turn 1 is 'system', expected 'user'",
         ("messages", '{"messages": [{"role": "user", "content": ["x"]}]}'): "conversations.0: ",
-        ("trl", '{"prompt": [{"role": "user", "content": "x"}], "completion": "y"}'): "prompt and completion: turn 2 is 'str'",
-        ("lima-role", json.dumps(ROLE | {"index": 9, "sha256": "ab"})): "sha256: String should match",
+        (
+            "trl",
+            '{"prompt": [{"role": "user", "content": "x"}], "completion": "y"}',
+        ): "prompt and completion: turn 2 is 'str'",
+        (
+            "lima-role",
+            json.dumps(ROLE | {"index": 9, "sha256": "ab"}),
+        ): "sha256: String should match",
         ("lima-role", json.dumps(ROLE | {"index": -1, "sha256": "0" * 64})): "index: ",
-        ("lima-role", json.dumps(ROLE | {"index": 9, "sha256": "f" * 64, "answer": "x"})): "answer: Extra inputs",
-        ("examples", json.dumps({"question": "Why?", "role": ROLE | {"expert": "x" * 201}})): "role.expert: ",
+        (
+            "lima-role",
+            json.dumps(ROLE | {"index": 9, "sha256": "f" * 64, "answer": "x"}),
+        ): "answer: Extra inputs",
+        (
+            "examples",
+            json.dumps({"question": "Why?", "role": ROLE | {"expert": "x" * 201}}),
+        ): "role.expert: ",
         ("examples", json.dumps({"question": ["Why?"], "role": ROLE})): "question: ",
     }
     for (name, line), why in faults.items():
-        message = told(READERS[name][0], written(tmp_path_factory, replaced(rows_for(name), 2, line.encode())))
+        message = told(
+            READERS[name][0], written(tmp_path_factory, replaced(rows_for(name), 2, line.encode()))
+        )
         assert f", line 3: {why}" in message, message
 
 
 def test_a_role_of_lima_that_occurs_twice_is_named(tmp_path_factory):
     rows = rows_for("lima-role")
     for field, value in {"index": 1, "sha256": f"{1:064x}"}.items():
-        path = written(tmp_path_factory, replaced(rows, 3, json.dumps(rows[3] | {field: value}).encode()))
+        path = written(
+            tmp_path_factory, replaced(rows, 3, json.dumps(rows[3] | {field: value}).encode())
+        )
         assert f"{field} {value} occurs twice" in told(lima_role.read_role_entries, path)
 
 
@@ -164,7 +236,10 @@ def test_an_empty_or_missing_file_is_named(tmp_path_factory):
         assert "no such file" in told(read, path)
 
 
-@pytest.mark.parametrize("content, why", [(b"\n", "is empty"), (b"Name\nthe \xff", "line 2: not UTF-8"), (None, "is missing")])
+@pytest.mark.parametrize(
+    "content, why",
+    [(b"\n", "is empty"), (b"Name\nthe \xff", "line 2: not UTF-8"), (None, "is missing")],
+)
 def test_a_bad_guideline_is_named(tmp_path, refused, content, why):
     path = tmp_path / "guideline.md"
     if content is not None:
@@ -192,7 +267,9 @@ def verdicts_for(count=4):
 
 def test_a_good_sheet_is_read(tmp_path_factory):
     for delimiter in (",", ";", "\t"):
-        found = read_sheet(written(tmp_path_factory, sheet(verdicts_for(), delimiter=delimiter), "sheet.csv"))
+        found = read_sheet(
+            written(tmp_path_factory, sheet(verdicts_for(), delimiter=delimiter), "sheet.csv")
+        )
         assert list(found.id) == ["r0", "r1", "r2", "r3"] and found.passes.all()
 
 
@@ -213,8 +290,10 @@ def test_a_word_that_is_no_verdict_is_named(tmp_path_factory, number, column, wo
 
 
 @pytest.mark.parametrize("content, why", [
-    (b"", "no column id"), (sheet([]), "has no rows"), (sheet(verdicts_for(), [*HEAD[:-2], "x", "notes"]), "no column english"),
-    (sheet(verdicts_for() + verdicts_for(1)), "occurs twice: r0"), (sheet(verdicts_for()).replace(b"fine", b"f\xe9"), "UTF-8"),
+    (b"", "no column id"), (sheet([]), "has no rows"),
+    (sheet(verdicts_for(), [*HEAD[:-2], "x", "notes"]), "no column english"),
+    (sheet(verdicts_for() + verdicts_for(1)), "occurs twice: r0"),
+    (sheet(verdicts_for()).replace(b"fine", b"f\xe9"), "UTF-8"),
     (sheet([[*row, "more"] for row in verdicts_for()]), "line 3: has 9 columns"),
     (sheet(verdicts_for()) + b'"r9', "cannot be read"),
     (b"\0" * 50, "no column id"), (json.dumps(rows_for("conversations")).encode(), "no column id"),
@@ -229,7 +308,11 @@ def test_any_bytes_are_a_sheet_or_refused(tmp_path_factory, data):
     content = sheet(verdicts_for())
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, len(content)))
-    path = written(tmp_path_factory, content[:start] + data.draw(st.binary(max_size=8)) + content[end:], "sheet.csv")
+    path = written(
+        tmp_path_factory,
+        content[:start] + data.draw(st.binary(max_size=8)) + content[end:],
+        "sheet.csv",
+    )
     try:
         read_sheet(path)
     except UserError as error:

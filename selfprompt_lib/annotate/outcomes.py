@@ -20,7 +20,8 @@ LIMA_ROWS = 1030
 def samples_to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sample]:
     """The samples that are annotated live: a few to look at, or all that are trained on."""
     live = profile.annotate.train_on == "live"
-    return take_evenly_spaced(samples, profile.data.train_rows if live else profile.annotate.samples)
+    count = profile.data.train_rows if live else profile.annotate.samples
+    return take_evenly_spaced(samples, count)
 
 
 async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation],
@@ -44,7 +45,8 @@ def training_set(profile: Profile, samples: Sequence[Sample],
         UserError: fewer than two live roles.
     """
     if profile.annotate.train_on == "reference":
-        return take_evenly_spaced([sample for sample in samples if sample.role], profile.data.train_rows)
+        with_roles = [sample for sample in samples if sample.role]
+        return take_evenly_spaced(with_roles, profile.data.train_rows)
     roles = {row["id"]: Role(**row["role"]) for row in rows if row["role"]}
     chosen = [sample.model_copy(update={"role": roles[sample.id]})
               for sample in samples if sample.id in roles]

@@ -72,7 +72,7 @@ class RolePrompt(Prompt):
             UserError: a file that is missing or empty, or an example that is not one.
         """
         guideline = read_guideline(settings, ANNOTATION_FOLDER / "guideline.md")
-        path = Path(settings.examples) if settings.examples else ANNOTATION_FOLDER / "examples.jsonl"
+        path = Path(settings.examples or ANNOTATION_FOLDER / "examples.jsonl")
         examples = tuple((row.question, row.role) for row in read_rows(path, Example))
         return cls(settings, guideline, examples)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -170,20 +171,18 @@ class PromptRun:
 @contextlib.contextmanager
 def interruptible(run: PromptRun) -> Iterator[None]:
     """The first Ctrl-C stops asking; the second one interrupts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.getsignal(signal.SIGINT)
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         run.stop("Ctrl-C")
         tqdm.write("stopping: requests in flight may end; Ctrl-C again leaves at once")
-        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
 
-    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
-    try:
-        loop.add_signal_handler(signal.SIGINT, stop)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
-        yield
-        return
+    signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)

@@ -1,10 +1,11 @@
 """Speed and memory of the annotator, beside the plain loop that one would write (chapter 1).
 
-`python tests/bench/annotate.py` asks a loopback server with a fixed latency: 1,030 rows at one second, 64 in
-flight, and 20,000 rows at 0.02 seconds, each run in a process of its own. It prints a table.
+`python tests/bench/annotate.py` asks a loopback server with a fixed latency: 1,030 rows at one
+second, 64 in flight, and 20,000 rows at 0.02 seconds, each run in a process of its own. It prints
+a table.
 
-The peer is `AsyncOpenAI().chat.completions.create` under an `asyncio.Semaphore(64)` with `asyncio.gather`,
-which keeps nothing: no log, no resume, no check of the replies.
+The peer is `AsyncOpenAI().chat.completions.create` under an `asyncio.Semaphore(64)` with
+`asyncio.gather`, which keeps nothing: no log, no resume, no check of the replies.
 """
 
 import asyncio
@@ -40,13 +41,32 @@ async def peer(url: str, data: Path) -> None:
 
 
 def measure(who: str, rows: int, latency: float, folder: Path) -> dict[str, float]:
-    """One run in a process of its own: seconds of asking (by the server's clock) and in all, peak memory in MB."""
-    server = subprocess.Popen([sys.executable, TESTS / "loopback.py", json.dumps({"latency": latency})], stdout=subprocess.PIPE)
+    """One run in a process of its own: seconds of asking and in all, CPU seconds, peak MB."""
+    server = subprocess.Popen(
+        [sys.executable, TESTS / "loopback.py", json.dumps({"latency": latency})],
+        stdout=subprocess.PIPE,
+    )
     root = f"http://127.0.0.1:{int(server.stdout.readline())}"
     data = folder / f"{who}-{rows}-{latency}.jsonl"
-    data.write_text("".join(json.dumps({"question": f"What is fact number {i}?"}) + "\n" for i in range(rows)))
-    ours = [sys.executable, "-m", "selfprompt_lib", "annotate", "--data", data, "--out", data.with_suffix(".roles.jsonl"),
-            "--base-url", f"{root}/v1", "--model", "served-model", "--set", f"annotate.concurrency={IN_FLIGHT}"]
+    data.write_text(
+        "".join(json.dumps({"question": f"What is fact number {i}?"}) + "\n" for i in range(rows))
+    )
+    ours = [
+        sys.executable,
+        "-m",
+        "selfprompt_lib",
+        "annotate",
+        "--data",
+        data,
+        "--out",
+        data.with_suffix(".roles.jsonl"),
+        "--base-url",
+        f"{root}/v1",
+        "--model",
+        "served-model",
+        "--set",
+        f"annotate.concurrency={IN_FLIGHT}",
+    ]
     command = ours if who == "ours" else [sys.executable, __file__, "peer", f"{root}/v1", data]
     began = os.times().elapsed
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -58,7 +78,12 @@ def measure(who: str, rows: int, latency: float, folder: Path) -> dict[str, floa
     server.wait()
     assert status == 0 and sum(map(len, counts["paid"].values())) == rows
     asking = max(counts["times"]) - min(counts["times"]) + latency
-    return {"asking": asking, "all": seconds, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / 1024}
+    return {
+        "asking": asking,
+        "all": seconds,
+        "cpu": used.ru_utime + used.ru_stime,
+        "mb": used.ru_maxrss / 1024,
+    }
 
 
 def main() -> None:
@@ -68,13 +93,20 @@ def main() -> None:
         for rows, latency in RUNS:
             for who in ("ours", "peer"):
                 found = measure(who, rows, latency, Path(folder))
-                ideal = -(-rows // IN_FLIGHT) * latency  # where replies take as long as this, not where the CPU sets the pace
+                ideal = -(-rows // IN_FLIGHT) * latency  # without the CPU's time
                 ratio = f"{found['asking'] / ideal:.2f}" if latency >= 1 else "-"
                 peak[who, rows, latency] = found["mb"]
-                print(f"{who:<5} {rows:>6,} {latency:>8} {ideal:>8.1f} {found['asking']:>9.1f} {ratio:>6} "
-                      f"{found['all']:>10.1f} {found['cpu']:>6.1f} {found['mb']:>8.0f}", flush=True)  # fmt: skip
+                print(
+                    f"{who:<5} {rows:>6,} {latency:>8} {ideal:>8.1f} "
+                    f"{found['asking']:>9.1f} {ratio:>6} "
+                    f"{found['all']:>10.1f} {found['cpu']:>6.1f} {found['mb']:>8.0f}",
+                    flush=True,
+                )
     for who in ("ours", "peer"):
-        print(f"{who}: peak memory of 20,000 rows to 1,030: {peak[who, 20_000, 0.02] / peak[who, 1030, 0.02]:.2f}")
+        print(
+            f"{who}: peak memory of 20,000 rows to 1,030: "
+            f"{peak[who, 20_000, 0.02] / peak[who, 1030, 0.02]:.2f}"
+        )
 
 
 if __name__ == "__main__":
