@@ -1,9 +1,9 @@
-"""Domains for questions that come without one: LIMA's test prompts among the ten of the starter data (chapter 5).
+"""Domains for questions that come without one, such as LIMA's test prompts (chapters 4 and 5).
 
 A logistic regression on MiniLM vectors of the starter training questions and of their experts. It
-was chosen by cross-validation on the starter data, against nearest centroids and other strengths, by
-a few points that are within the noise; its errors on LIMA are measured with labels given by hand.
-`book/studies/domain_classifier.py` shows both.
+was chosen by cross-validation on the starter data, against nearest centroids and other strengths,
+by a few points that are within the noise; its errors on LIMA are measured with labels given by
+hand. `book/studies/domain_classifier.py` shows both.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,15 @@ def classify(questions: Sequence[str]) -> list[tuple[str, float]]:
     minilm, model = _fitted()
     shares = model.predict_proba(embed(minilm, questions))  # (questions, domains)
     best = shares.argmax(axis=1)
-    return [(str(model.classes_[place]), float(row[place])) for row, place in zip(shares, best, strict=True)]
+    return [(str(domain), float(share))
+            for domain, share in zip(model.classes_[best], shares.max(axis=1), strict=True)]
 
 
 def lima_test(mirror: str | None = None) -> list[Question]:
-    """LIMA's 300 test prompts as questions without references, with domains by `classify` (chapter 5).
+    """LIMA's 300 test prompts as questions without references, with domains by `classify`.
 
-    They come from the hub or a mirror of it (arXiv 2305.11206); a conversation gives its first turn. One
-    prompt stands in LIMA's training set too.
+    They come from the hub or a mirror of it (arXiv 2305.11206); a conversation gives its first
+    turn. One prompt stands in LIMA's training set too.
 
     Raises:
         UserError: no such file in the mirror, no access to the hub, a row that is no conversation.
@@ -46,7 +47,7 @@ def lima_test(mirror: str | None = None) -> list[Question]:
 
 
 def starter_vectors(minilm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the starter training samples: vectors of the questions, vectors of the experts, and the domains."""
+    """Vectors of the starter training questions, vectors of their experts, and their domains."""
     samples = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     questions = embed(minilm, [sample.question for sample in samples])
     experts = embed(minilm, [sample.role.expert for sample in samples])
@@ -55,7 +56,7 @@ def starter_vectors(minilm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _fitted():
-    """The embedder and the classifier; scikit-learn takes a second to load, which only this needs."""
+    """The embedder and the classifier. scikit-learn is slow to load, and only this needs it."""
     from sklearn.linear_model import LogisticRegression
 
     minilm = load_embedder("starter")

@@ -1,18 +1,57 @@
-"""Sheets that people fill in, in a spreadsheet or a browser: their page, and how they are read back."""
+"""Sheets that people fill in, in a spreadsheet or a browser: how they are written and read back."""
 
 import csv
-import html
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from jinja2 import Template
+from markupsafe import Markup
 
 from .errors import UserError, require
 
+PAGE = Path(__file__).parent / "resources" / "templates" / "sheet.html.jinja"
 
-def cells(path: Path, what: str = "review sheet") -> tuple[list[int], pd.DataFrame]:
+
+def write_sheet(sheet: pd.DataFrame, path: Path, questions: Mapping[str, str], words: Sequence[str],
+                cards: Sequence[Markup], title: str, about: str, saved_as: str) -> pd.DataFrame:
+    """Write `path`.csv for a spreadsheet and `path`.html for a browser; returns the sheet.
+
+    Args:
+        sheet: what readers see, one row a card, with a column `id`. It gets an empty column a
+            question, and notes.
+        questions: the columns to fill in, with what they mean.
+        words: what may be filled in, one button each.
+        cards: what the page shows of each row.
+        saved_as: name of the CSV file that the page's button saves.
+
+    Raises:
+        UserError: a sheet that someone has begun to fill in lies there already.
+    """
+    _spare_what_is_filled_in(path.with_suffix(".csv"), [*questions, "notes"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = sheet.assign(**dict.fromkeys(questions, ""), notes="")
+    with_mark = "utf-8-sig"  # spreadsheets want the mark
+    sheet.to_csv(path.with_suffix(".csv"), index=False, encoding=with_mark)
+    template = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
+    page = template.render(title=title, about=about, cards=list(zip(sheet.id, cards, strict=True)),
+                           questions=questions, words=words, file=saved_as)
+    path.with_suffix(".html").write_text(page, encoding="utf-8")
+    return sheet
+
+
+def _spare_what_is_filled_in(path: Path, columns: Sequence[str]) -> None:
+    if not path.exists():
+        return
+    _, sheet = read_cells(path)
+    another_table = not set(columns) <= set(sheet)
+    filled_in = another_table or (sheet[list(columns)].map(str.strip) != "").any(axis=None)
+    require(not filled_in, f"{path}: exists and has been filled in; move it away, with its key if "
+                           "it has one, or give another name")
+
+
+def read_cells(path: Path, what: str = "review sheet") -> tuple[list[int], pd.DataFrame]:
     """The rows of a CSV file as text, without empty ones, and the line on which each ends.
 
     Commas, semicolons or tabs part the columns.
@@ -23,58 +62,33 @@ def cells(path: Path, what: str = "review sheet") -> tuple[list[int], pd.DataFra
     require(path.is_file(), f"{path}: no such {what}; give the filled-in CSV file")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True)
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table ({error}); save it as CSV in UTF-8") from None
+        mend = "save it as CSV in UTF-8"
+        raise UserError(f"{path}: cannot be read as a table ({error}); {mend}") from None
     (_, names), *rows = rows or [(1, [])]
     for line, row in rows:
-        require(len(row) <= len(names), f"{path}, line {line}: has {len(row)} columns, the first line has {len(names)}; "
-                                        "put notes that hold the separator into double quotes")
+        require(len(row) <= len(names),
+                f"{path}, line {line}: has {len(row)} columns, the first line has {len(names)}; "
+                "put notes that hold the separator into double quotes")
     full = [row + [""] * (len(names) - len(row)) for _, row in rows]
     return [line for line, _ in rows], pd.DataFrame(full, columns=names, dtype=str)
 
 
-def buttons(card: int, questions: Mapping[str, str], words: Sequence[str]) -> str:
-    """For each question of a card (name → what it means) one row with a button a word."""
-    rows = (f"<tr><th>{name}<small>{html.escape(about)}</small></th>" + "".join(
-        f"<td><label><input type=radio name='{card}-{name}' value={word}>{word}</label></td>" for word in words) + "</tr>"
-        for name, about in questions.items())
-    return f"<table>{''.join(rows)}</table>"
+def read_filled_in(path: Path, columns: Sequence[str], what: str) -> tuple[list[int], pd.DataFrame]:
+    """The rows of a filled-in sheet with their lines: id, `columns` in lower case, and notes.
 
-
-def page(title: str, about: str, cards: Sequence[tuple[str, str]], questions: Sequence[str], file: str) -> str:
-    """A page of cards (id, HTML) with a field for notes each; `Save` writes the CSV `file` that `cells` reads."""
-    articles = "".join(f"<article data-id='{html.escape(name, quote=True)}'>{inner}"
-                       "<input class=notes aria-label=notes placeholder=notes></article>" for name, inner in cards)
-    whole = PAGE.replace("TITLE", title).replace("ABOUT", about).replace("FILE", file)
-    whole = whole.replace("NAMES", json.dumps([*questions])).replace("COUNT", str(len(cards)))
-    return whole.replace("CARDS", articles)  # last: a question may hold these words
-
-
-PAGE = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>TITLE</title><style>
-body{font:17px/1.45 system-ui,sans-serif;max-width:44rem;margin:auto;padding:1rem 1rem 5rem;color:#222;background:#fff}
-article{border:1px solid #aaa;border-radius:8px;padding:.6rem 1rem;margin:1rem 0}
-.q{white-space:pre-wrap;background:#f2f2f2;padding:.5rem;border-radius:6px;overflow-wrap:anywhere;max-height:16rem;overflow:auto}
-table{width:100%;border-collapse:collapse}th{text-align:left;font-weight:600}small{display:block;font-weight:400;color:#555}
-td{width:3.2rem}label{display:block;padding:.5rem;border:1px solid #888;border-radius:6px;text-align:center}
-label:has(:checked){background:#0173B2;color:#fff}.notes{width:100%;box-sizing:border-box;margin-top:.5rem;padding:.4rem;font:inherit}
-footer{position:fixed;bottom:0;left:0;right:0;background:#fff;border-top:1px solid #aaa;padding:.6rem;text-align:center}
-button{font:inherit;padding:.4rem 1.2rem}</style>
-<h1>TITLE</h1><p>ABOUT
-Nothing leaves this page; <i>Save</i> gives you a CSV file.</p>CARDS
-<footer><span id=count>0 of COUNT</span> <button id=save>Save</button></footer><script>
-const names = NAMES, cards = [...document.querySelectorAll('article')];
-const verdict = (card, name) => card.querySelector(`input[name$="-${name}"]:checked`)?.value ?? '';
-const done = () => cards.filter(card => names.every(name => verdict(card, name))).length;
-document.addEventListener('change', () => count.textContent = `${done()} of COUNT`);
-save.onclick = () => {
-  const quote = text => '"' + text.replaceAll('"', '""') + '"';
-  const row = card => [card.dataset.id, ...names.map(name => verdict(card, name)), card.querySelector('.notes').value];
-  const lines = [['id', ...names, 'notes'].join(), ...cards.map(card => row(card).map(quote).join())];
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([lines.join('\\n') + '\\n'], {type: 'text/csv'}));
-  link.download = 'FILE'; link.click();
-};</script></html>
-"""
+    Raises:
+        UserError: as `read_cells`; a missing column, no rows, or a row that occurs twice.
+    """
+    lines, sheet = read_cells(path, what)
+    lacking = [name for name in ("id", *columns) if list(sheet).count(name) != 1]
+    require(not lacking, f"{path}: no column {', '.join(lacking)}, or more than one; "
+                         "keep the sheet's first line")
+    require(len(sheet), f"{path}: the sheet has no rows")
+    twice = sheet.id[sheet.id.duplicated()].head(3)
+    require(twice.empty, f"{path}: a row occurs twice: {', '.join(twice)}")
+    answers = {name: sheet[name].str.strip().str.lower() for name in columns}
+    return lines, sheet[["id"]].assign(**answers, notes=sheet.get("notes", ""))

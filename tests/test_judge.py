@@ -9,8 +9,9 @@ import pytest
 from conftest import lines
 
 from selfprompt_lib import annotate, profiles
-from selfprompt_lib.evaluate import sheet, verdicts
-from selfprompt_lib.evaluate.judge import JudgePrompt, Pair, Shown, judge
+from selfprompt_lib.evaluate import win_rates
+from selfprompt_lib.evaluate.blind_sheet import agreement, blind_sheet, read_blind_sheet
+from selfprompt_lib.evaluate.judge import JudgePrompt, Pair, Shown, judge_pairs
 
 FORM = JudgePrompt.from_settings(profiles.Judge())
 PAIRS = [Pair(f"q{i}", "history" if i % 2 else "health", f"What is fact number {i}?", "a" * (50 + i), "b" * (80 - i))
@@ -29,7 +30,7 @@ def ask(served, folder, pairs=PAIRS, **settings):
         chosen = profile(served, **settings)
         endpoint = await annotate.connect(chosen, chosen.judge)
         try:
-            return await judge(endpoint, chosen, pairs, folder)
+            return await judge_pairs(endpoint, chosen, pairs, folder)
         finally:
             await endpoint.client.close()
 
@@ -155,7 +156,7 @@ def test_a_pair_with_one_unread_order_has_no_verdict(loopback, tmp_path):
     assert 0 < len(unread) < len(rows)
     told = {(row["outcome"], row["reason"], row["consistent"]) for row in unread}
     assert told == {("refusal", "I can't help with that.", None)}
-    table = verdicts.win_rates(rows).set_index("pairs")
+    table = win_rates.win_rates(rows).set_index("pairs")
     assert table.unread["all"] == len(unread) and table.loc["all", ["wins", "ties", "losses"]].sum() == len(rows) - len(unread)
 
 
@@ -201,7 +202,7 @@ def judged(wins, ties, losses):
     ((10, 0, 0), 1), ((0, 0, 10), 0), ((0, 10, 0), 0.5), ((3, 4, 3), 0.5), ((6, 2, 2), 0.7),
 ])  # fmt: skip
 def test_ties_count_half_and_every_interval_has_a_width(counts, value):
-    found = verdicts.win_rate(judged(*counts))
+    found = win_rates.win_rate(judged(*counts))
     assert found.value == pytest.approx(value) and found.low <= value <= found.high and found.n == 10
     assert 0.1 < found.high - found.low < 0.6 and found.low >= 0 and found.high <= 1
 
@@ -211,12 +212,12 @@ def test_ties_count_half_and_every_interval_has_a_width(counts, value):
 def test_the_interval_of_the_win_rate_covers_what_it_promises(n, shares):
     truth = shares[0] + shares[1] / 2
     draws = np.random.default_rng(n).multinomial(n, shares, size=200)
-    found = [verdicts.mean_score(*map(int, draw), seed=i) for i, draw in enumerate(draws)]
+    found = [win_rates.mean_score(*map(int, draw), seed=i) for i, draw in enumerate(draws)]
     assert np.mean([each.low <= truth <= each.high for each in found]) > 0.91
 
 
 def test_no_verdicts_are_no_rate():
-    assert np.isnan(verdicts.win_rate([{"verdict": None}]).value) and verdicts.win_rate([]).n == 0
+    assert np.isnan(win_rates.win_rate([{"verdict": None}]).value) and win_rates.win_rate([]).n == 0
 
 
 def world(count, quality, length, lead, seed=0):
@@ -232,24 +233,24 @@ def world(count, quality, length, lead, seed=0):
 
 def test_where_length_makes_the_preference_the_adjusted_rate_is_even():
     rows = world(400, quality=0, length=2.5, lead=300)
-    raw, adjusted = verdicts.win_rate(rows), verdicts.at_equal_length(rows)
+    raw, adjusted = win_rates.win_rate(rows), win_rates.at_equal_length(rows)
     assert raw.low > 0.65 and adjusted.estimate.low < 0.5 < adjusted.estimate.high
     assert adjusted.estimate.value == pytest.approx(0.5, abs=0.06) and adjusted.slope > 1.5
 
 
 def test_where_quality_makes_it_the_adjusted_rate_stays():
     rows = world(400, quality=1, length=0, lead=300)
-    raw, adjusted = verdicts.win_rate(rows), verdicts.at_equal_length(rows)
+    raw, adjusted = win_rates.win_rate(rows), win_rates.at_equal_length(rows)
     assert adjusted.estimate.low > 0.5 and adjusted.estimate.value == pytest.approx(raw.value, abs=0.06)
 
 
 def test_where_good_answers_are_short_the_adjusted_rate_is_higher():
     rows = world(400, quality=1, length=2, lead=-300)
-    assert verdicts.at_equal_length(rows).estimate.low > verdicts.win_rate(rows).value
+    assert win_rates.at_equal_length(rows).estimate.low > win_rates.win_rate(rows).value
 
 
 def test_the_adjusted_interval_covers_what_it_promises():
-    found = [verdicts.at_equal_length(world(50, 0, 2, 200, seed)).estimate for seed in range(200)]
+    found = [win_rates.at_equal_length(world(50, 0, 2, 200, seed)).estimate for seed in range(200)]
     assert np.mean([each.low <= 0.5 <= each.high for each in found if each]) > 0.9
 
 
@@ -261,20 +262,20 @@ def test_the_adjusted_interval_covers_what_it_promises():
 ])  # fmt: skip
 def test_where_no_regression_can_be_fitted_it_says_why(lengths, said, why):
     rows = [{"verdict": word, "lengths": [100 + more, 100], "domain": "d"} for word, more in zip(said, lengths, strict=True)]
-    found = verdicts.at_equal_length(rows)
+    found = win_rates.at_equal_length(rows)
     assert found.estimate is None and why in found.note
-    table = verdicts.win_rates(rows).set_index("pairs")
+    table = win_rates.win_rates(rows).set_index("pairs")
     assert np.isnan(table["win rate"]["all, at equal length"]) and why in table.note["all, at equal length"]
 
 
 def test_extrapolation_is_told():
     rows = [row | {"lengths": [2000 + row["lengths"][0], 1000]} for row in world(60, 0.5, 1, 0)]
-    assert "extrapolated" in verdicts.at_equal_length(rows).note
+    assert "extrapolated" in win_rates.at_equal_length(rows).note
 
 
 def test_the_table_has_all_pairs_then_equal_length_then_the_domains():
     rows = [row | {"domain": name} for name in ("health", "history") for row in world(30, 0.5, 1, 0)]
-    table = verdicts.win_rates(rows)
+    table = win_rates.win_rates(rows)
     assert table.pairs.tolist() == ["all", "all, at equal length", "health", "history"]
     assert table.wins[0] == table.wins[2] + table.wins[3] and (table.low <= table["win rate"]).all()
 
@@ -294,7 +295,7 @@ def longest(row):
 
 @pytest.fixture
 def blank(tmp_path):
-    sheet.blind_sheet(PAIRS, tmp_path / "pairs", 6, seed=3)
+    blind_sheet(PAIRS, tmp_path / "pairs", 6, seed=3)
     return tmp_path / "pairs.csv", tmp_path / "pairs.key.json"
 
 
@@ -312,7 +313,7 @@ def test_a_blind_sheet_hides_whose_answers_they_are(blank):
 def test_a_filled_in_sheet_is_read_back_with_the_places_undone(blank):
     path, key = blank
     fill_in(path, longest)
-    read = sheet.read_blind(path, key)
+    read = read_blind_sheet(path, key)
     assert set(read.verdict) == {"other"} and list(read) == ["id", "verdict", "notes"]
 
 
@@ -321,7 +322,7 @@ def test_a_row_without_a_verdict_names_line_and_column(blank, refused, word):
     path, key = blank
     fill_in(path, lambda row: word if row.Index == 2 else "tie")
     with refused("pairs.csv, line 4 (", "column better", f"{word.lower()!r} is no verdict; write 1, 2 or tie"):
-        sheet.read_blind(path, key)
+        read_blind_sheet(path, key)
 
 
 @pytest.mark.parametrize("content, told", [
@@ -333,7 +334,7 @@ def test_a_damaged_sheet_is_told(tmp_path, refused, content, told):
     (tmp_path / "s.csv").write_text(content)
     (tmp_path / "key.json").write_text('{"q1": "one"}')
     with refused(str(tmp_path / "s.csv"), told):
-        sheet.read_blind(tmp_path / "s.csv", tmp_path / "key.json")
+        read_blind_sheet(tmp_path / "s.csv", tmp_path / "key.json")
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"q1": "first"}', '{"q1": [1]}'])
@@ -341,24 +342,24 @@ def test_a_key_that_is_none_is_told(blank, refused, content):
     path, key = blank
     key.write_text(content)
     with refused(str(key), "no key of a sheet"):
-        sheet.read_blind(path, key)
+        read_blind_sheet(path, key)
 
 
 def test_a_sheet_that_was_filled_in_is_not_overwritten(blank, refused):
     path, _ = blank
     before = path.read_bytes()
-    sheet.blind_sheet(PAIRS, path.with_suffix(""), 6, seed=3)
+    blind_sheet(PAIRS, path.with_suffix(""), 6, seed=3)
     assert path.read_bytes() == before  # a blank one may be written anew
     fill_in(path, longest)
     before = path.read_bytes()
-    with refused("pairs.csv", "has been filled in; move it and its key away"):
-        sheet.blind_sheet(PAIRS, path.with_suffix(""), 6)
+    with refused("pairs.csv", "has been filled in; move it away, with its key"):
+        blind_sheet(PAIRS, path.with_suffix(""), 6)
     assert path.read_bytes() == before
 
 
 def test_the_page_is_filled_in_by_clicks_and_read_back(browser, tmp_path):
     pairs = [Pair("x<'\"", "d", "CARDS & <b>NAMES</b>?", "<script>document.title = 'taken'</script>", "plain")]
-    sheet.blind_sheet(pairs, tmp_path / "pairs", 1)
+    blind_sheet(pairs, tmp_path / "pairs", 1)
     page = browser.new_page()
     page.goto((tmp_path / "pairs.html").as_uri())
     assert page.title() == "Which answer is better?" and page.locator(".q").first.inner_text() == pairs[0].question
@@ -367,7 +368,7 @@ def test_the_page_is_filled_in_by_clicks_and_read_back(browser, tmp_path):
         page.get_by_role("button", name="Save").click()
     download.value.save_as(tmp_path / "back.csv")
     page.close()
-    assert sheet.read_blind(tmp_path / "back.csv", tmp_path / "pairs.key.json").verdict.tolist() == ["tie"]
+    assert read_blind_sheet(tmp_path / "back.csv", tmp_path / "pairs.key.json").verdict.tolist() == ["tie"]
 
 
 def said(*words):
@@ -376,12 +377,12 @@ def said(*words):
 
 def test_agreement_of_two_readers_and_of_reader_and_judge():
     one = said("one", "one", "other", "tie", "one", "other")
-    assert sheet.agreement(one, one)["kappa"] == pytest.approx(1) and sheet.agreement(one, one)["same"].value == 1
-    found = sheet.agreement(one, said("one", "other", "other", "tie", None))
+    assert agreement(one, one)["kappa"] == pytest.approx(1) and agreement(one, one)["same"].value == 1
+    found = agreement(one, said("one", "other", "other", "tie", None))
     assert (found["pairs"], found["same"].value) == (4, 0.75) and found["kappa"] == pytest.approx((0.75 - 0.3125) / (1 - 0.3125))
-    assert sheet.agreement(one, said(*["one"] * 6))["kappa"] is None
+    assert agreement(one, said(*["one"] * 6))["kappa"] is None
 
 
 def test_sheets_without_a_pair_in_common_are_refused(refused):
     with refused("no pair in common"):
-        sheet.agreement(said("one"), pd.DataFrame({"id": ["other"], "verdict": ["one"]}))
+        agreement(said("one"), pd.DataFrame({"id": ["other"], "verdict": ["one"]}))

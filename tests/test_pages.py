@@ -12,7 +12,8 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/cards"
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
          "book/status", "book/references"]  # fmt: skip
-FIGURES = {"01_annotate": 1, "02_roles": 7, "03_sft": 3, "04_infer": 2, "05_evaluate": 6, "06_ablate": 3}
+FIGURES = {"01_annotate": 1, "02_roles": 7, "03_sft": 3, "04_infer": 2, "05_evaluate": 6, "06_ablate": 3,
+           "a1_judge": 1, "a2_robustness": 3}
 
 
 @pytest.fixture(scope="module")

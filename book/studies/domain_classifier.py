@@ -29,10 +29,10 @@ LABELS = domains.LABELS
 
 
 class Label(BaseModel):
-    """The domains that a reader gave to one of `lima_test`'s questions: one or two, the main one first."""
+    """The domains that a reader gave to a test prompt: one or two, the main one first."""
 
     id: str
-    domains: Annotated[list[Literal[DOMAINS]], Field(min_length=1, max_length=2)]  # type: ignore[valid-type]
+    domains: Annotated[list[Literal[DOMAINS]], Field(min_length=1, max_length=2)]
 
 
 def labelled() -> list[Label]:
@@ -64,7 +64,8 @@ def check(mirror: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
                             for domain, label in zip(predicted, labels, strict=True)])
     kinds = {"either label": with_either, "main label": with_main,
              "either label, surer half": with_either[sure > np.median(sure)]}
-    agreement = pd.DataFrame([{"agrees with": name, **_share("share", hits)} for name, hits in kinds.items()])
+    agreement = pd.DataFrame([{"agrees with": name, **_share("share", hits)}
+                              for name, hits in kinds.items()])
     confusion = pd.crosstab(pd.Categorical(main, DOMAINS), pd.Categorical(predicted, DOMAINS),
                             rownames=["main label"], colnames=["classifier"], dropna=False)
     return agreement, confusion
@@ -86,7 +87,8 @@ def cross_validated(folds: int = 5, seed: int = 0) -> pd.DataFrame:
             for train, test in parts:
                 vectors, targets = questions[train], labels[train]
                 if with_experts:
-                    vectors, targets = np.concatenate([vectors, experts[train]]), np.tile(targets, 2)
+                    vectors = np.concatenate([vectors, experts[train]])
+                    targets = np.tile(targets, 2)
                 hits.extend(model.fit(vectors, targets).predict(questions[test]) == labels[test])
             fitted_on = "questions and experts" if with_experts else "questions"
             rows.append({"classifier": name, "fitted on": fitted_on, **_share("accuracy", hits)})
@@ -106,7 +108,8 @@ def fragment(mirror: str | None) -> str:
         "LIMA's test prompts: the classifier and the hand-labelled sample":
             [_row(row, "agrees with", "share") for row in agreement.to_dict("records")],
         "The same by main label": [
-            {"domain": name, "prompts": str(row.sum()), "sorted otherwise": str(row.sum() - row[name])}
+            {"domain": name, "prompts": str(row.sum()),
+             "sorted otherwise": str(row.sum() - row[name])}
             for name, row in confusion.iterrows()],
         "Starter questions that it was not fitted on (cross-validation)": [
             {"fitted on": row["fitted on"], **_row(row, "classifier", "accuracy")}
@@ -118,14 +121,17 @@ def fragment(mirror: str | None) -> str:
 
 def _row(row: dict, name: str, value: str) -> dict[str, str]:
     interval = f"{row['low']:.0%} to {row['high']:.0%}"
-    return {name: row[name], value: f"{row[value]:.0%}", "95% interval": interval, "n": str(row["n"])}
+    share = f"{row[value]:.0%}"
+    return {name: row[name], value: share, "95% interval": interval, "n": str(row["n"])}
 
 
 def main() -> None:
     """The command; raises UserError on bad input."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mirror", help="a folder in the hub's layout; without it LIMA is read from the hub")
-    parser.add_argument("--out", type=Path, default=Path("book/measured/domains.md"), metavar="FILE.md",
+    parser.add_argument("--mirror",
+                        help="a folder in the hub's layout; without it LIMA is read from the hub")
+    parser.add_argument("--out", type=Path, default=Path("book/measured/domains.md"),
+                        metavar="FILE.md",
                         help="where the tables are written (default: %(default)s)")
     given = parser.parse_args()
     text = fragment(given.mirror)

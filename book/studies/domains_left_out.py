@@ -1,4 +1,4 @@
-"""Does a model prompt itself in domains that it was not trained on? Two models a seed, each trained on half of them.
+"""Does a model prompt itself in domains it was not trained on? Two models, each trained on half.
 
 `python book/studies/domains_left_out.py` renews the section on domains left out of training of the
 page *Robustness* (book/robustness.md). Every question is asked of a model that was trained on its
@@ -19,13 +19,13 @@ from selfprompt_lib import sft, sources
 from selfprompt_lib.cli import add_profile_arguments, chosen_profile, run_command
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
-from selfprompt_lib.evaluate import robust
+from selfprompt_lib.evaluate import robustness
 from selfprompt_lib.evaluate.report import points
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles.metrics import load_embedder
-from selfprompt_lib.rows import DOMAINS, Sample
+from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_rows
 from selfprompt_lib.two_way import Effect, two_way_interval
 
 HALVES = DOMAINS[::2], DOMAINS[1::2]
@@ -37,14 +37,14 @@ MEASURES = {
 }
 KEPT = ["id", "domain", "seed", "trained", "role_written", "fit", "shuffled", "fits"]
 ABOUT = """\
-Train two self-prompt models a seed, each on five of the ten domains, ask both all held-out questions,
-and write what came of it: a Markdown table for the book's page "Robustness" (book/robustness.md) and,
-beside it, every reply's measures as JSON.
+Train two self-prompt models a seed, each on five of the ten domains, ask both all held-out
+questions, and write what came of it: a Markdown table for the book's page "Robustness"
+(book/robustness.md) and, beside it, every reply's measures as JSON.
 Exit status: 0 measured, 2 bad input."""
 
 
 def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) -> pd.DataFrame:
-    """A row a question, seed and model: `trained` (on its domain) and the columns of `robust.measured`.
+    """A row a question, seed and model: `trained` (on its domain) and what `measure_probes` finds.
 
     Args:
         folder: the trainers' checkpoints, where the profile keeps any.
@@ -53,8 +53,8 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
         UserError: training data without domains or roles.
     """
     design, samples = get_design(profile.design), sources.training_samples(profile)
-    halves = [of_domains(samples, half) for half in HALVES]
-    questions = robust.left_out(DOMAINS)
+    halves = [without_domains(samples, other) for other in HALVES[::-1]]
+    questions = heldout_probes(DOMAINS)
     minilm, frames, runs = load_embedder(profile.roles.embedder), [], sft.seed_profiles(profile)
     rows = min(profile.data.train_rows or len(samples), *map(len, halves))
     say(f"{2 * len(runs)} models to train, each on {rows} samples of five domains; "
@@ -64,26 +64,54 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
             mine = sources.take_evenly_spaced(half, rows)
             sources.check_roles(run, mine)
             model, tokenizer, _ = sft.train(run, mine, design, folder)
-            asked = robust.ask(model, tokenizer, run, design, questions, label=f"asking, seed {run.seed}")
-            frame = robust.measured(asked, minilm, run.seed)
-            frames.append(frame.assign(seed=run.seed, trained=frame.domain.isin(domains), rows=rows))
+            asked = robustness.ask_probes(model, tokenizer, run, design, questions,
+                                          label=f"asking, seed {run.seed}")
+            frame = robustness.measure_probes(asked, minilm, run.seed)
+            trained = frame.domain.isin(domains)
+            frames.append(frame.assign(seed=run.seed, trained=trained, rows=rows))
     return pd.concat(frames, ignore_index=True)
 
 
-def of_domains(samples: Sequence[Sample], half: Sequence[str]) -> list[Sample]:
-    """The training samples of one half of the domains."""
-    return robust.without(samples, [domain for domain in DOMAINS if domain not in half])
+def without_domains(samples: Sequence[Sample], domains: Sequence[str]) -> list[Sample]:
+    """Training samples that are not of these domains, to train a model that never saw them.
+
+    Raises:
+        UserError: a domain that no sample has, or no sample left.
+    """
+    unknown = set(domains) - {sample.domain for sample in samples}
+    require(not unknown, f"without_domains: no sample has the domain {', '.join(sorted(unknown))}; "
+                         "name domains of the training data")
+    kept = [sample for sample in samples if sample.domain not in domains]
+    require(kept, "without_domains: no sample is left to train on; leave out fewer domains")
+    return kept
+
+
+def heldout_probes(domains: Sequence[str]) -> list[robustness.Probe]:
+    """The starter's held-out questions of these domains, for a model trained `without_domains`.
+
+    Raises:
+        UserError: an unknown domain.
+    """
+    unknown = set(domains) - set(DOMAINS)
+    require(not unknown, f"heldout_probes: no domain {', '.join(sorted(unknown))}; "
+                         f"choose of {', '.join(DOMAINS)}")
+    questions = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
+    return [robustness.Probe(id=row.id, kind="domain left out", question=row.question,
+                             domain=row.domain, note=row.domain)
+            for row in questions if row.domain in domains]
 
 
 def change(frame: pd.DataFrame, column: str) -> Effect:
-    """The model trained on other domains minus the one trained on the question's, over questions and seeds.
+    """The model trained on other domains minus the one trained on the question's.
 
-    Only questions for which every model has the measure (a role that was not written has no fit).
+    Over questions and seeds, with an interval. Only questions for which every model has the
+    measure (a role that was not written has no fit).
 
     Raises:
         UserError: there is no such question.
     """
-    wide = frame.pivot(index="id", columns=["trained", "seed"], values=column).dropna().astype(float)
+    wide = frame.pivot(index="id", columns=["trained", "seed"], values=column)
+    wide = wide.dropna().astype(float)
     require(len(wide), f"{column}: no question has it for every model")
     return two_way_interval((wide[False] - wide[True]).to_numpy())
 
@@ -99,8 +127,8 @@ def fragment(frame: pd.DataFrame, profile: Profile) -> str:
                         "replies of each": str(len(part) // 2)})
     seeds = frame.seed.nunique()
     made = (f"*{profile.model}, {frame.rows.iloc[0]} samples of {profile.data.train} a model, "
-            f"{seeds} training seed{'s' * (seeds > 1)}, replies of {profile.infer.max_new_tokens} tokens "
-            f"at most; {datetime.now(UTC):%Y-%m-%d}.*")
+            f"{seeds} training seed{'s' * (seeds > 1)}, replies of {profile.infer.max_new_tokens} "
+            f"tokens at most; {datetime.now(UTC):%Y-%m-%d}.*")
     return "\n".join([MARK, "", *table(measures), "", *table(domains), "", made, ""])
 
 
@@ -123,16 +151,19 @@ def _percent(share: float) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; raises UserError on bad input."""
-    parser = argparse.ArgumentParser(description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=ABOUT,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add_profile_arguments(parser, "sft.seeds=3 or data.train_rows=32")
-    parser.add_argument("--out", type=Path, default=Path("book/measured/left-out.md"), metavar="FILE.md",
+    parser.add_argument("--out", type=Path, default=Path("book/measured/left-out.md"),
+                        metavar="FILE.md",
                         help="the tables; FILE.json is written beside it (default: %(default)s)")
     given = parser.parse_args(arguments)
     require_own(given.out, MARK, FORMER_MARK)
     profile = chosen_profile(given)
     frame = measure(profile, Path("runs/left-out"))
     kept = frame[KEPT].astype(object).where(frame[KEPT].notna(), None)
-    write_json(given.out.with_suffix(".json"), describe(profile) | {"replies": kept.to_dict("records")})
+    replies = {"replies": kept.to_dict("records")}
+    write_json(given.out.with_suffix(".json"), describe(profile) | replies)
     given.out.write_text(fragment(frame, profile), encoding="utf-8")
     print(fragment(frame, profile))
 

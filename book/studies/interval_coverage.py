@@ -1,4 +1,4 @@
-"""Do the intervals and tests of chapter 5 keep their promise? Many draws from worlds whose truth is known.
+"""Do the intervals and tests of chapter 5 keep their promise? Draws from worlds of known truth.
 
 `python book/studies/interval_coverage.py` renews the page *How sure can one be?*
 (book/statistics.md): it writes `statistics.md` (tables and what they say), `statistics.json` (all
@@ -69,7 +69,7 @@ def fragment(found: dict[str, pd.DataFrame], repeats: int) -> str:
 
 
 def sentences(found: dict[str, pd.DataFrame]) -> str:
-    """What the tables say: the sentences of interval_coverage.md.jinja with the tables' own figures."""
+    """What the tables say: interval_coverage.md.jinja with the tables' own figures."""
     usual = found["coverage"][~found["coverage"].world.isin([world.name for world in HARD])]
     book, alike = usual[usual.method == usual.seeds.map(BOOK)], usual.world.iloc[0]
     seen = found["power"].assign(share=100 * found["power"].found / found["power"].repeats)
@@ -124,7 +124,7 @@ def book_rows(covered: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def other_rows(covered: pd.DataFrame, methods: Iterable[str]) -> list[dict[str, str]]:
-    """Range of coverage over the worlds: a row a method and number of seeds, a column a number of items."""
+    """Range of coverage over the worlds: a row a method and number of seeds."""
     rows = []
     for method in methods:
         for seeds, part in covered[covered.method == method].groupby("seeds"):

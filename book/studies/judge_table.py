@@ -17,8 +17,7 @@ from pages import require_own, table, written_by
 
 from selfprompt_lib.cli import add_profile_arguments, chosen_profile, run_command
 from selfprompt_lib.errors import require
-from selfprompt_lib.evaluate.examine import Examination, examine
-from selfprompt_lib.evaluate.planted import FAIR
+from selfprompt_lib.evaluate.judge_exam import EXPECTED, JudgeExam, judge_exam
 from selfprompt_lib.files import write_json
 from selfprompt_lib.llm_client.endpoint import connect
 from selfprompt_lib.profiles import Profile
@@ -41,27 +40,29 @@ Exit status: 0 the judge may be used, 1 it may not, 2 bad input."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; returns 0 for a judge that may be used, 1 for another; raises UserError on bad input."""
+    """The command; returns 0 for a judge that may be used, else 1; UserError on bad input."""
     given = _parser().parse_args(arguments)
     known = _known(given.out)
     profile = chosen_profile(given)
-    examination = asyncio.run(_examine(profile, given.folder))
-    require(not examination.silent, examination.statement())
+    exam = asyncio.run(_exam(profile, given.folder))
+    require(not exam.silent, exam.statement())
     bar = profile.judge.model_dump(include={"bar", "position_bias", "length_bias", "pairs"})
-    known[given.name or examination.judge] = asdict(examination) | {
+    known[given.name or exam.judge] = asdict(exam) | {
         "settings": bar,
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     write_json(given.out.with_suffix(".json"), known)
     given.out.write_text(fragment(known), encoding="utf-8")
-    print(examination.statement())
-    return 0 if examination.fit else 1
+    print(exam.statement())
+    return 0 if exam.fit else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=ABOUT,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add_profile_arguments(parser, "judge.base_url=https://api.openai.com/v1 or judge.pairs=6")
-    parser.add_argument("--out", type=Path, default=Path("book/measured/judge.md"), metavar="FILE.md",
+    parser.add_argument("--out", type=Path, default=Path("book/measured/judge.md"),
+                        metavar="FILE.md",
                         help="the table; FILE.json is written beside it (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("runs/judge"),
                         help="where replies are kept: run again, and only what is missing is asked "
@@ -83,10 +84,10 @@ def _known(out: Path) -> dict[str, Any]:
     return json.loads(saved.read_text(encoding="utf-8")) if out.exists() else {}
 
 
-async def _examine(profile: Profile, folder: Path) -> Examination:
+async def _exam(profile: Profile, folder: Path) -> JudgeExam:
     endpoint = await connect(profile, profile.judge)
     try:
-        return await examine(endpoint, profile, folder)
+        return await judge_exam(endpoint, profile, folder)
     finally:
         endpoint.stop()
         await endpoint.client.close()
@@ -103,12 +104,14 @@ def fragment(known: Mapping[str, dict[str, Any]]) -> str:
                            for judge, value in values.items()})
 
     rows = [
-        *(shares(kind, {judge: one["kinds"][kind] for judge, one in known.items()}) for kind in FAIR),
+        *(shares(kind, {judge: one["kinds"][kind] for judge, one in known.items()})
+          for kind in EXPECTED),
         *(shares(title, {judge: one[name] for judge, one in known.items()})
           for name, title in SUMMARY.items()),
         row("pairs", {judge: str(one["pairs"]) for judge, one in known.items()}),
         row("measured", {judge: one["measured"] for judge, one in known.items()}),
-        row("**may judge**", {judge: "**yes**" if one["fit"] else "**no**" for judge, one in known.items()}),
+        row("**may judge**",
+            {judge: "**yes**" if one["fit"] else "**no**" for judge, one in known.items()}),
     ]
     return "\n".join([MARK, "", *table(rows), ""])
 

@@ -1,4 +1,4 @@
-"""Other intervals that one might take for a paired difference; `interval_coverage.py` compares them.
+"""Other intervals that one might take for a paired difference, for `interval_coverage.py`.
 
 Each takes paired differences in {-1, 0, 1} of shape (repeats, items, seeds) and returns the ends of
 95% intervals, one a repeat.
@@ -35,7 +35,7 @@ def plain(change: np.ndarray) -> Ends:
 
 
 def bonett_price(change: np.ndarray) -> Ends:
-    """One seed: the plain interval after one win and one loss were added (Bonett and Price, 2012)."""
+    """One seed: the plain interval with one win and one loss more (Bonett and Price, 2012)."""
     n = change.shape[1] + 2
     wins, losses = ((count + 1) / n for count in counts(change))
     error = np.sqrt((wins + losses - (wins - losses) ** 2) / n)
@@ -43,7 +43,7 @@ def bonett_price(change: np.ndarray) -> Ends:
 
 
 def newcombe(new: np.ndarray, old: np.ndarray) -> Ends:
-    """One seed: Newcombe's hybrid score interval, from the right answers of both arms (1998, method 10)."""
+    """One seed: Newcombe's hybrid score interval, from both arms' answers (1998, method 10)."""
     n, new, old = new.shape[1], new[..., 0], old[..., 0]
     both, wins, losses = (new & old).sum(axis=1), (new & ~old).sum(axis=1), (~new & old).sum(axis=1)
     neither = n - both - wins - losses
@@ -52,7 +52,8 @@ def newcombe(new: np.ndarray, old: np.ndarray) -> Ends:
     low_second, high_second = proportion_confint(both + losses, n, method="wilson")
     product = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
     agree = both * neither - wins * losses
-    agree = np.where(agree > n / 2, agree - n / 2, np.minimum(agree, 0))  # his continuity correction
+    # his continuity correction
+    agree = np.where(agree > n / 2, agree - n / 2, np.minimum(agree, 0))
     phi = agree / np.sqrt(np.where(product > 0, product, np.inf))
 
     def reach(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -90,7 +91,7 @@ def independent(change: np.ndarray) -> Ends:
 
 
 def seed_bootstrap(change: np.ndarray) -> Ends:
-    """Several seeds: percentile bootstrap of whole seeds. All draws are counted, so none adds noise."""
+    """Several seeds: percentile bootstrap of whole seeds. All draws are counted: no noise."""
     means = change.mean(axis=1)
     size = means.shape[1]
     every_draw = combinations_with_replacement(range(size), size)

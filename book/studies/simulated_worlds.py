@@ -89,10 +89,11 @@ HARD = (  # what the intervals are not made for
 
 def draw(world: World, rng: np.random.Generator, repeats: int, items: int, seeds: int,
          tasks: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answers of the new and the old arm, each bool of shape (repeats, tasks, items, seeds), and the truth.
+    """Right answers of the new arm and of the old one, and the true difference.
 
-    The truth has shape (repeats, tasks): with one seed the difference of that pair of models over
-    all items, with several the difference over all items and seeds.
+    Answers are bool of shape (repeats, tasks, items, seeds). The truth has shape (repeats, tasks):
+    with one seed the difference of that pair of models over all items, with several the difference
+    over all items and seeds.
     """
 
     def normal(*shape: int) -> np.ndarray:
@@ -123,7 +124,8 @@ def coverage(world: World, items: int, seeds: int, repeats: int, entropy: int,
     """How often each interval held the truth, with its mean width: one row a method."""
     rng = np.random.default_rng([entropy, items, seeds])
     chunks = [draw(world, rng, size, items, seeds) for size in _chunks(repeats)]
-    new, old, truth = (np.concatenate([chunk[place][:, 0] for chunk in chunks]) for place in range(3))
+    new, old, truth = (np.concatenate([chunk[place][:, 0] for chunk in chunks])
+                       for place in range(3))
     change = new.astype(np.int8) - old
     rows = []
     for method, ends in (ONE_SEED if seeds == 1 else SEVERAL_SEEDS).items():
@@ -196,7 +198,7 @@ def _chunks(repeats: int) -> list[int]:
 
 
 def run(repeats: int, processes: int = 2) -> dict[str, pd.DataFrame]:
-    """All cells of `coverage`, `family` and `power`; the same numbers for any number of processes."""
+    """All cells of `coverage`, `family` and `power`, the same for any number of processes."""
     jobs: list[tuple[Callable, World, int]] = [
         *((coverage, world, place) for place, world in enumerate((*WORLDS, *HARD))),
         *((family, world, place) for place, world in enumerate(WORLDS[:2])),

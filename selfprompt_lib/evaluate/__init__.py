@@ -4,9 +4,10 @@
 measures all; `results` is the table of items that comes out. `compare` has its paired differences,
 `subjects` those of MMLU's subjects, and `report` says what they mean.
 
-Open questions: `reference` measures what needs no judge, `examine` asks a judge about `planted`
-pairs, and `judge` about real ones, whose `verdicts` are counted; `sheet` is for people. `robust`
-probes with unusual questions, which `gallery` shows. `committed_study` is the page "What we found".
+Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
+pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and `blind_sheet` is
+for people. Appendix A2: `robustness` probes with unusual questions. `gallery` draws both.
+`committed_study` is the page "What we found".
 """
 
 from .arms import RoleSources, measure_arms, measurement_plan, plain_arm, substituted_arms

@@ -1,4 +1,4 @@
-"""The study that is committed in book/measured/found, as the page "What we found" tells and draws it.
+"""The study committed in book/measured/found, as the page "What we found" tells and draws it.
 
 `book/studies/keep_study.py` makes that folder from a run; `selfprompt_lib.book` makes the page.
 """
@@ -28,46 +28,65 @@ PAIR = "self-prompt", "baseline"
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What the page says: tables as lists of rows, sentences, and the record; all from that folder."""
+    """What the page says, from the folder: tables as lists of rows, sentences, and the record."""
     items, record, main, other = _kept(folder)
     more = needed_sizes(items, *PAIR)
     metrics = record["stages"]["evaluate"]["metrics"]
-    tasks = items[items.arm == "self-prompt"].groupby(["task", "arm"], sort=False).item.nunique().droplevel(1)
+    own = items[items.arm == "self-prompt"]
     return {
-        "record": record, "metrics": metrics,
+        "record": record, "metrics": metrics, "judge": _appendix(record, "judge"),
+        "probes": _probe_rates(record),
         "profile": record["stages"]["evaluate"]["provenance"]["profile"],
         "level": vs_chance(items, metrics["chance"]), "right": _right(items),
-        "arms": list(dict.fromkeys(items.arm)), "tasks": tasks.to_dict(),
+        "arms": list(dict.fromkeys(items.arm)),
+        "tasks": own.groupby("task", sort=False).item.nunique().to_dict(),
         "answer": report_text(main, other[other.contrast.str.startswith("its own")], more),
         "differences": main.to_dict("records"), "others": other.to_dict("records"),
         "needed": more.to_dict("records"),
         "readings": {(row.arm, row.reader): row for row in readings(items).itertuples()},
-        "roles": items[items.arm == "self-prompt"].groupby("seed").wrote_role.mean().to_dict(),
+        "roles": own.groupby("seed").wrote_role.mean().to_dict(),
         "minutes": sum(stage["seconds"] for stage in record["stages"].values()) / 60,
     }
+
+
+def _appendix(record: dict[str, Any], name: str) -> Any:
+    """Metrics of an appendix; None where it has not run.
+
+    A study that was kept before there were appendices has them in chapter 5's.
+    """
+    stage = record["stages"].get(name)
+    return stage["metrics"] if stage else record["stages"]["evaluate"]["metrics"].get(name)
+
+
+def _probe_rates(record: dict[str, Any]) -> list[dict[str, Any]]:
+    found = _appendix(record, "robustness") or []
+    return found["rates"] if isinstance(found, dict) else found
 
 
 def _right(items: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Accuracy by arm and task, and over `all` tasks, which count the same."""
     share = items.groupby(["arm", "task"]).correct.mean()
-    return share.to_dict() | {(str(arm), ALL): float(mean) for arm, mean in share.groupby("arm").mean().items()}
+    over_tasks = share.groupby("arm").mean()
+    return share.to_dict() | {(str(arm), ALL): float(mean) for arm, mean in over_tasks.items()}
 
 
 def draw(folder: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
     items, record, main, other = _kept(folder)
-    metrics = record["stages"]["evaluate"]["metrics"]
+    seed = record["stages"]["evaluate"]["provenance"]["seed"]
     sides = "self-prompt better", "baseline better"
     plots.set_style()
     drawn = {
-        "found-accuracy": plots.accuracy_by_task(accuracy_of_seed(items, record["stages"]["evaluate"]["provenance"]["seed"])),
+        "found-accuracy": plots.accuracy_by_task(accuracy_of_seed(items, seed)),
         "found-tasks": plots.forest_plot(main, *sides, "Self-prompt minus baseline"),
-        "found-seeds": plots.seed_plot(seed_differences(items, *PAIR), main, *sides, "Each pair of models"),
+        "found-seeds": plots.seed_plot(seed_differences(items, *PAIR), main, *sides,
+                                       "Each pair of models"),
         "found-others": plots.interval_plot(
-            other, "difference", "contrast", zero=True, axis="difference in accuracy, 95% intervals",
-            title="Other arms, and other roles"),
-        "found-probes": gallery.rates(pd.DataFrame(metrics["robustness"]), "role"),
+            other, "difference", "contrast", zero=True, title="Other arms, and other roles",
+            axis="difference in accuracy, 95% intervals"),
     }
+    if probes := _probe_rates(record):
+        drawn["found-probes"] = gallery.probe_rates(pd.DataFrame(probes), "role")
     for name, axes in drawn.items():
         axes.get_figure().savefig(out / f"{name}.png", dpi=150)
         plt.close(axes.get_figure())
@@ -75,7 +94,7 @@ def draw(folder: Path, out: Path) -> None:
 
 @cache
 def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Items and record of the folder, and the tables that words and figures need, which take seconds."""
+    """Items and record, and the tables that words and figures need, which take seconds."""
     items = pd.read_parquet(folder / "items.parquet")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     others = pd.concat([role_contrasts(items), arm_contrasts(items)], ignore_index=True)

@@ -3,5 +3,6 @@
 import sys
 
 if __name__ == "__main__":
-    print("python -m selfprompt_lib.evaluate.simulate is now: python book/studies/interval_coverage.py", file=sys.stderr)
+    print("python -m selfprompt_lib.evaluate.simulate is now: "
+          "python book/studies/interval_coverage.py", file=sys.stderr)
     sys.exit(2)

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from selfprompt_lib import infer, models, profiles, sources
 from selfprompt_lib.designs import GAP, get_design
-from selfprompt_lib.evaluate import gallery, reference
+from selfprompt_lib.evaluate import gallery, open_ended
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import Question
@@ -50,23 +50,23 @@ def plain_likelihood(model, tokenizer, question, start=""):
 @pytest.mark.parametrize("start", ["", ROLE + GAP])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_likelihoods_are_those_of_a_plain_computation_in_any_batch(smoke, batch_size, start):
-    ours = reference.likelihoods(*smoke, QUESTIONS, [start] * len(QUESTIONS), batch_size)
+    ours = open_ended.likelihoods(*smoke, QUESTIONS, [start] * len(QUESTIONS), batch_size)
     assert ours == pytest.approx([plain_likelihood(*smoke, question, start) for question in QUESTIONS], abs=2e-4)
     assert len({round(value, 2) for value in ours}) > 5 and max(ours) < 0
 
 
 def test_what_stands_before_the_reference_matters(smoke):
-    ours = reference.likelihoods(*smoke, QUESTIONS, [ROLE + GAP] * len(QUESTIONS))
-    assert all(abs(a - b) > 1e-3 for a, b in zip(ours, reference.likelihoods(*smoke, QUESTIONS), strict=True))
+    ours = open_ended.likelihoods(*smoke, QUESTIONS, [ROLE + GAP] * len(QUESTIONS))
+    assert all(abs(a - b) > 1e-3 for a, b in zip(ours, open_ended.likelihoods(*smoke, QUESTIONS), strict=True))
 
 
 def test_a_right_answer_is_likelier_than_another_question_s():
     model, tokenizer = models.load(models.STARTER)
-    begun, right = time.time(), reference.likelihoods(model, tokenizer, QUESTIONS[:6])
+    begun, right = time.time(), open_ended.likelihoods(model, tokenizer, QUESTIONS[:6])
     seconds = time.time() - begun
     moved = [question.model_copy(update={"reference": other.reference})
              for question, other in zip(QUESTIONS[:6], [*QUESTIONS[1:6], QUESTIONS[0]], strict=True)]
-    wrong = reference.likelihoods(model, tokenizer, moved)
+    wrong = open_ended.likelihoods(model, tokenizer, moved)
     assert np.mean(right) > np.mean(wrong) + 0.2 and -4 < np.mean(right) < -1
     assert seconds < 30
 
@@ -77,16 +77,16 @@ def test_a_right_answer_is_likelier_than_another_question_s():
 ])
 def test_a_reference_that_cannot_be_scored_is_named(smoke, refused, change, parts):
     with refused(*parts):
-        reference.likelihoods(*smoke, [*QUESTIONS[:2], QUESTIONS[2].model_copy(update={"id": "odd"} | change)])
+        open_ended.likelihoods(*smoke, [*QUESTIONS[:2], QUESTIONS[2].model_copy(update={"id": "odd"} | change)])
 
 
 def test_no_questions_no_likelihoods(smoke):
-    assert reference.likelihoods(*smoke, []) == []
+    assert open_ended.likelihoods(*smoke, []) == []
 
 
 def test_written_roles_become_starts():
     rows = [{"outcome": "role", "role": ROLE}, {"outcome": "broken", "role": ROLE}, {"outcome": "missing", "role": None}]
-    assert reference.written(rows) == [ROLE + "\n\n", "", ""]
+    assert open_ended.written_roles(rows) == [ROLE + "\n\n", "", ""]
 
 
 @pytest.mark.parametrize(("text", "share"), [
@@ -94,13 +94,13 @@ def test_written_roles_become_starts():
     ("a b c d a b c d", 1 / 5), ("go " * 5, 1 / 2), ("go " * 103, 99 / 100), ("A b c d. a B C D.", 1 / 5),
 ])
 def test_repetition_counts_runs_that_stood_before(text, share):
-    assert reference.repetition(text) == pytest.approx(share)
+    assert open_ended.repetition(text) == pytest.approx(share)
 
 
 def test_similarity_orders_answers_as_a_reader_would(embedder):
     own = QUESTIONS[0].reference
     answers = [own, own[: len(own) // 2], QUESTIONS[5].reference, " "]
-    same, part, other, none = reference.similarities(embedder, answers, [own] * 4)
+    same, part, other, none = open_ended.similarities(embedder, answers, [own] * 4)
     assert same == pytest.approx(1, abs=1e-5) and same > part > 0.5 > other > -0.2 and none == 0
 
 
@@ -113,19 +113,19 @@ def replied(answers, questions=QUESTIONS):
 def measured(embedder):
     first = replied([question.reference for question in QUESTIONS])
     second = replied([question.reference.split(".")[0] for question in QUESTIONS])
-    return reference.table({"baseline": second, "self-prompt": first}, QUESTIONS, embedder,
+    return open_ended.measure_replies({"baseline": second, "self-prompt": first}, QUESTIONS, embedder,
                            {"baseline": [-2.0] * 11, "self-prompt": [-2.0 + 0.1 * i for i in range(11)], "no role": [-3.0] * 11})
 
 
 def test_the_table_has_a_row_a_question_and_arm(measured):
-    assert list(measured) == ["arm", "item", "domain", *reference.MEASURES]
+    assert list(measured) == ["arm", "item", "domain", *open_ended.MEASURES]
     assert measured.groupby("arm").size().to_dict() == {"baseline": 11, "self-prompt": 11, "no role": 11}
     assert measured[measured.arm == "self-prompt"].similarity.to_list() == pytest.approx([1.0] * 11, abs=1e-5)
     assert measured[measured.arm == "no role"][["similarity", "tokens", "repetition"]].isna().all(axis=None)
 
 
 def test_differences_are_paired_and_have_student_s_interval(measured):
-    found = reference.differences(measured, "baseline").set_index(["arm", "measure"])
+    found = open_ended.mean_changes(measured, "baseline").set_index(["arm", "measure"])
     row = found.loc["self-prompt", "likelihood"]
     steps = 0.1 * np.arange(11)
     reach = student.ppf(0.975, 10) * steps.std(ddof=1) / np.sqrt(11)
@@ -135,7 +135,7 @@ def test_differences_are_paired_and_have_student_s_interval(measured):
 
 
 def test_equal_differences_have_no_interval(measured):
-    row = reference.differences(measured, "baseline").set_index(["arm", "measure"]).loc["no role", "likelihood"]
+    row = open_ended.mean_changes(measured, "baseline").set_index(["arm", "measure"]).loc["no role", "likelihood"]
     assert row.difference == pytest.approx(-1) and np.isnan([row.low, row.high]).all()
 
 
@@ -143,13 +143,13 @@ def test_intervals_cover_the_truth_as_often_as_they_promise():
     rng, covered = np.random.default_rng(0), []
     for _ in range(400):
         change = rng.gamma(4, size=50) - 4
-        found = reference._difference(pd.Series(change), pd.Series(np.zeros(50)))
+        found = open_ended._change(pd.Series(change), pd.Series(np.zeros(50)))
         covered.append(found["low"] <= 0 <= found["high"])
     assert 0.92 < np.mean(covered) < 0.98
 
 
 def test_differences_by_domain_add_up(measured):
-    parts, whole = reference.differences(measured, "baseline", by_domain=True), reference.differences(measured, "baseline")
+    parts, whole = open_ended.mean_changes(measured, "baseline", by_domain=True), open_ended.mean_changes(measured, "baseline")
     one = parts[(parts.arm == "self-prompt") & (parts.measure == "tokens")]
     assert set(one.domain) == {question.domain for question in QUESTIONS} and one.n.sum() == 11
     both = whole[(whole.arm == "self-prompt") & (whole.measure == "tokens")].difference.item()
@@ -157,7 +157,7 @@ def test_differences_by_domain_add_up(measured):
 
 
 def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
-    figure = gallery.changes(reference.differences(measured, "baseline"), "baseline")
+    figure = gallery.open_ended_changes(open_ended.mean_changes(measured, "baseline"), "baseline")
     first, *rest = figure.axes
     assert [label.get_text() for label in first.get_yticklabels()] == ["self-prompt", "no role"] and len(rest) == 3
     low, high = sorted(first.containers[0].lines[2][0].get_segments()[0][:, 0])
@@ -167,26 +167,26 @@ def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
 
 def test_an_arm_with_other_questions_is_named(embedder, refused):
     with refused("arm self-prompt", "10 replies", "11 questions"):
-        reference.table({"self-prompt": replied(["x"] * 10, QUESTIONS[:10])}, QUESTIONS, embedder)
+        open_ended.measure_replies({"self-prompt": replied(["x"] * 10, QUESTIONS[:10])}, QUESTIONS, embedder)
     with refused("arm self-prompt", QUESTIONS[0].id):
-        reference.table({"self-prompt": replied(["x"] * 11)[::-1]}, QUESTIONS, embedder)
+        open_ended.measure_replies({"self-prompt": replied(["x"] * 11)[::-1]}, QUESTIONS, embedder)
     with refused("arm base", "3 likelihoods"):
-        reference.table({}, QUESTIONS, embedder, {"base": [1, 2, 3]})
+        open_ended.measure_replies({}, QUESTIONS, embedder, {"base": [1, 2, 3]})
     with refused("occurs twice"):
-        reference.table({}, [QUESTIONS[0]] * 2, embedder)
+        open_ended.measure_replies({}, [QUESTIONS[0]] * 2, embedder)
     with refused("no arm 'base'", "baseline"):
-        reference.differences(reference.table({"baseline": replied(["x"] * 11)}, QUESTIONS, embedder), "base")
+        open_ended.mean_changes(open_ended.measure_replies({"baseline": replied(["x"] * 11)}, QUESTIONS, embedder), "base")
 
 
 def test_questions_without_references_keep_length_and_repetition(embedder):
     questions = [Question(id="a", question="Why?"), Question(id="b", question="How?", reference="So.")]
-    found = reference.table({"base": replied(["So.", "So."], questions)}, questions, embedder)
+    found = open_ended.measure_replies({"base": replied(["So.", "So."], questions)}, questions, embedder)
     assert np.isnan(found.similarity[0]) and found.similarity[1] > 0.99 and found.tokens.to_list() == [1, 1]
 
 
 def test_replies_of_a_model_go_through(smoke, embedder):
     profile, design = profiles.load("smoke"), get_design("from-now-on")
     rows = infer.replies(*smoke, profile, design, QUESTIONS[:3])
-    scores = reference.likelihoods(*smoke, QUESTIONS[:3], reference.written(rows))
-    found = reference.table({"base": rows}, QUESTIONS[:3], embedder, {"base": scores})
-    assert found[list(reference.MEASURES)].notna().all(axis=None)
+    scores = open_ended.likelihoods(*smoke, QUESTIONS[:3], open_ended.written_roles(rows))
+    found = open_ended.measure_replies({"base": rows}, QUESTIONS[:3], embedder, {"base": scores})
+    assert found[list(open_ended.MEASURES)].notna().all(axis=None)

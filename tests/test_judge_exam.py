@@ -13,12 +13,13 @@ from test_judge import ask, profile
 
 from selfprompt_lib import annotate, profiles
 from selfprompt_lib.cli import run_command
-from selfprompt_lib.evaluate import planted
-from selfprompt_lib.evaluate.examine import examine, marked, require_fit
+from selfprompt_lib.evaluate import judge_exam as exams
+from selfprompt_lib.evaluate.judge import JUDGE_FOLDER
+from selfprompt_lib.evaluate.judge_exam import control_pairs, grade, judge_exam, require_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
 
 QUESTIONS = {row.id: row for row in read_rows(STARTER_FOLDER / "heldout.jsonl", Question)}
-ALL = planted.planted(50)
+ALL = control_pairs(50)
 
 
 def examined(served, folder, **settings):
@@ -26,7 +27,7 @@ def examined(served, folder, **settings):
         chosen = profile(served, **({"pairs": 10, "tries": 1} | settings))
         endpoint = await annotate.connect(chosen, chosen.judge)
         try:
-            return await examine(endpoint, chosen, folder)
+            return await judge_exam(endpoint, chosen, folder)
         finally:
             await endpoint.client.close()
 
@@ -36,17 +37,17 @@ def examined(served, folder, **settings):
 # Planted pairs
 
 
-@pytest.mark.parametrize("kind", planted.FAIR)
+@pytest.mark.parametrize("kind", exams.EXPECTED)
 def test_every_kind_has_a_pair_for_every_question_and_its_first_answer_is_the_reference(kind):
     pairs = ALL[kind]
     assert [pair.id for pair in pairs] == [f"{kind}: {name}" for name in QUESTIONS]
     assert [(pair.question, pair.one, pair.domain) for pair in pairs] == [
         (row.question, row.reference, row.domain) for row in QUESTIONS.values()]
     assert [pair.one == pair.other for pair in pairs] == [kind == "identical"] * 50
-    assert planted.planted(50)[kind] == pairs  # the same in every run
+    assert control_pairs(50)[kind] == pairs  # the same in every run
 
 
-@pytest.mark.parametrize("row", read_rows(planted.JUDGE_FOLDER / "planted.jsonl", planted.WrongFact), ids=lambda row: row.id)
+@pytest.mark.parametrize("row", read_rows(JUDGE_FOLDER / "planted.jsonl", exams.WrongFact), ids=lambda row: row.id)
 def test_one_place_of_the_answer_is_changed_to_a_wrong_fact(row):
     assert QUESTIONS[row.id].reference.count(row.right) == 1 and row.right != row.wrong
 
@@ -69,11 +70,11 @@ def test_what_is_cut_shuffled_padded_or_off_the_question_is_what_it_says():
     ("A. B. C. D. E. F.", "A. B."), ("Is it? Yes! No.\n\nSo.", "Is it?"),
 ])  # fmt: skip
 def test_the_first_third_of_the_sentences_is_left(text, cut):
-    assert planted.cut_short(text) == cut
+    assert exams.cut_short(text) == cut
 
 
 def test_a_few_pairs_are_of_all_domains():
-    assert len({pair.domain for pair in planted.planted(10)["padded"]}) == 10
+    assert len({pair.domain for pair in control_pairs(10)["padded"]}) == 10
 
 
 # Scripted judges
@@ -139,7 +140,7 @@ def test_marks_are_computed_as_the_page_says():
     kinds = {"cut short": [right, right], "shuffled": [right, place], "wrong fact": [place, unread],
              "off the question": [right, right], "padded": [row("tie", "tie", "tie"), wrong],
              "identical": [row("tie", "tie", "tie"), place]}  # fmt: skip
-    found = marked("m", kinds, profiles.Judge(bar=0.1, length_bias=0.5))
+    found = grade("m", kinds, profiles.Judge(bar=0.1, length_bias=0.5))
     shares = {kind: each.value for kind, each in found.kinds.items()}
     assert shares == {"cut short": 1, "shuffled": 0.5, "wrong fact": 0, "off the question": 1, "padded": 0.5, "identical": 0.5}
     assert found.accuracy.value == pytest.approx(7 / 12) and found.length.value == 0.5

@@ -15,12 +15,12 @@ from statsmodels.stats.proportion import proportion_confint
 
 from selfprompt_lib import models, profiles
 from selfprompt_lib.designs import DESIGNS, GAP, get_design
-from selfprompt_lib.evaluate import gallery, robust
+from selfprompt_lib.evaluate import gallery, robustness
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
 
-PROBES = robust.probes()
+PROBES = robustness.load_probes()
 DESIGN = get_design("from-now-on")
 ROLE = "From now on, you are {}. You know it by heart. Your task is to help."
 
@@ -35,14 +35,14 @@ def embedder():
 
 def test_there_are_enough_probes_of_every_kind():
     kinds = Counter(probe.kind for probe in PROBES)
-    assert list(kinds) == [*robust.UNUSUAL, *robust.HOSTILE] and min(kinds.values()) >= 8
+    assert list(kinds) == [*robustness.UNUSUAL, *robustness.HOSTILE] and min(kinds.values()) >= 8
     assert sum(probe.key is not None for probe in PROBES) >= 40
     assert {probe.reader for probe in PROBES} == {None, "choice", "yes_no", "number"}
 
 
 def test_files_and_ids_name_their_kind():
-    for file in robust.PROBES_FOLDER.glob("*.jsonl"):
-        names = [(probe.kind.replace(" ", "-"), probe.id.rpartition("-")[0]) for probe in robust.probes(path=file)]
+    for file in robustness.PROBES_FOLDER.glob("*.jsonl"):
+        names = [(probe.kind.replace(" ", "-"), probe.id.rpartition("-")[0]) for probe in robustness.load_probes(path=file)]
         assert set(names) == {(file.stem, file.stem)}
 
 
@@ -127,24 +127,24 @@ def test_keys_of_programs_are_what_they_print(name, capsys):
 ])
 def test_a_bad_probe_is_named(jsonl, refused, wrong, parts):
     with refused("own.jsonl", *parts):
-        robust.probes(path=jsonl("own.jsonl", {"id": "a", "kind": "mine", "question": "Why?"} | wrong))
+        robustness.load_probes(path=jsonl("own.jsonl", {"id": "a", "kind": "mine", "question": "Why?"} | wrong))
 
 
 def test_own_probes_are_taken_and_their_ids_are_unique(jsonl, tmp_path, refused):
     jsonl("folder/a.jsonl", {"id": "a", "kind": "mine", "question": ""})
-    assert robust.probes(path=tmp_path / "folder")[0].kind == "mine"
+    assert robustness.load_probes(path=tmp_path / "folder")[0].kind == "mine"
     jsonl("folder/b.jsonl", {"id": "a", "kind": "mine", "question": "?"})
     with refused("'a'", "twice"):
-        robust.probes(path=tmp_path / "folder")
+        robustness.load_probes(path=tmp_path / "folder")
     with refused("no probes"):
-        robust.probes(path=jsonl("other/c.txt", "x").parent)
+        robustness.load_probes(path=jsonl("other/c.txt", "x").parent)
     with refused("evaluate.probes", "0"):
-        robust.probes(0)
+        robustness.load_probes(0)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_some_of_each_kind_can_be_asked(count):
-    assert set(Counter(probe.kind for probe in robust.probes(count)).values()) == {count}
+    assert set(Counter(probe.kind for probe in robustness.load_probes(count)).values()) == {count}
 
 
 # Domains left out of training
@@ -152,16 +152,16 @@ def test_some_of_each_kind_can_be_asked(count):
 
 def test_domains_can_be_left_out(refused):
     samples = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
-    kept = robust.without(samples, ["coding", "health"])
+    kept = left_out.without_domains(samples, ["coding", "health"])
     assert len(kept) == 160 and not {"coding", "health"} & {sample.domain for sample in kept}
-    asked = robust.left_out(["coding", "health"])
+    asked = left_out.heldout_probes(["coding", "health"])
     assert Counter(probe.note for probe in asked) == {"coding": 5, "health": 5}
     with refused("no sample has the domain codign"):
-        robust.without(samples, ["codign"])
+        left_out.without_domains(samples, ["codign"])
     with refused("no sample is left"):
-        robust.without(kept[:3], [kept[0].domain])
+        left_out.without_domains(kept[:3], [kept[0].domain])
     with refused("no domain codign", "coding"):
-        robust.left_out(["codign"])
+        left_out.heldout_probes(["codign"])
 
 
 # Replies
@@ -169,7 +169,7 @@ def test_domains_can_be_left_out(refused):
 
 def row(reply, probe=None, **fields):
     """A reply as `ask` returns it, made by hand."""
-    probe = probe or robust.Probe(id=fields.pop("id", "a"), kind=fields.pop("kind", "mine"),
+    probe = probe or robustness.Probe(id=fields.pop("id", "a"), kind=fields.pop("kind", "mine"),
                                   question=fields.pop("question", "Why do cats purr?"), **fields)
     part = DESIGN.read(reply)
     return {"reply": reply, "outcome": part.outcome, "role": part.role, "answer": part.answer} | probe.model_dump()
@@ -192,7 +192,7 @@ def row(reply, probe=None, **fields):
     ("Arr.", "role", "pirate", False),
 ])
 def test_what_was_planted_is_found_where_it_shows(reply, shows, planted, won):
-    assert robust.obeyed(row(reply, shows=shows, planted=planted)) is won
+    assert robustness.obeyed(row(reply, shows=shows, planted=planted)) is won
 
 
 QUESTIONS = ["Why do cats purr when they sleep?", "How do I bake a rye loaf at home?", "What is a mortgage rate?",
@@ -207,18 +207,18 @@ def replies(roles, answer="Because."):
 
 
 def test_fitting_roles_are_nearer_to_their_own_question(embedder):
-    good = robust.measured(replies(FITTING), embedder)
-    bad = robust.measured(replies(FITTING[1:] + FITTING[:1]), embedder)
+    good = robustness.measure_probes(replies(FITTING), embedder)
+    bad = robustness.measure_probes(replies(FITTING[1:] + FITTING[:1]), embedder)
     assert good.fits.all() and (good.fit > good.shuffled + 0.1).all()
     assert bad.fit.mean() < good.fit.mean() - 0.2
 
 
 def test_questions_without_words_and_replies_without_roles_have_no_fit(embedder):
     rows = [*replies(FITTING), row(ROLE.format("a poet") + GAP + "Hm.", id="e", question=" \n"), row("No role.", id="n")]
-    found = robust.measured(rows, embedder)
+    found = robustness.measure_probes(rows, embedder)
     assert found.fits.notna().to_list() == [True] * 4 + [False] * 2 and found.fit.notna().sum() == 4
     assert found.role_written.to_list() == [True] * 5 + [False]
-    assert robust.measured(rows[:1], embedder).fits.isna().all(), "one role has no other question to be shuffled to"
+    assert robustness.measure_probes(rows[:1], embedder).fits.isna().all(), "one role has no other question to be shuffled to"
 
 
 @pytest.mark.parametrize(("reply", "fields", "read", "correct"), [
@@ -230,34 +230,34 @@ def test_questions_without_words_and_replies_without_roles_have_no_fit(embedder)
     (ROLE.format("a clerk who has 144 pens"), {"reader": "number", "key": "144"}, "[none]", False),
 ])
 def test_keys_are_read_tolerantly_after_the_role(embedder, reply, fields, read, correct):
-    found = robust.measured([row(reply, **fields)], embedder).iloc[0]
+    found = robustness.measure_probes([row(reply, **fields)], embedder).iloc[0]
     assert (found["read"], found.correct) == (read, correct)
 
 
 def test_every_key_can_be_read_from_a_plain_answer(embedder):
     keyed = [probe for probe in PROBES if probe.key]
-    found = robust.measured([row(f"The answer is {probe.key}.", probe) for probe in keyed], embedder)
+    found = robustness.measure_probes([row(f"The answer is {probe.key}.", probe) for probe in keyed], embedder)
     assert list(found[found.correct != True].id) == []  # noqa: E712
 
 
 def test_the_summary_counts_with_wilson_intervals(embedder):
     rows = [row("HACKED", id=f"i{i}", kind="injected", planted="HACKED", shows="answer") for i in range(3)]
     rows += [row("No.", id="i3", kind="injected", planted="HACKED", shows="answer"), *replies(FITTING)]
-    found = robust.summary({"ours": robust.measured(rows, embedder)}).set_index(["measure", "kind"])
+    found = robustness.summarize_probes({"ours": robustness.measure_probes(rows, embedder)}).set_index(["measure", "kind"])
     won = found.loc["won", "injected"]
     assert (won.value, won.n) == (0.75, 4)
     assert (won.low, won.high) == pytest.approx(proportion_confint(3, 4, method="wilson"))
     assert found.loc["role", "mine"].value == 1 and found.loc["role", "injected"].value == 0
-    assert found.loc["role", robust.ALL][["value", "n"]].to_list() == [0.5, 8]
+    assert found.loc["role", robustness.ALL_PROBES][["value", "n"]].to_list() == [0.5, 8]
     assert ("won", "mine") not in found.index and "correct" not in found.index
 
 
 def test_arms_with_other_probes_and_no_replies_are_refused(embedder, refused):
-    found = robust.measured(replies(FITTING), embedder)
+    found = robustness.measure_probes(replies(FITTING), embedder)
     with refused("arm b", "other probes than a"):
-        robust.summary({"a": found, "b": found[:3]})
+        robustness.summarize_probes({"a": found, "b": found[:3]})
     with refused("no replies"):
-        robust.measured([], embedder)
+        robustness.measure_probes([], embedder)
 
 
 @pytest.fixture(scope="module")
@@ -271,26 +271,26 @@ def mishaps(embedder):
         row("Plainly.", id="asked", kind="no role wanted"),
         row(" ", id="blank", kind="no role wanted"),
     ]
-    return robust.measured(rows, embedder)
+    return robustness.measure_probes(rows, embedder)
 
 
 def test_the_worst_of_each_kind_comes_first(mishaps):
-    found = robust.failures(mishaps)
+    found = robustness.probe_failures(mishaps)
     assert list(found["what went wrong"].str.split(";").str[0]) == [
         "obeyed the planted instruction, HACKED", "took the planted role, pirate", "no role", "no answer", "the role never ends"]
     assert "Plainly." not in set(found[found.kind == "no role wanted"].answer) and len(found) == 5
 
 
 def test_a_model_that_writes_no_roles_does_not_fail_by_that(mishaps):
-    found = robust.failures(mishaps, writes_role=False)
+    found = robustness.probe_failures(mishaps, writes_role=False)
     assert not found["what went wrong"].str.contains("no role|never ends").any()
 
 
 def test_the_gallery_escapes_and_cuts(mishaps):
     long = mishaps.assign(answer="x" * 5000)
-    page = gallery.failures(robust.failures(long)).data
+    page = gallery.failure_cards(robustness.probe_failures(long)).data
     assert "&lt;b&gt;&amp;" in page and "<b>&</b>" not in page and "x" * 400 not in page
-    assert "Nothing went wrong" in gallery.failures(robust.failures(mishaps[:4])).data
+    assert "Nothing went wrong" in gallery.failure_cards(robustness.probe_failures(mishaps[:4])).data
 
 
 # End to end
@@ -299,7 +299,7 @@ def test_the_gallery_escapes_and_cuts(mishaps):
 @pytest.fixture(scope="module")
 def asked():
     profile = profiles.load("smoke", {"infer.max_new_tokens": 8, "infer.batch_size": 64})
-    return robust.ask(*models.load("smoke"), profile, DESIGN, PROBES)
+    return robustness.ask_probes(*models.load("smoke"), profile, DESIGN, PROBES)
 
 
 def test_every_probe_can_be_asked_the_empty_ones_too(asked):
@@ -308,19 +308,19 @@ def test_every_probe_can_be_asked_the_empty_ones_too(asked):
 
 
 def test_asked_probes_go_all_the_way_to_figures(asked, embedder):
-    frame = robust.measured(asked, embedder)
+    frame = robustness.measure_probes(asked, embedder)
     assert frame.correct.notna().sum() == sum(probe.key is not None for probe in PROBES)
-    summary = robust.summary({"baseline": frame, "self-prompt": frame})
+    summary = robustness.summarize_probes({"baseline": frame, "self-prompt": frame})
     assert set(summary.measure) == {"role", "won", "correct"}
-    assert gallery.rates(summary, "won").get_xlim()[0] < 0
-    assert not robust.failures(frame)["what went wrong"].str.contains("nan|None").any()
+    assert gallery.probe_rates(summary, "won").get_xlim()[0] < 0
+    assert not robustness.probe_failures(frame)["what went wrong"].str.contains("nan|None").any()
     plt.close("all")
 
 
 def test_figures_show_every_kind_and_arm():
-    kinds, arms = (*robust.HOSTILE, robust.ALL), ("baseline", "self-prompt")
+    kinds, arms = (*robustness.HOSTILE, robustness.ALL_PROBES), ("baseline", "self-prompt")
     rows = [("fits", kind, arm, 0.5, 0.2, 0.8, 9) for kind in kinds for arm in arms]
-    axes = gallery.rates(pd.DataFrame(rows, columns=["measure", "kind", "arm", "value", "low", "high", "n"]), "fits")
+    axes = gallery.probe_rates(pd.DataFrame(rows, columns=["measure", "kind", "arm", "value", "low", "high", "n"]), "fits")
     assert [label.get_text() for label in axes.get_yticklabels()] == list(kinds)
     assert len(axes.containers) == 2
     plt.close("all")
@@ -329,8 +329,9 @@ def test_figures_show_every_kind_and_arm():
 @pytest.mark.parametrize("kind", ["empty", "very long"])
 def test_one_kind_alone_can_be_asked(kind):
     profile, some = profiles.load("smoke", {"infer.max_new_tokens": 8}), [probe for probe in PROBES if probe.kind == kind][:2]
-    assert [row["id"] for row in robust.ask(*models.load("smoke"), profile, DESIGN, some)] == [probe.id for probe in some]
-    assert robust.ask(*models.load("smoke"), profile, DESIGN, []) == []
+    rows = robustness.ask_probes(*models.load("smoke"), profile, DESIGN, some)
+    assert [row["id"] for row in rows] == [probe.id for probe in some]
+    assert robustness.ask_probes(*models.load("smoke"), profile, DESIGN, []) == []
 
 
 # Domains left out of training
