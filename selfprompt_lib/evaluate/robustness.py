@@ -197,7 +197,7 @@ def probe_findings(summary: pd.DataFrame) -> str:
         shares = [f"{row.arm} {stats.Estimate(row.value, row.low, row.high, row.n)} of {row.n}"
                   for row in part.itertuples()]
         sentences.append(f"{MEASURES[measure]}: {'; '.join(shares)}.")
-    fewest = summary[summary.kind != ALL_PROBES].groupby("kind").n.max().min()
+    fewest = int(summary[summary.kind != ALL_PROBES].groupby("kind").n.max().min())
     return " ".join([*sentences, f"A single kind had as few as {fewest} probe{'s' * (fewest > 1)}, "
                                  "which cannot tell kinds apart."])
 
