@@ -79,6 +79,17 @@ def shape(value):
     return type(value)
 
 
+def faults(check, items):
+    """What `check` finds wrong, by the first words of the item's question."""
+    found = {}
+    for item in items:
+        try:
+            check(item)
+        except Exception as error:
+            found[question_of(item)[-60:]] = repr(error)
+    return found
+
+
 def word_count(text):
     return len(text.split())
 
@@ -101,12 +112,9 @@ def test_rows_have_exactly_the_documented_keys():
     assert keys == {("id", "domain", "question", "reference")}
 
 
-@pytest.mark.parametrize(
-    ("rows", "each"), [(SAMPLES, 20), (HELD_OUT, 5)], ids=["training", "held-out"]
-)
-def test_every_domain_has_its_share(rows, each):
-    assert Counter(row.domain for row in rows) == dict.fromkeys(DOMAINS, each)
-    assert [row.domain for row in rows] == [domain for domain in DOMAINS for _ in range(each)]
+def test_every_domain_has_its_share_in_order():
+    for rows, each in ((SAMPLES, 20), (HELD_OUT, 5)):
+        assert [row.domain for row in rows] == [domain for domain in DOMAINS for _ in range(each)]
 
 
 def test_ids_name_domain_and_number():
@@ -170,19 +178,16 @@ def test_questions_come_in_many_forms():
 # Roles
 
 
-@pytest.mark.parametrize(
-    ("field", "low", "high", "pattern"),
-    [
+def test_role_fields_fit_every_design():
+    for field, low, high, pattern in (
         ("expert", 3, 14, r"(a|an|the) .*[^.,;:!?]"),
         ("brings", 12, 32, r"[A-Z].*\."),
         ("request", 6, 22, r"[a-z].*[^.,;:!?]"),
-    ],
-)
-def test_role_fields_fit_every_design(field, low, high, pattern):
-    texts = {sample.id: getattr(sample.role, field) for sample in SAMPLES}
-    assert {i: t for i, t in texts.items() if not re.fullmatch(pattern, t)} == {}
-    assert {i: t for i, t in texts.items() if not low <= word_count(t) <= high} == {}
-    assert {i: t for i, t in texts.items() if '"' in t or t != " ".join(t.split())} == {}
+    ):
+        texts = {sample.id: getattr(sample.role, field) for sample in SAMPLES}
+        assert {i: t for i, t in texts.items() if not re.fullmatch(pattern, t)} == {}
+        assert {i: t for i, t in texts.items() if not low <= word_count(t) <= high} == {}
+        assert {i: t for i, t in texts.items() if '"' in t or t != " ".join(t.split())} == {}
 
 
 def test_role_texts_are_stored_as_one_paragraph():
@@ -312,10 +317,8 @@ def alike(rows, similarity, threshold, across):
     ]
 
 
-LEAK = {
-    2: 0.43,
-    3: 0.3,
-}  # cosine of questions, of whole texts; the paraphrases below have 0.5 and more
+# The cosine of questions, and of whole texts; the paraphrases below have 0.5 and more.
+LEAK = {2: 0.43, 3: 0.3}
 
 
 def leaks(rows):
@@ -326,16 +329,16 @@ def leaks(rows):
     ]
 
 
-@pytest.mark.parametrize("column", [1, 2, 3], ids=["name", "question", "text"])
-def test_nothing_occurs_twice(column):
-    normal = Counter(" ".join(re.findall(r"\w+", row[column].lower())) for row in everything())
-    assert [text for text, n in normal.items() if n > 1] == []
+def test_nothing_occurs_twice():
+    for column in (1, 2, 3):
+        normal = Counter(" ".join(re.findall(r"\w+", row[column].lower())) for row in everything())
+        assert [text for text, n in normal.items() if n > 1] == []
 
 
-@pytest.mark.parametrize("column", [2, 3], ids=["question", "text"])
-def test_nothing_occurs_twice_with_small_changes(column):
+def test_nothing_occurs_twice_with_small_changes():
     rows = everything()
-    assert alike(rows, jaccard([row[column] for row in rows]), 0.2, across=False) == []
+    for column in (2, 3):
+        assert alike(rows, jaccard([row[column] for row in rows]), 0.2, across=False) == []
 
 
 def test_no_role_is_written_twice():
@@ -392,17 +395,19 @@ def test_a_planted_duplicate_would_be_found():
 # Benchmarks
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_mini_benchmark_has_25_items_in_the_real_schema(name):
-    assert len(ITEMS[name]) == 25
-    assert [i for i, item in enumerate(ITEMS[name]) if shape(item) != SHAPES[name]] == []
+def test_a_mini_benchmark_has_25_items_in_the_real_schema():
+    for name, items in ITEMS.items():
+        assert len(items) == 25
+        assert [(name, i) for i, item in enumerate(items) if shape(item) != SHAPES[name]] == []
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs a mirror of the hub at ../shared/data")
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_real_benchmark_has_that_schema(name):
-    with (REAL / f"{name}.jsonl").open(encoding="utf-8") as lines:
-        assert shape(json.loads(next(lines))) == SHAPES[name]
+def test_the_real_benchmarks_have_that_schema():
+    real = {}
+    for name in SHAPES:
+        with (REAL / f"{name}.jsonl").open(encoding="utf-8") as lines:
+            real[name] = shape(json.loads(next(lines)))
+    assert real == SHAPES
 
 
 @pytest.mark.parametrize(
@@ -448,22 +453,21 @@ def test_the_longest_choice_is_no_good_guess(name, choices, key):
     ] == []
 
 
-@pytest.mark.parametrize(("name", "labels"), [(COMMONSENSE_QA, "ABCDE"), (OPENBOOKQA, "ABCD")])
-def test_choices_are_labelled_in_order(name, labels):
-    assert {"".join(item["choices"]["label"]) for item in ITEMS[name]} == {labels}
-    assert {len(item["choices"]["text"]) for item in ITEMS[name]} == {len(labels)}
+def test_choices_are_labelled_in_order():
+    for name, labels in ((COMMONSENSE_QA, "ABCDE"), (OPENBOOKQA, "ABCD")):
+        assert {"".join(item["choices"]["label"]) for item in ITEMS[name]} == {labels}
+        assert {len(item["choices"]["text"]) for item in ITEMS[name]} == {len(labels)}
 
 
-@pytest.mark.parametrize(
-    ("name", "field"), [(STRATEGYQA, "qid"), (COMMONSENSE_QA, "id"), (OPENBOOKQA, "id")]
-)
-def test_items_are_marked_as_starter_items(name, field):
-    assert len({item[field] for item in ITEMS[name]}) == 25
-    assert {item[field].rpartition("-")[0] for item in ITEMS[name]} <= {
-        "starter-sqa",
-        "starter-csqa",
-        "starter-obqa",
+def test_items_are_marked_as_starter_items():
+    fields = {
+        STRATEGYQA: ("qid", "sqa"),
+        COMMONSENSE_QA: ("id", "csqa"),
+        OPENBOOKQA: ("id", "obqa"),
     }
+    for name, (field, mark) in fields.items():
+        assert len({item[field] for item in ITEMS[name]}) == 25
+        assert {item[field].rpartition("-")[0] for item in ITEMS[name]} == {f"starter-{mark}"}
 
 
 def test_mmlu_has_25_subjects_and_four_choices():
@@ -485,8 +489,11 @@ def test_strategyqa_explains_each_answer():
     ] == []
 
 
-@pytest.mark.parametrize("item", ITEMS[TRUTHFUL_QA], ids=lambda item: item["question"][:40])
-def test_truthfulqa_puts_right_answers_first(item):
+def test_truthfulqa_puts_right_answers_first():
+    assert faults(right_answers_come_first, ITEMS[TRUTHFUL_QA]) == {}
+
+
+def right_answers_come_first(item):
     one, many = item["mc1_targets"], item["mc2_targets"]
     assert one["labels"] == [1] + [0] * (len(one["choices"]) - 1)
     right = sum(many["labels"])
@@ -497,8 +504,11 @@ def test_truthfulqa_puts_right_answers_first(item):
     assert right >= 2
 
 
-@pytest.mark.parametrize("item", ITEMS[GSM8K], ids=lambda item: item["question"][:40])
-def test_gsm8k_sums_are_right(item):
+def test_gsm8k_sums_are_right():
+    assert faults(sums_are_right, ITEMS[GSM8K]) == {}
+
+
+def sums_are_right(item):
     steps = re.findall(r"<<([\d+*/().-]+)=(-?[\d.]+)>>(-?[\d.]*\d)", item["answer"])
     assert 1 <= len(steps) == item["answer"].count("<<")
     for expression, value, written in steps:
@@ -508,8 +518,11 @@ def test_gsm8k_sums_are_right(item):
     assert item["answer"].count("####") == 1
 
 
-@pytest.mark.parametrize("item", ITEMS[AQUA], ids=lambda item: item["question"][:40])
-def test_aqua_options_are_labelled_and_the_rationale_ends_at_the_right_one(item):
+def test_aqua_options_are_labelled_and_the_rationale_ends_at_the_right_one():
+    assert faults(rationale_ends_at_the_right_option, ITEMS[AQUA]) == {}
+
+
+def rationale_ends_at_the_right_option(item):
     assert [option[:2] for option in item["options"]] == ["A)", "B)", "C)", "D)", "E)"]
     values = [Fraction(re.search(r"[\d./]+", option[2:])[0]) for option in item["options"]]
     assert len(set(values)) == 5
@@ -524,8 +537,11 @@ def run_code(*parts):
     return run.returncode, run.stderr
 
 
-@pytest.mark.parametrize("item", ITEMS[HUMANEVAL], ids=lambda item: item["entry_point"])
-def test_humaneval_solutions_pass_and_an_empty_body_fails(item):
+def test_humaneval_solutions_pass_and_an_empty_body_fails():
+    assert faults(solution_passes_and_an_empty_body_fails, ITEMS[HUMANEVAL]) == {}
+
+
+def solution_passes_and_an_empty_body_fails(item):
     check = [item["test"], f"check({item['entry_point']})"]
     assert run_code(item["prompt"] + item["canonical_solution"], *check) == (0, "")
     status, errors = run_code(item["prompt"] + "    pass", *check)
@@ -533,13 +549,35 @@ def test_humaneval_solutions_pass_and_an_empty_body_fails(item):
     assert "AssertionError" in errors or "TypeError" in errors
 
 
-@pytest.mark.parametrize("item", ITEMS[HUMANEVAL], ids=lambda item: item["entry_point"])
-def test_humaneval_examples_hold(item):
+def test_humaneval_examples_hold():
+    assert faults(examples_hold, ITEMS[HUMANEVAL]) == {}
+
+
+def examples_hold(item):
     module = ModuleType(item["entry_point"])
     exec(item["prompt"] + item["canonical_solution"], module.__dict__)
     failed, attempted = doctest.testmod(module)
     assert failed == 0
     assert attempted >= 1
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "field", "planted"),
+    [
+        (sums_are_right, GSM8K, "answer", "<<1+1=3>>3\n#### 3"),
+        (rationale_ends_at_the_right_option, AQUA, "rationale", "So it is 123456."),
+        (
+            solution_passes_and_an_empty_body_fails,
+            HUMANEVAL,
+            "canonical_solution",
+            "    return 7\n",
+        ),
+        (examples_hold, HUMANEVAL, "canonical_solution", "    return 'planted'\n"),
+    ],
+)
+def test_a_planted_fault_is_listed(check, name, field, planted):
+    items = [*ITEMS[name][:2], ITEMS[name][2] | {field: planted}]
+    assert len(faults(check, items)) == 1
 
 
 def test_humaneval_prompts_define_their_entry_point():

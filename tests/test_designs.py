@@ -1,5 +1,7 @@
 """Prompt designs: what was written is read back, for any text; other replies have a defined outcome."""
 
+import itertools
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -10,23 +12,8 @@ from selfprompt_lib.rows import Role
 
 WITH_ROLES = [design for design in DESIGNS.values() if design.writes_role]
 LINE_BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-NASTY = [
-    "",
-    "\n",
-    "\n\n",
-    " ",
-    "{expert}",
-    "{",
-    "}",
-    "%s",
-    "\\n\\n",
-    "\u200b",
-    "\ufeff",
-    "e\u0301",
-    "👩‍🏫",
-    "א‏ب",
-    "\0",
-]
+NASTY = ["", "\n", "\n\n", " ", "{expert}", "{", "}", "%s", "\\n\\n"]
+NASTY += ["\u200b", "\ufeff", "e\u0301", "👩‍🏫", "א‏ب", "\0"]
 
 anything = st.text() | st.text(alphabet=LINE_BREAKS + " a.") | st.sampled_from(NASTY)
 filled = anything.filter(lambda text: text.split() != [])
@@ -136,11 +123,10 @@ def test_a_role_is_one_paragraph(text):
     assert len(f"x{role.text}x".splitlines()) == 1
 
 
-@pytest.mark.parametrize("empty", ["", " \n\u2028\x85 ", None, 7])
-@pytest.mark.parametrize("field", ["expert", "brings", "request"])
-def test_a_role_needs_text_in_every_field(field, empty):
-    with pytest.raises(ValidationError, match=field):
-        Role(**(NURSE.model_dump() | {field: empty}))
+def test_a_role_needs_text_in_every_field():
+    for field, empty in itertools.product(NURSE.model_dump(), ("", " \n\u2028\x85 ", None, 7)):
+        with pytest.raises(ValidationError, match=field):
+            Role(**(NURSE.model_dump() | {field: empty}))
 
 
 def test_the_opening_is_the_fixed_start():

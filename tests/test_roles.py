@@ -96,6 +96,13 @@ def test_common_experts_are_counted_whatever_their_case():
     assert roles.common_experts(frame, 2).to_dict() == {"a cook": 3, "a poet": 2}
 
 
+def test_the_noun_of_an_expert_is_counted_without_what_follows():
+    frame = experts(
+        "a night nurse who runs a clinic", "a nurse", "an editor of maps", "Ada Lovelace"
+    )
+    assert roles.expert_nouns(frame).to_dict() == {"nurse": 2, "editor": 1}
+
+
 # Relevance
 
 
@@ -162,6 +169,12 @@ def test_near_duplicates_are_found_most_alike_first():
     assert [(i, j) for i, j, _ in roles.near_duplicates(vectors, threshold=0.2)][-1] == (1, 2)
 
 
+def test_the_closest_roles_are_shown_with_their_cosine():
+    vectors = np.array([[1, 0], [0.96, 0.28], [0, 1]])
+    table = roles.closest_roles(experts("a cook", "a baker", "a poet"), vectors, 1)
+    assert table.to_dict("records") == [{"cosine": 0.96, "one": "a cook", "other": "a baker"}]
+
+
 @pytest.mark.parametrize(
     ("request_", "question", "words"),
     [
@@ -191,7 +204,10 @@ def test_the_run_of_words_can_be_chosen():
     frame = roles.role_table(
         [sample(0, request="boil it for ten", turns=("How?", "You boil it for long."))]
     )
-    assert len(roles.answer_leaks(frame, words=3)) == 1 and len(roles.answer_leaks(frame, words=4)) == 0
+    assert (
+        len(roles.answer_leaks(frame, words=3)) == 1
+        and len(roles.answer_leaks(frame, words=4)) == 0
+    )
 
 
 # Summary
@@ -293,10 +309,10 @@ def test_clusters_of_few_roles_or_of_roles_with_the_same_words():
     assert len(table) == 5 and set(table.about) == {""}, "no word sets one of them apart"
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 12])
-def test_the_map_has_a_place_for_each_role(count):
-    vectors = np.random.default_rng(count).normal(size=(count, 8))
-    assert roles.map_coordinates(vectors).shape == (count, 2)
+def test_the_map_has_a_place_for_each_role():
+    for count in (0, 1, 2, 3, 12):
+        vectors = np.random.default_rng(count).normal(size=(count, 8))
+        assert roles.map_coordinates(vectors).shape == (count, 2)
 
 
 def test_the_map_depends_on_the_seed_alone_and_keeps_neighbours_together():
@@ -493,6 +509,13 @@ def test_annotators_with_each_others_roles_do_not_agree(model):
     assert found["experts"] < 0.5 and found["roles"] < 0.5
 
 
+def test_sets_are_compared_with_the_reference_where_they_share_samples(model):
+    frame = roles.role_table(SAMPLES[:4])
+    sets = {"reference": frame, "same": frame, "one row": frame[:1], "empty": frame[:0]}
+    agreed = roles.agreement_with_reference(model, sets)
+    assert list(agreed) == ["same"] and agreed["same"]["samples"] == 4
+
+
 def test_agreement_needs_two_common_samples(model, refused):
     frame = roles.role_table(SAMPLES[:3])
     for one, other in (
@@ -593,26 +616,31 @@ def test_an_empty_sheet_is_not_taken_for_a_filled_in_one(tmp_path, refused):
         roles.read_sheet(tmp_path / "review.csv")
 
 
-@pytest.mark.parametrize(("word", "means"), [
-    ("y", True), ("Y", True), (" yes ", True), ("YES", True), ("1", True), ("TRUE", True), ("true", True),
-    ("n", False), ("N", False), ("no ", False), ("No", False), ("0", False), ("FALSE", False),
-])  # fmt: skip
-def test_verdicts_may_be_written_in_several_ways(tmp_path, word, means):
-    read = roles.read_sheet(write(tmp_path / "s.csv", ["a", word, *PASS[1:], ""]))
-    assert (read.relevant[0], read.passes[0]) == (means, means) and read.specific[0]
+def test_verdicts_may_be_written_in_several_ways(tmp_path):
+    words = dict.fromkeys(("y", "Y", " yes ", "YES", "1", "TRUE", "true"), True)
+    words |= dict.fromkeys(("n", "N", "no ", "No", "0", "FALSE"), False)
+    for word, means in words.items():
+        read = roles.read_sheet(write(tmp_path / "s.csv", ["a", word, *PASS[1:], ""]))
+        assert (word, read.relevant[0], read.passes[0]) == (word, means, means)
+        assert read.specific[0]
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_sheets_are_read_as_spreadsheets_save_them(tmp_path, separator, encoding, ending):
+def test_sheets_are_read_as_spreadsheets_save_them(tmp_path):
     note = 'too "wide", not café; no\nreason given\tthere'
     empty = [""] * len(HEAD)
-    path = write(tmp_path / "s.csv", ["a", *PASS, note], ["b", "n", *PASS[1:], ""], empty, [], empty,
-                 separator=separator, encoding=encoding, ending=ending)  # fmt: skip
-    read = roles.read_sheet(path)
-    assert read.id.tolist() == ["a", "b"] and read.passes.tolist() == [True, False]
-    assert read.notes.tolist() == [note, ""]
+    lines = ["a", *PASS, note], ["b", "n", *PASS[1:], ""], empty, [], empty
+    for kind in itertools.product((",", ";", "\t"), ("utf-8", "utf-8-sig"), ("\n", "\r\n")):
+        forms = dict(zip(("separator", "encoding", "ending"), kind, strict=True))
+        read = roles.read_sheet(write(tmp_path / "s.csv", *lines, **forms))
+        assert (kind, *read.id, *read.passes, *read.notes) == (
+            kind,
+            "a",
+            "b",
+            True,
+            False,
+            note,
+            "",
+        )
 
 
 def test_a_sheet_with_every_cell_in_quotes_more_columns_and_no_notes(tmp_path):
@@ -689,7 +717,7 @@ def test_kappa_is_what_the_textbook_says():
     assert table.loc["passes"].tolist() == pytest.approx([0.7, 0.4, 50])
 
 
-@pytest.mark.parametrize(("one", "other", "same", "kappa"), [
+KAPPAS = [
     ([True, True, True], [True, True, True], 1, None),
     ([False, False, False], [False, False, False], 1, None),
     ([True, True, True, True], [True, True, False, True], 0.75, 0),
@@ -697,15 +725,15 @@ def test_kappa_is_what_the_textbook_says():
     ([True, True], [False, False], 0, 0),
     ([True, False], [True, False], 1, 1),
     ([True, False], [False, True], 0, -1),
-])  # fmt: skip
-def test_kappa_at_its_ends(one, other, same, kappa):
-    found = (
-        roles.between_readers(sheet_of(hides=one), sheet_of(hides=other))
-        .set_index("criterion")
-        .loc["hides"]
-    )
-    assert found["same verdict"] == same
-    assert found.kappa is None if kappa is None else found.kappa == pytest.approx(kappa)
+]
+
+
+def test_kappa_at_its_ends():
+    for one, other, same, kappa in KAPPAS:
+        table = roles.between_readers(sheet_of(hides=one), sheet_of(hides=other))
+        found = table.set_index("criterion").loc["hides"]
+        assert found["same verdict"] == same
+        assert found.kappa is None if kappa is None else found.kappa == pytest.approx(kappa)
 
 
 def test_an_undefined_kappa_is_null_in_the_artefact(tmp_path):
@@ -716,6 +744,31 @@ def test_an_undefined_kappa_is_null_in_the_artefact(tmp_path):
         row["criterion"]: row["kappa"] for row in json.loads((tmp_path / "stage.json").read_text())
     }
     assert kappas["relevant"] is None and kappas["hides"] == pytest.approx(0.4)
+
+
+def test_readings_are_set_side_by_side_and_reported():
+    one, other = sheet_of(hides=[True, False, True]), sheet_of(hides=[True] * 3)
+    passed = roles.rows_that_pass({"first": [one, other]})
+    assert passed.reading.tolist() == ["first, reader 1", "first, reader 2"]
+    assert passed.share.tolist() == pytest.approx([2 / 3, 1])
+    agreed = roles.reader_agreement({"first": [one, other]})
+    assert agreed.loc["hides", ("first", "same verdict")] == pytest.approx(2 / 3)
+    record = roles.reader_metrics([one, other])
+    assert len(record["reviews"]) == 2 and record["between_readers"][0]["n"] == 3
+    assert roles.reader_metrics([one])["between_readers"] is None
+    assert roles.reader_metrics([])["reviews"] == []
+
+
+def test_the_report_has_the_chapters_figures():
+    measured = {"roles": 4, "distinct experts": 3, "finds its question among all": 0.5,
+                "finds its question among 100": 0.9, "the same, shuffled": 0.01}  # fmt: skip
+    metrics = {"reference": measured, "compared": {"live": measured}, "fits": "3 of 4",
+               "chance": "0 of 4", "lima_role": {"rows": 1030, "measures": measured}}  # fmt: skip
+    told = roles.roles_report(metrics, 2, [sheet_of(hides=[True])])
+    assert "Of 4 reference roles, **3** name" in told and "**3 of 4** find" in told
+    assert "Of the 2 roles that the small model wrote live, 50% do" in told
+    assert "1030 roles; 90% find" in told and "shuffled: 1%" in told
+    assert "live, none do" in roles.roles_report(metrics | {"compared": {}}, 0, [])
 
 
 def test_readers_are_compared_on_common_rows_only(refused):

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from selfprompt_lib.files import hub_rows, read_json_lines, write_rows
 from selfprompt_lib.profiles import load
-from selfprompt_lib.rows import Question, Role, Sample, chat_messages, parse_rows, read_rows
+from selfprompt_lib.rows import (
+    Question,
+    Role,
+    Sample,
+    chat_messages,
+    drop_unanswered_turn,
+    parse_rows,
+    read_rows,
+)
 from selfprompt_lib.sources import held_out_questions, take_evenly_spaced, training_samples
 
 ROLE = {"expert": "a night nurse", "brings": "Calm.", "request": "explain fever"}
@@ -39,18 +47,18 @@ def test_rows_are_read(jsonl):
     )
 
 
-@pytest.mark.parametrize("bad", ['{"id": "b", ', "{'id': 'b'}", "id: b", '{"id": "b"} {"id": "c"}'])
-def test_malformed_json_is_named_with_file_and_line(jsonl, refused, bad):
-    path = jsonl("rows.jsonl", GOOD, "", bad)
-    with refused(f"{path}, line 3: ", "not valid JSON", "column", "mend or delete"):
-        read_rows(path, Sample)
+def test_malformed_json_is_named_with_file_and_line(jsonl, refused):
+    for bad in ('{"id": "b", ', "{'id': 'b'}", "id: b", '{"id": "b"} {"id": "c"}'):
+        path = jsonl("rows.jsonl", GOOD, "", bad)
+        with refused(f"{path}, line 3: ", "not valid JSON", "column", "mend or delete"):
+            read_rows(path, Sample)
 
 
-@pytest.mark.parametrize("bad", ["[1]", '"text"', "7", "null"])
-def test_a_line_that_is_no_object_is_named(jsonl, refused, bad):
-    path = jsonl("rows.jsonl", GOOD, bad)
-    with refused(f"{path}, line 2: ", "object"):
-        read_rows(path, Sample)
+def test_a_line_that_is_no_object_is_named(jsonl, refused):
+    for bad in ("[1]", '"text"', "7", "null"):
+        path = jsonl("rows.jsonl", GOOD, bad)
+        with refused(f"{path}, line 2: ", "object"):
+            read_rows(path, Sample)
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path, refused):
@@ -60,17 +68,17 @@ def test_a_file_in_another_encoding_is_named(tmp_path, refused):
         read_json_lines(path)
 
 
-@pytest.mark.parametrize("name", ["nosuch.jsonl", "."])
-def test_a_missing_file_is_named(tmp_path, refused, name):
-    with refused(str(tmp_path / name), "no such file"):
-        read_rows(tmp_path / name, Sample)
+def test_a_missing_file_is_named(tmp_path, refused):
+    for name in ("nosuch.jsonl", "."):
+        with refused(str(tmp_path / name), "no such file"):
+            read_rows(tmp_path / name, Sample)
 
 
-@pytest.mark.parametrize("lines", [(), ("",), ("", "   ")])
-def test_an_empty_file_is_named(jsonl, refused, lines):
-    path = jsonl("empty.jsonl", *lines)
-    with refused(str(path), "no rows"):
-        read_json_lines(path)
+def test_an_empty_file_is_named(jsonl, refused):
+    for lines in ((), ("",), ("", "   ")):
+        path = jsonl("empty.jsonl", *lines)
+        with refused(str(path), "no rows"):
+            read_json_lines(path)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +109,14 @@ def test_a_missing_column_is_named(jsonl, refused):
         read_rows(jsonl("rows.jsonl", {"id": "a", "question": ""}), Question)
 
 
-@pytest.mark.parametrize("turns", [1, 3, 5])
-def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused, turns):
-    path = jsonl("rows.jsonl", GOOD, {"conversations": ["text"] * turns})
-    with refused(f"{path}, line 2: ", f"{turns} turns", "even number", "drop the last user turn"):
-        read_rows(path, Sample)
+def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused):
+    for turns in (1, 3, 5):
+        path, mend = (
+            jsonl("rows.jsonl", GOOD, {"conversations": ["text"] * turns}),
+            "drop the last user turn",
+        )
+        with refused(f"{path}, line 2: ", f"{turns} turns", "even number", mend):
+            read_rows(path, Sample)
 
 
 def test_a_conversation_without_turns_or_with_an_empty_question_is_refused(jsonl, refused):
@@ -130,6 +141,17 @@ def test_messages_are_in_trls_form():
     asked = {"role": "user", "content": "Why?"}
     assert chat_messages("Why?") == [asked]
     assert chat_messages("Why?", "") == [asked, {"role": "assistant", "content": ""}]
+    assert [turn["role"] for turn in chat_messages(*"abc")] == ["user", "assistant", "user"]
+
+
+def test_a_last_user_turn_is_dropped():
+    assert [drop_unanswered_turn("abcde"[:count]) for count in range(5)] == [
+        "",
+        "",
+        "ab",
+        "ab",
+        "abcd",
+    ]
 
 
 # Writing
