@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from . import stats
 from .errors import UserError
 from .pipeline.run import executed
 from .pipeline.stage import CHAPTERS
@@ -100,11 +101,11 @@ def _template(name: str) -> Template:
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "resources" / "templates"), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
     pages.filters["percent"] = lambda value: f"{100 * value:.0f}%"
-    pages.filters["change"] = lambda row: (f"{100 * row['difference']:+.1f}\N{NO-BREAK SPACE}[{100 * row['low']:+.1f},"
-                                           f"\N{NO-BREAK SPACE}{100 * row['high']:+.1f}]")
+    pages.filters["change"] = lambda row: stats.points_with_interval(
+        row["difference"], row["low"], row["high"], decimals=1)
     pages.filters["seen"] = lambda value: f"{100 * value:.0f}" if value < 1 else "none"
     pages.filters["number"] = lambda value: "–" if pd.isna(value) else f"{value:,}"
-    pages.filters["points"] = lambda value: f"{100 * value:+.0f}"
+    pages.filters["points"] = stats.points_text
     return pages.get_template(name)
 
 

@@ -25,6 +25,17 @@ class Estimate:
         return f"{100 * self.value:.0f}% [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
 
+def points_text(value: float, decimals: int = 0) -> str:
+    """A difference in points with its sign: 0.05 is +5."""
+    return f"{100 * value:+.{decimals}f}"
+
+
+def points_with_interval(value: float, low: float, high: float, decimals: int = 0) -> str:
+    """A difference in points with its interval, which no line break parts: +5 [+1, +9]."""
+    value, low, high = (points_text(part, decimals) for part in (value, low, high))
+    return f"{value} [{low}, {high}]".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def rate(hits: Sequence[bool]) -> Estimate:
     """A proportion with its Wilson interval (chapter 4)."""
     hits = np.asarray(hits, dtype=bool)

@@ -10,8 +10,6 @@ from .benchmarks import chance
 from .compare import ALL, above_chance
 from .results import BASELINE, OWN, UNTUNED, readings
 
-UNBROKEN = "\N{NO-BREAK SPACE}"  # so that no line is broken there
-
 
 def summarize(profile: Profile, items: pd.DataFrame, tasks: dict[str, Any],
               difference: pd.DataFrame, roles: pd.DataFrame, arms: pd.DataFrame,
@@ -47,7 +45,8 @@ def difference_table(table: pd.DataFrame):
     """Differences as a page shows them: points with their interval in one column (chapter 5)."""
     label = next(name for name in ("contrast", "design", "task") if name in table)
     shown = table.assign(**{
-        "points [95% interval]": [_points_with_interval(row) for row in table.itertuples()],
+        "points [95% interval]": list(map(
+            stats.points_with_interval, table.difference, table.low, table.high)),
         "won, lost": [f"{row.wins}, {row.losses}" for row in table.itertuples()]})
     columns = [label, "points [95% interval]", "won, lost", "seeds", "p", "p_holm", "smallest"]
     formats = {"p": "{:.3f}", "p_holm": "{:.3f}",
@@ -55,14 +54,9 @@ def difference_table(table: pd.DataFrame):
     return shown[columns].style.format(formats).hide(axis="index")
 
 
-def _points_with_interval(row) -> str:
-    low, high = 100 * row.low, 100 * row.high
-    return f"{100 * row.difference:+.0f}{UNBROKEN}[{low:+.0f},{UNBROKEN}{high:+.0f}]"
-
-
 def points(value: float) -> str:
-    """A difference in points with its sign: 0.05 is +5."""
-    return f"{100 * value:+.1f}".removesuffix(".0")
+    """A difference in points to a tenth where it has one: 0.05 is +5, 0.052 is +5.2."""
+    return stats.points_text(value, 1).removesuffix(".0")
 
 
 def report_text(differences: pd.DataFrame, roles: pd.DataFrame, needed: pd.DataFrame) -> str:
