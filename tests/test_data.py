@@ -1,4 +1,4 @@
-"""The starter data: schema, balance, lengths, role grammar, duplicates, leaks, and answers that are right.
+"""The starter data: schema, balance, lengths, role grammar, duplicates, leaks, right answers.
 
 Where a rule is broken the failing test lists the rows that break it.
 """
@@ -279,7 +279,7 @@ def right_answer(row):
 
 
 def everything():
-    """(set, name, question, whole text) of each training sample, held-out question and benchmark item."""
+    """(set, name, question, whole text) of each sample, held-out question and benchmark item."""
     rows = [("train", s.id, s.question, "\n".join(s.conversations)) for s in SAMPLES]
     rows += [("held-out", q.id, q.question, f"{q.question}\n{q.reference}") for q in HELD_OUT]
     for name, items in ITEMS.items():

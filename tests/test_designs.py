@@ -1,4 +1,4 @@
-"""Prompt designs: what was written is read back, for any text; other replies have a defined outcome."""
+"""Prompt designs: what was written is read back; other replies have a defined outcome."""
 
 import itertools
 
@@ -42,11 +42,13 @@ def test_the_designs_of_the_book():
     [
         (
             "from-now-on",
-            "From now on, you are a night nurse. Long shifts teach calm. Your task is to explain fever.\n\nRest.",
+            "From now on, you are a night nurse. Long shifts teach calm. "
+            "Your task is to explain fever.\n\nRest.",
         ),
         (
             "first-person",
-            "I answer as a night nurse. Long shifts teach calm. My task is to explain fever.\n\nRest.",
+            "I answer as a night nurse. Long shifts teach calm. "
+            "My task is to explain fever.\n\nRest.",
         ),
         ("title-only", "Role: a night nurse.\n\nRest."),
         ("none", "Rest."),

@@ -61,7 +61,10 @@ def test_experts_are_many_and_none_is_frequent():
 
 
 def test_roles_keep_the_guideline():
-    """Expert: a noun phrase of 3 to 14 words; brings: one or two sentences without I, you or they; request: a verb phrase."""
+    """Expert: a noun phrase of 3 to 14 words. Brings: one or two sentences without I, you or they.
+
+    Request: a verb phrase.
+    """
     assert [e for e in ENTRIES if not 3 <= len(e.expert.split()) <= 14] == []
     assert [e for e in ENTRIES if not re.fullmatch(r"(an?|the) .*[^.,;:!?]", e.expert)] == []
     assert [
@@ -175,16 +178,22 @@ def line(number, **fields):
     return {"index": number, "sha256": prompt_hash(f"q{number}")} | role | fields
 
 
-@pytest.mark.parametrize(("second", "parts"), [
-    (line(1, index=0), (", line 3: index 0 occurs twice", "keep one")),
-    (line(1, sha256=prompt_hash("q0")), (f", line 3: sha256 {prompt_hash('q0')} occurs twice",)),
-    (line(1, sha256="abc"), (", line 3: sha256: ",)),
-    (line(1, sha256=prompt_hash("q1").upper()), (", line 3: sha256: ",)),
-    (line(1, index=-1), (", line 3: index: ", "greater than or equal to 0")),
-    (line(1, expert=" "), (", line 3: expert: ",)),
-    (line(1, answer="x"), (", line 3: answer: ", "not permitted")),
-    ({"index": 1}, (", line 3: expert: Field required",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("second", "parts"),
+    [
+        (line(1, index=0), (", line 3: index 0 occurs twice", "keep one")),
+        (
+            line(1, sha256=prompt_hash("q0")),
+            (f", line 3: sha256 {prompt_hash('q0')} occurs twice",),
+        ),
+        (line(1, sha256="abc"), (", line 3: sha256: ",)),
+        (line(1, sha256=prompt_hash("q1").upper()), (", line 3: sha256: ",)),
+        (line(1, index=-1), (", line 3: index: ", "greater than or equal to 0")),
+        (line(1, expert=" "), (", line 3: expert: ",)),
+        (line(1, answer="x"), (", line 3: answer: ", "not permitted")),
+        ({"index": 1}, (", line 3: expert: Field required",)),
+    ],
+)
 def test_a_malformed_role_file_is_named_with_line_and_field(jsonl, refused, second, parts):
     path = jsonl("roles.jsonl", line(0), "", second)
     with refused(str(path) + parts[0], *parts[1:]):
@@ -332,10 +341,14 @@ def test_a_saved_data_set_is_loaded_with_datasets(toy, tmp_path):
         "role",
     ]
     assert [(row["id"], tuple(row["conversations"]), row["role"]) for row in loaded["train"]] == [
-        (s.id, s.conversations, s.role.model_dump()) for s in toy.samples]  # fmt: skip
+        (s.id, s.conversations, s.role.model_dump()) for s in toy.samples
+    ]
     assert loaded["train"][1]["messages"] == [
-        {"role": "user", "content": "Question 1?\nSecond line."}, {"role": "assistant", "content": "Answer 1."},
-        {"role": "user", "content": "And?"}, {"role": "assistant", "content": "So."}]  # fmt: skip
+        {"role": "user", "content": "Question 1?\nSecond line."},
+        {"role": "assistant", "content": "Answer 1."},
+        {"role": "user", "content": "And?"},
+        {"role": "assistant", "content": "So."},
+    ]
 
 
 def test_a_saved_data_set_can_be_trained_on(toy, tmp_path):

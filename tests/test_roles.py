@@ -1,4 +1,4 @@
-"""Chapter 2's measures on small cases whose right value is known, annotators side by side, and the review sheet."""
+"""Chapter 2's measures on cases of known value, annotators side by side, and the review sheet."""
 
 import csv
 import io
@@ -16,15 +16,25 @@ from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 BLUNDERS = {  # roles that the starter model (SmolLM2-135M) wrote for starter samples
-    "social-science-06": ("a business chat,", "A good word for a business chat, but a bit too personal for a business chat.",
-                          "a business chat, but a bit too personal for a business chat."),
-    "health-08": ("a speechwriter who drafts words for family celebrations",
-                  "A good ear for short, warm lines that are easy to say, but a message that needs to be taken seriously.",
-                  "write a two-line toast for the wedding of the user's sister, please don't be angry."),
-    "language-10": ("a story of a brave warrior who fought against the odds of his enemies",
-                    "A brave warrior who fought against the odds of his enemies, a story of a brave warrior who fought against "
-                    "the odds of his enemies.", "write a scene of a story of a brave warrior who fought against"),
-}  # fmt: skip
+    "social-science-06": (
+        "a business chat,",
+        "A good word for a business chat, but a bit too personal for a business chat.",
+        "a business chat, but a bit too personal for a business chat.",
+    ),
+    "health-08": (
+        "a speechwriter who drafts words for family celebrations",
+        "A good ear for short, warm lines that are easy to say, "
+        "but a message that needs to be taken seriously.",
+        "write a two-line toast for the wedding of the user's sister, please don't be angry.",
+    ),
+    "language-10": (
+        "a story of a brave warrior who fought against the odds of his enemies",
+        "A brave warrior who fought against the odds of his enemies, "
+        "a story of a brave warrior who fought against "
+        "the odds of his enemies.",
+        "write a scene of a story of a brave warrior who fought against",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +76,20 @@ def test_a_table_has_a_row_for_each_sample_with_a_role():
     frame = roles.role_table(
         [sample(0, "a cook", "Knows fire.", "boil an egg", ("How?", "So.", "And?", "Thus.")), bare]
     )
-    assert frame.to_dict("records") == [{
-        "id": "s0", "domain": "unknown", "source": "unknown", "question": "How?", "answer": "So.", "expert": "a cook",
-        "brings": "Knows fire.", "request": "boil an egg", "role": "a cook. Knows fire. boil an egg", "words": 7,
-    }]  # fmt: skip
+    assert frame.to_dict("records") == [
+        {
+            "id": "s0",
+            "domain": "unknown",
+            "source": "unknown",
+            "question": "How?",
+            "answer": "So.",
+            "expert": "a cook",
+            "brings": "Knows fire.",
+            "request": "boil an egg",
+            "role": "a cook. Knows fire. boil an egg",
+            "words": 7,
+        }
+    ]
 
 
 def test_an_empty_table_has_the_same_columns():
@@ -131,7 +151,7 @@ def test_shuffled_ranks_are_spread_evenly_and_depend_on_the_seed():
 
 
 def test_found_among_equals_every_draw_counted():
-    """Rank r among 8: of all draws of 3 others from the 7, those without any of the r better ones."""
+    """Rank r among 8: of all draws of 3 others from the 7, those without one of the r better."""
     ranks = np.arange(8)
     draws = list(itertools.combinations(range(7), 3))  # the better ones are 0 … r-1
     expected = [sum(min(draw) >= rank for draw in draws) / len(draws) for rank in ranks]
@@ -227,10 +247,17 @@ def test_a_summary_of_twenty_roles_counted_by_hand():
     texts[19] = texts[18]  # the last role is a copy, so it finds the question of the one before
     measures = roles.summarize_roles(frame, questions, texts)
     shuffled = (measures.pop("the same, shuffled"), measures.pop("words, median"))
-    assert measures == pytest.approx({
-        "roles": 20, "distinct experts": 17, "ten most frequent experts": (3 + 2 + 8) / 20, "near-duplicates": 2 / 20,
-        "finds its question among 100": 19 / 20, "finds its question among all": 19 / 20, "gives the answer away": 0,
-    })  # fmt: skip
+    assert measures == pytest.approx(
+        {
+            "roles": 20,
+            "distinct experts": 17,
+            "ten most frequent experts": (3 + 2 + 8) / 20,
+            "near-duplicates": 2 / 20,
+            "finds its question among 100": 19 / 20,
+            "finds its question among all": 19 / 20,
+            "gives the answer away": 0,
+        }
+    )
     assert shuffled[0] <= 0.05 and shuffled[1] == frame.words.median() == 12
 
 
@@ -334,15 +361,21 @@ def test_fit_and_rank_order_the_roles():
     texts = np.array([[1, 0, 0], [0.8, 0.6, 0], [0.8, 0, 0.6]])
     table = roles.least_fitting(experts("a", "b", "c"), questions, texts)
     assert dict(zip(table.expert, zip(table.fit, table["rank"], strict=True), strict=True)) == {
-        "a": (1, 0), "b": (0.6, 1), "c": (0.6, 1)}  # fmt: skip
+        "a": (1, 0),
+        "b": (0.6, 1),
+        "c": (0.6, 1),
+    }
     assert table.expert.tolist() == ["b", "c", "a"]
     assert roles.least_fitting(experts("a", "b", "c"), questions, texts, 1).expert.tolist() == ["b"]
 
 
-@pytest.mark.parametrize(("texts", "order"), [
-    ([[0.9, 0, 0], [0, 0.6, 0], [0, 0, 0.7]], "bca"),  # all find their question: by fit
-    ([[0.5, 0, 0], [0.6, 0.5, 0.7], [0.6, 0, 0.5]], "bca"),  # all fit alike: by rank
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("texts", "order"),
+    [
+        ([[0.9, 0, 0], [0, 0.6, 0], [0, 0, 0.7]], "bca"),  # all find their question: by fit
+        ([[0.5, 0, 0], [0.6, 0.5, 0.7], [0.6, 0, 0.5]], "bca"),  # all fit alike: by rank
+    ],
+)
 def test_the_lower_fit_and_the_lower_rank_come_first(texts, order):
     table = roles.least_fitting(experts("a", "b", "c"), np.eye(3), np.array(texts))
     assert "".join(table.expert) == order
@@ -651,29 +684,66 @@ def test_a_sheet_with_every_cell_in_quotes_more_columns_and_no_notes(tmp_path):
     assert (read.id[0], read.notes[0], bool(read.passes[0])) == ("a", "", True)
 
 
-@pytest.mark.parametrize(("row", "parts"), [
-    (["b", "y", "y", "maybe", "y", "y", ""], (", line 4 (b), column register: 'maybe' is no verdict", "write y or n")),
-    (["b", "y", "y", "y", "y", "", "late"], (", line 4 (b), column english: '' is no verdict",)),
-    (["b", "y", "y"], (", line 4 (b), column register: '' is no verdict",)),
-    (["b", *PASS, "too wide", " too vague"], (", line 4: has 8 columns, the first line has 7", "double quotes")),
-    (["a", *PASS, ""], (": a row occurs twice: a",)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "parts"),
+    [
+        (
+            ["b", "y", "y", "maybe", "y", "y", ""],
+            (", line 4 (b), column register: 'maybe' is no verdict", "write y or n"),
+        ),
+        (
+            ["b", "y", "y", "y", "y", "", "late"],
+            (", line 4 (b), column english: '' is no verdict",),
+        ),
+        (["b", "y", "y"], (", line 4 (b), column register: '' is no verdict",)),
+        (
+            ["b", *PASS, "too wide", " too vague"],
+            (", line 4: has 8 columns, the first line has 7", "double quotes"),
+        ),
+        (["a", *PASS, ""], (": a row occurs twice: a",)),
+    ],
+)
 def test_a_bad_row_is_named_with_file_line_and_column(tmp_path, refused, row, parts):
     path = write(tmp_path / "s.csv", ["a", *PASS, "two\nlines"], row)
     with refused(str(path) + parts[0], *parts[1:]):
         roles.read_sheet(path)
 
 
-@pytest.mark.parametrize(("content", "parts"), [
-    (b"", (": no column id, relevant",)),
-    (b"hello\nworld\n", (": no column id, relevant", "keep the sheet's first line")),
-    (",".join(["id", "relevant", "english"]).encode() + b"\na,y,y\n", (": no column specific, register, hides",)),
-    (",".join([*HEAD, "english"]).encode() + b"\na,y,y,y,y,y,,y\n", (": no column english, or more than one",)),
-    (",".join(HEAD).encode() + b"\n", (": the sheet has no rows",)),
-    (",".join(HEAD).encode() + b"\na,y,y,y,y,y,caf\xe9\n", (": cannot be read as a table", "save it as CSV in UTF-8")),
-    (b"PK\x03\x04\x14\x00\xff\xfe", (": cannot be read as a table", "save it as CSV in UTF-8")),
-    (",".join(HEAD).encode() + b'\na,y,y,y,y,y,"never closed\nb,y,y,y,y,y,\n', (": cannot be read as a table",)),
-], ids=["empty", "no table", "no criteria", "a column twice", "no rows", "latin-1", "a workbook", "an open quote"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", (": no column id, relevant",)),
+        (b"hello\nworld\n", (": no column id, relevant", "keep the sheet's first line")),
+        (
+            ",".join(["id", "relevant", "english"]).encode() + b"\na,y,y\n",
+            (": no column specific, register, hides",),
+        ),
+        (
+            ",".join([*HEAD, "english"]).encode() + b"\na,y,y,y,y,y,,y\n",
+            (": no column english, or more than one",),
+        ),
+        (",".join(HEAD).encode() + b"\n", (": the sheet has no rows",)),
+        (
+            ",".join(HEAD).encode() + b"\na,y,y,y,y,y,caf\xe9\n",
+            (": cannot be read as a table", "save it as CSV in UTF-8"),
+        ),
+        (b"PK\x03\x04\x14\x00\xff\xfe", (": cannot be read as a table", "save it as CSV in UTF-8")),
+        (
+            ",".join(HEAD).encode() + b'\na,y,y,y,y,y,"never closed\nb,y,y,y,y,y,\n',
+            (": cannot be read as a table",),
+        ),
+    ],
+    ids=[
+        "empty",
+        "no table",
+        "no criteria",
+        "a column twice",
+        "no rows",
+        "latin-1",
+        "a workbook",
+        "an open quote",
+    ],
+)
 def test_a_file_that_is_no_sheet_is_told(tmp_path, refused, content, parts):
     path = tmp_path / "s.csv"
     path.write_bytes(content)
@@ -709,7 +779,7 @@ def test_verdicts_have_shares_with_wilsons_interval():
 
 
 def test_kappa_is_what_the_textbook_says():
-    """50 rows: 20 twice yes, 15 twice no, 5 and 10 otherwise. Agreement 0.7, by chance 0.5: kappa 0.4."""
+    """50 rows: 20 twice yes, 15 twice no, 5 and 10 otherwise: agreement 0.7, by chance 0.5."""
     one = sheet_of(relevant=[True] * 25 + [False] * 25)
     other = sheet_of(relevant=[True] * 20 + [False] * 5 + [True] * 10 + [False] * 15)
     table = roles.between_readers(one, other.sample(frac=1, random_state=0)).set_index("criterion")
@@ -760,10 +830,20 @@ def test_readings_are_set_side_by_side_and_reported():
 
 
 def test_the_report_has_the_chapters_figures():
-    measured = {"roles": 4, "distinct experts": 3, "finds its question among all": 0.5,
-                "finds its question among 100": 0.9, "the same, shuffled": 0.01}  # fmt: skip
-    metrics = {"reference": measured, "compared": {"live": measured}, "fits": "3 of 4",
-               "chance": "0 of 4", "lima_role": {"rows": 1030, "measures": measured}}  # fmt: skip
+    measured = {
+        "roles": 4,
+        "distinct experts": 3,
+        "finds its question among all": 0.5,
+        "finds its question among 100": 0.9,
+        "the same, shuffled": 0.01,
+    }
+    metrics = {
+        "reference": measured,
+        "compared": {"live": measured},
+        "fits": "3 of 4",
+        "chance": "0 of 4",
+        "lima_role": {"rows": 1030, "measures": measured},
+    }
     told = roles.roles_report(metrics, 2, [sheet_of(hides=[True])])
     assert "Of 4 reference roles, **3** name" in told and "**3 of 4** find" in told
     assert "Of the 2 roles that the small model wrote live, 50% do" in told
@@ -783,7 +863,7 @@ def test_readers_are_compared_on_common_rows_only(refused):
 
 @pytest.fixture
 def page(browser, tmp_path):
-    """An opened sheet of three roles: with mark-up, with SQL that holds the page's own names, and a plain one."""
+    """An opened sheet of three roles: mark-up, SQL that holds the page's own names, a plain one."""
     markup = "Is <b>5 < 6</b> && \"x\" ' y?\n\n<script>document.title = 'taken over'</script>"
     sql = "SELECT COUNT(*) FROM CARDS JOIN NAMES;"
     rows = [
