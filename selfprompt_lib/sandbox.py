@@ -135,10 +135,11 @@ def _enclosure(seconds: float, memory_mb: int) -> list[str]:
     words += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     if root:
         words += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]  # for setpriv, below
-    for folder in reversed(Path(sys.base_prefix).parents[:-1]):
+    for folder in ("/usr", *reversed(Path(sys.base_prefix, "lib").parents[:-1])):
         words += ["--dir", str(folder)]  # readable by all, unlike /root
-    for folder in ("/usr", "/bin", "/lib", "/lib64", sys.base_prefix, os.path.dirname(PYTHON)):
-        words += ["--ro-bind-try", folder, folder]
+    system = ("/usr/bin", "/usr/lib", "/usr/lib64", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
+    for path in (*system, f"{sys.base_prefix}/lib", os.path.dirname(PYTHON)):
+        words += ["--ro-bind-try", path, path]
     words += ["--dev", "/dev"]  # no /proc: it would let a program change its own interpreter
     # The benchmarks' files, and so their tests, may lie among the installed packages.
     packages = [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]

@@ -1,7 +1,8 @@
 """Hostile programs: none escapes the sandbox, none scores, and the next honest program passes.
 
-They stand in `tests/hostile/`, one file a kind, each under a line `# %% name: what it tries`. Most answer right only where
-their attack worked, so that a verdict "passed" would betray them; what they did is looked for from outside as well.
+They stand in `tests/hostile/`, one file a kind, each under a line `# %% name: what it tries`. Most
+answer right only where their attack worked, so that "passed" would betray them; what they did is
+looked for from outside as well.
 """
 
 import contextlib
@@ -26,10 +27,8 @@ GOOD = "def double(x):\n    return 2 * x\n"
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(-3) == -6\n"
 LINUX, MARK = sys.platform == "linux", f"hostile-{os.getpid()}"
 COMMON = ("/", "/tmp", "/var/tmp", "/dev/shm", Path.home(), Path(__file__).parents[1])
-FILES, CELL = (
-    sorted(Path(__file__).parent.glob("hostile/*.py")),
-    re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE),
-)
+FILES = sorted(Path(__file__).parent.glob("hostile/*.py"))
+CELL = re.compile(r"^# %% (.+?): (.+)$", re.MULTILINE)
 PROGRAMS = {  # "kind: name" -> program
     f"{file.stem}: {name}": program
     for file in FILES
@@ -45,14 +44,10 @@ def any_works(*attacks):
         except BaseException: pass
     return worked
 """
-REACH = (
-    "reading",
-    "files",
-    "processes",
-    "signals",
-    "network",
-)  # kinds that reach out of their own process
-# These may well pass: what they do works, and changes nothing but the sandbox's own world, which ends with them.
+# Kinds that reach out of their own process.
+REACH = ("reading", "files", "processes", "signals", "network")
+# These may well pass: what they do works, and changes nothing but the sandbox's own world, which
+# ends with them.
 CONTAINED = {"network: UDP", "network: serve", "patches: code object", "reading: home folder"}
 # The kernel takes these without a word, and the first process of a PID namespace never gets them.
 CONTAINED |= {"signals: kill its own parent", "signals: stop the parent", "signals: kill by handle"}
