@@ -51,7 +51,7 @@ CHAPTERS = {
                 ("sft",), ("infer",), ("question",)),
         Chapter("5", "evaluate", "Evaluate",
                 ("model", "dtype", "design", "seed", "data.question", "data.benchmarks", "data.mirror", "roles.embedder",
-                 "infer", "evaluate", "judge"),
+                 "infer", "evaluate"),
                 ("annotate", "sft", "infer"), ("evaluate", "infer", "annotate", "roles", "sft")),
         Chapter("6", "ablate", "Ablate",
                 ("model", "dtype", "design", "seed", "data.question", "data.benchmarks",
