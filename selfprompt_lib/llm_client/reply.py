@@ -2,18 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import openai
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from .prompt import Prompt
 
-Outcome = Literal[
-    "role", "verdict", "malformed", "truncated", "empty", "refusal", "content filter", "error",
-    "not asked",
-]  # fmt: skip
-FINAL: tuple[Outcome, ...] = ("role", "verdict", "refusal", "content filter")  # never asked again
+FINAL = ("role", "verdict", "refusal", "content filter")  # asking again would not change them
 
 
 class Message(BaseModel):
@@ -56,7 +52,11 @@ class Reply:
     usage: Usage | None = None
 
     def outcome(self, prompt: Prompt) -> dict[str, Any]:
-        """What became of it: `outcome`, `reason`, and under `prompt.kind` what was read or None."""
+        """What became of it: `outcome`, `reason`, and under `prompt.kind` what was read or None.
+
+        The outcome is `prompt.kind` ("role", "verdict") or malformed, truncated, empty, refusal
+        or content filter; rows without a reply have error or not asked (`PromptRun.rows`).
+        """
         name, reason, found = self._classify(prompt)
         return {"outcome": name, "reason": reason, prompt.kind: found and found.model_dump()}
 
