@@ -15,7 +15,7 @@ from selfprompt_lib.designs import get_design
 from selfprompt_lib.sft.conversation import encode_with_loss_mask
 
 FEW = SAMPLES[:4]
-STEPS = {"sft__batch_size": 4, "sft__epochs": 2, "sft__max_length": 256}
+STEPS = {"sft__batch_size": 4, "sft__epochs": 2, "sft__max_length": 128}
 
 
 def trained(folder, samples=FEW, **fields):
