@@ -1,4 +1,4 @@
-"""The judge: what it is asked, how it is read, both orders, what is kept; win rates, and the sheet for people."""
+"""The judge: request, reply, both orders, what is kept; win rates; the sheet for people."""
 
 import asyncio
 import json
@@ -14,12 +14,25 @@ from selfprompt_lib.evaluate.blind_sheet import agreement, blind_sheet, read_bli
 from selfprompt_lib.evaluate.judge import JudgePrompt, Pair, Shown, judge_pairs
 
 FORM = JudgePrompt.from_settings(profiles.Judge())
-PAIRS = [Pair(f"q{i}", "history" if i % 2 else "health", f"What is fact number {i}?", "a" * (50 + i), "b" * (80 - i))
-         for i in range(8)]  # fmt: skip
+PAIRS = [
+    Pair(
+        f"q{i}",
+        "history" if i % 2 else "health",
+        f"What is fact number {i}?",
+        "a" * (50 + i),
+        "b" * (80 - i),
+    )
+    for i in range(8)
+]
 
 
 def profile(served, **settings):
-    given = {"base_url": served.base_url, "model": "served-judge", "retries": 0, "tries": 2} | settings
+    given = {
+        "base_url": served.base_url,
+        "model": "served-judge",
+        "retries": 0,
+        "tries": 2,
+    } | settings
     return profiles.load("smoke", {f"judge.{name}": value for name, value in given.items()})
 
 
@@ -40,20 +53,36 @@ def ask(served, folder, pairs=PAIRS, **settings):
 # The reply
 
 
-@pytest.mark.parametrize("ending, verdict", [
-    ("Verdict: A", "A"), ("verdict: b", "B"), ("**Verdict:** tie.", "tie"), ("Verdict: [[B]]", "B"), ("Verdict: Answer A", "A"),
-    ("Verdict: a tie", "tie"), ("- Verdict: **A**\n", "A"), ("Verdict: A\nVerdict: A", "A"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ending, verdict",
+    [
+        ("Verdict: A", "A"),
+        ("verdict: b", "B"),
+        ("**Verdict:** tie.", "tie"),
+        ("Verdict: [[B]]", "B"),
+        ("Verdict: Answer A", "A"),
+        ("Verdict: a tie", "tie"),
+        ("- Verdict: **A**\n", "A"),
+        ("Verdict: A\nVerdict: A", "A"),
+    ],
+)
 def test_a_verdict_is_read_with_its_reason(ending, verdict):
     found = FORM.read(f"The other one\nbreaks off.\n{ending}")
     assert (found.verdict, found.reason) == (verdict, "The other one breaks off.")
 
 
-@pytest.mark.parametrize("reply, why", [
-    ("Both have their merits.", "no line"), ("Verdict: A and B are alike", "no line"), ("Verdict:", "no line"), ("A", "no line"),
-    ("Verdict: A, Verdict: B or Verdict: tie", "no line"), ("Verdict: A\nVerdict: B", "more than one verdict: A, B"),
-    ("The verdict: A is better, I think", "no line"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply, why",
+    [
+        ("Both have their merits.", "no line"),
+        ("Verdict: A and B are alike", "no line"),
+        ("Verdict:", "no line"),
+        ("A", "no line"),
+        ("Verdict: A, Verdict: B or Verdict: tie", "no line"),
+        ("Verdict: A\nVerdict: B", "more than one verdict: A, B"),
+        ("The verdict: A is better, I think", "no line"),
+    ],
+)
 def test_a_reply_without_one_verdict_is_not_guessed_at(reply, why):
     with pytest.raises(ValueError, match=why):
         FORM.read(reply)
@@ -65,18 +94,32 @@ def test_a_reply_without_one_verdict_is_not_guessed_at(reply, why):
 def test_question_and_answers_stand_in_the_request_after_one_example_of_each_verdict():
     turns = FORM.messages(Shown("Why?", "Because.", "So."))
     assert [turn["role"] for turn in turns] == ["system", *["user", "assistant"] * 3, "user"]
-    assert {FORM.read(turn["content"]).verdict for turn in turns if turn["role"] == "assistant"} == {"A", "B", "tie"}
-    assert "Why?" in turns[-1]["content"] and turns[-1]["content"].index("Because.") < turns[-1]["content"].index("So.")
+    assert {
+        FORM.read(turn["content"]).verdict for turn in turns if turn["role"] == "assistant"
+    } == {"A", "B", "tie"}
+    assert "Why?" in turns[-1]["content"] and turns[-1]["content"].index("Because.") < turns[-1][
+        "content"
+    ].index("So.")
 
 
 def test_the_key_changes_with_question_answers_order_guideline_and_judge(tmp_path):
     def key(question="Why?", a="x", b="y", address="here", model="m", **settings):
-        return JudgePrompt.from_settings(profiles.Judge(**settings)).key(Shown(question, a, b), address, model)
+        return JudgePrompt.from_settings(profiles.Judge(**settings)).key(
+            Shown(question, a, b), address, model
+        )
 
     guideline = tmp_path / "guideline.md"
     guideline.write_text("Say which is better.")
-    others = [key(question="How?"), key(a="z"), key(b="z"), key(a="y", b="x"), key(address="there"), key(model="n"),
-              key(guideline=str(guideline)), key(parameters={"temperature": 0})]
+    others = [
+        key(question="How?"),
+        key(a="z"),
+        key(b="z"),
+        key(a="y", b="x"),
+        key(address="there"),
+        key(model="n"),
+        key(guideline=str(guideline)),
+        key(parameters={"temperature": 0}),
+    ]
     assert len({key(), *others}) == 1 + len(others)
     assert {key(bar=0.9), key(pairs=3), key(tries=9), key(budget=1)} == {key()}
 
@@ -92,22 +135,39 @@ def test_each_long_text_is_cut_by_itself():
     form = JudgePrompt.from_settings(profiles.Judge(longest_question=200))
     shown = Shown("q" * 300, "a" * 400, "short")
     written = form.messages(shown)[-1]["content"]
-    assert "100 characters cut" in written and "200 characters cut" in written and "short" in written
+    assert (
+        "100 characters cut" in written and "200 characters cut" in written and "short" in written
+    )
     assert form.cut_characters(shown) > 200 and form.cut_characters(Shown("q", "a", "b")) == 0
 
 
 # Both orders
 
 
-@pytest.mark.parametrize("kind, verdict, first, second, consistent", [
-    ("longer", "other", "other", "other", True), ("first", "tie", "one", "other", False),
-    ("second", "tie", "other", "one", False),
-])  # fmt: skip
-def test_both_orders_are_asked_and_where_they_differ_it_is_a_tie(loopback, tmp_path, kind, verdict, first, second, consistent):
+@pytest.mark.parametrize(
+    "kind, verdict, first, second, consistent",
+    [
+        ("longer", "other", "other", "other", True),
+        ("first", "tie", "one", "other", False),
+        ("second", "tie", "other", "one", False),
+    ],
+)
+def test_both_orders_are_asked_and_where_they_differ_it_is_a_tie(
+    loopback, tmp_path, kind, verdict, first, second, consistent
+):
     served = loopback(judge=kind)
     [row] = ask(served, tmp_path, PAIRS[:1])
-    told = {"id": "q0", "domain": "health", "verdict": verdict, "first": first, "second": second, "consistent": consistent,
-            "reasons": ["It seems so to me."] * 2, "outcome": "judged", "lengths": [50, 80]}  # fmt: skip
+    told = {
+        "id": "q0",
+        "domain": "health",
+        "verdict": verdict,
+        "first": first,
+        "second": second,
+        "consistent": consistent,
+        "reasons": ["It seems so to me."] * 2,
+        "outcome": "judged",
+        "lengths": [50, 80],
+    }
     assert row | told == row and served.paid() == 2
     a, b = (body["messages"][-1]["content"] for body in served.bodies())
     assert a.index("a" * 50) < a.index("b" * 80) and b.index("b" * 80) < b.index("a" * 50)
@@ -117,8 +177,12 @@ def test_every_reply_is_in_the_log_with_its_provenance(loopback, tmp_path, capsy
     rows = ask(loopback(judge="longer"), tmp_path, price=[1, 1])
     said = " ".join(capsys.readouterr().out.split())
     log = lines(tmp_path / "replies.jsonl")
-    assert len(log) == 2 * len(rows) == 2 * len(PAIRS) and {row["outcome"] for row in log} == {"verdict"}
-    assert {row["guideline"] for row in log} == {FORM.version} and {row["requested_model"] for row in log} == {"served-judge"}
+    assert len(log) == 2 * len(rows) == 2 * len(PAIRS) and {row["outcome"] for row in log} == {
+        "verdict"
+    }
+    assert {row["guideline"] for row in log} == {FORM.version} and {
+        row["requested_model"] for row in log
+    } == {"served-judge"}
     assert "16 comparisons, 1 done before, 15 requests; about" in said and "about $" in said
 
 
@@ -146,7 +210,11 @@ def test_prose_is_asked_again_with_the_reason_and_then_counted(loopback, tmp_pat
 
 
 def test_a_judge_of_prose_only_is_refused_with_the_mend(loopback, tmp_path, refused):
-    with refused("judge: none of served-judge's replies on 8 pairs holds a verdict", "judge.model", "judge.max_tokens"):
+    with refused(
+        "judge: none of served-judge's replies on 8 pairs holds a verdict",
+        "judge.model",
+        "judge.max_tokens",
+    ):
         ask(loopback(judge="prose"), tmp_path)
 
 
@@ -157,16 +225,23 @@ def test_a_pair_with_one_unread_order_has_no_verdict(loopback, tmp_path):
     told = {(row["outcome"], row["reason"], row["consistent"]) for row in unread}
     assert told == {("refusal", "I can't help with that.", None)}
     table = win_rates.win_rates(rows).set_index("pairs")
-    assert table.unread["all"] == len(unread) and table.loc["all", ["wins", "ties", "losses"]].sum() == len(rows) - len(unread)
+    assert table.unread["all"] == len(unread) and table.loc[
+        "all", ["wins", "ties", "losses"]
+    ].sum() == len(rows) - len(unread)
 
 
-@pytest.mark.parametrize("settings, told", [
-    ({"base_url": "http://127.0.0.1:9/v1"}, "judge.base_url: no answer from"),
-    ({"base_url": "https://api.openai.com/v1"}, "set judge.base_url to null"),
-    ({"budget": 1}, "judge.budget: the price of served-judge is unknown; set judge.price"),
-    ({"guideline": "/no/such/file"}, "judge.guideline: /no/such/file is missing"),
-])  # fmt: skip
-def test_faults_are_told_by_the_judge_s_own_fields(loopback, tmp_path, refused, monkeypatch, settings, told):
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({"base_url": "http://127.0.0.1:9/v1"}, "judge.base_url: no answer from"),
+        ({"base_url": "https://api.openai.com/v1"}, "set judge.base_url to null"),
+        ({"budget": 1}, "judge.budget: the price of served-judge is unknown; set judge.price"),
+        ({"guideline": "/no/such/file"}, "judge.guideline: /no/such/file is missing"),
+    ],
+)
+def test_faults_are_told_by_the_judge_s_own_fields(
+    loopback, tmp_path, refused, monkeypatch, settings, told
+):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     served = loopback(judge="longer")
     with refused(told):
@@ -176,7 +251,10 @@ def test_faults_are_told_by_the_judge_s_own_fields(loopback, tmp_path, refused, 
 
 def test_a_model_that_the_server_lacks_stops_at_the_first_call(loopback, tmp_path, refused):
     with refused("judge: the first call to served-judge", "check judge.model, judge.parameters"):
-        ask(loopback(refuse={"status": 404, "body": {"error": {"message": "no such model"}}}), tmp_path)
+        ask(
+            loopback(refuse={"status": 404, "body": {"error": {"message": "no such model"}}}),
+            tmp_path,
+        )
 
 
 def test_two_pairs_with_one_id_are_refused_and_no_pairs_are_no_rows(loopback, tmp_path, refused):
@@ -188,7 +266,10 @@ def test_two_pairs_with_one_id_are_refused_and_no_pairs_are_no_rows(loopback, tm
 def test_a_spent_budget_leaves_pairs_without_a_verdict(loopback, tmp_path, capsys):
     rows = ask(loopback(judge="longer"), tmp_path, price=[1, 1], budget=0.008, concurrency=1)
     assert 0 < sum(row["verdict"] is not None for row in rows) < len(rows)
-    assert rows[-1]["outcome"] == "not asked" and "(judge.budget)" in capsys.readouterr().out.splitlines()[-1]
+    assert (
+        rows[-1]["outcome"] == "not asked"
+        and "(judge.budget)" in capsys.readouterr().out.splitlines()[-1]
+    )
 
 
 # Win rates
@@ -198,12 +279,21 @@ def judged(wins, ties, losses):
     return [{"verdict": said} for said in ["one"] * wins + ["tie"] * ties + ["other"] * losses]
 
 
-@pytest.mark.parametrize("counts, value", [
-    ((10, 0, 0), 1), ((0, 0, 10), 0), ((0, 10, 0), 0.5), ((3, 4, 3), 0.5), ((6, 2, 2), 0.7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "counts, value",
+    [
+        ((10, 0, 0), 1),
+        ((0, 0, 10), 0),
+        ((0, 10, 0), 0.5),
+        ((3, 4, 3), 0.5),
+        ((6, 2, 2), 0.7),
+    ],
+)
 def test_ties_count_half_and_every_interval_has_a_width(counts, value):
     found = win_rates.win_rate(judged(*counts))
-    assert found.value == pytest.approx(value) and found.low <= value <= found.high and found.n == 10
+    assert (
+        found.value == pytest.approx(value) and found.low <= value <= found.high and found.n == 10
+    )
     assert 0.1 < found.high - found.low < 0.6 and found.low >= 0 and found.high <= 1
 
 
@@ -221,14 +311,16 @@ def test_no_verdicts_are_no_rate():
 
 
 def world(count, quality, length, lead, seed=0):
-    """Verdicts on `count` pairs: log odds `quality` + `length` a standard deviation, `one` longer by `lead` characters."""
+    """Verdicts on `count` pairs: log odds `quality` plus `length` a standard deviation of length."""
     dice = np.random.default_rng(seed)
     longer = np.round(dice.normal(lead, 300, count))
     chance = 1 / (1 + np.exp(-(quality + length * np.tanh(longer / longer.std()))))
     orders = dice.random((2, count)) < chance
     said = np.where(orders[0] == orders[1], np.where(orders[0], "one", "other"), "tie")
-    return [{"verdict": str(word), "lengths": [1000 + int(more), 1000], "domain": "health"}
-            for word, more in zip(said, longer, strict=True)]  # fmt: skip
+    return [
+        {"verdict": str(word), "lengths": [1000 + int(more), 1000], "domain": "health"}
+        for word, more in zip(said, longer, strict=True)
+    ]
 
 
 def test_where_length_makes_the_preference_the_adjusted_rate_is_even():
@@ -241,7 +333,9 @@ def test_where_length_makes_the_preference_the_adjusted_rate_is_even():
 def test_where_quality_makes_it_the_adjusted_rate_stays():
     rows = world(400, quality=1, length=0, lead=300)
     raw, adjusted = win_rates.win_rate(rows), win_rates.at_equal_length(rows)
-    assert adjusted.estimate.low > 0.5 and adjusted.estimate.value == pytest.approx(raw.value, abs=0.06)
+    assert adjusted.estimate.low > 0.5 and adjusted.estimate.value == pytest.approx(
+        raw.value, abs=0.06
+    )
 
 
 def test_where_good_answers_are_short_the_adjusted_rate_is_higher():
@@ -254,18 +348,27 @@ def test_the_adjusted_interval_covers_what_it_promises():
     assert np.mean([each.low <= 0.5 <= each.high for each in found if each]) > 0.9
 
 
-@pytest.mark.parametrize("lengths, said, why", [
-    (range(-10, 20), ["one"] * 30, "all pairs end alike"),
-    (range(-15, 15), ["other"] * 15 + ["one"] * 15, "length parts the wins from the losses"),
-    ([7] * 30, ["one", "other", "tie"] * 10, "differ in length by the same"),
-    (range(9), ["one", "other", "tie"] * 3, "9 verdicts are too few"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lengths, said, why",
+    [
+        (range(-10, 20), ["one"] * 30, "all pairs end alike"),
+        (range(-15, 15), ["other"] * 15 + ["one"] * 15, "length parts the wins from the losses"),
+        ([7] * 30, ["one", "other", "tie"] * 10, "differ in length by the same"),
+        (range(9), ["one", "other", "tie"] * 3, "9 verdicts are too few"),
+    ],
+)
 def test_where_no_regression_can_be_fitted_it_says_why(lengths, said, why):
-    rows = [{"verdict": word, "lengths": [100 + more, 100], "domain": "d"} for word, more in zip(said, lengths, strict=True)]
+    rows = [
+        {"verdict": word, "lengths": [100 + more, 100], "domain": "d"}
+        for word, more in zip(said, lengths, strict=True)
+    ]
     found = win_rates.at_equal_length(rows)
     assert found.estimate is None and why in found.note
     table = win_rates.win_rates(rows).set_index("pairs")
-    assert np.isnan(table["win rate"]["all, at equal length"]) and why in table.note["all, at equal length"]
+    assert (
+        np.isnan(table["win rate"]["all, at equal length"])
+        and why in table.note["all, at equal length"]
+    )
 
 
 def test_extrapolation_is_told():
@@ -274,7 +377,9 @@ def test_extrapolation_is_told():
 
 
 def test_the_table_has_all_pairs_then_equal_length_then_the_domains():
-    rows = [row | {"domain": name} for name in ("health", "history") for row in world(30, 0.5, 1, 0)]
+    rows = [
+        row | {"domain": name} for name in ("health", "history") for row in world(30, 0.5, 1, 0)
+    ]
     table = win_rates.win_rates(rows)
     assert table.pairs.tolist() == ["all", "all, at equal length", "health", "history"]
     assert table.wins[0] == table.wins[2] + table.wins[3] and (table.low <= table["win rate"]).all()
@@ -302,10 +407,15 @@ def blank(tmp_path):
 def test_a_blind_sheet_hides_whose_answers_they_are(blank):
     path, key = blank
     frame, first = pd.read_csv(path), json.loads(key.read_text())
-    assert list(frame) == ["id", "question", "answer 1", "answer 2", "better", "notes"] and len(frame) == 6
+    assert (
+        list(frame) == ["id", "question", "answer 1", "answer 2", "better", "notes"]
+        and len(frame) == 6
+    )
     assert set(first.values()) == {"one", "other"} and set(first) == set(frame.id)
     assert frame.id.tolist() != sorted(frame.id)
-    assert [text[0] == "a" for text in frame["answer 1"]] == [first[name] == "one" for name in frame.id]
+    assert [text[0] == "a" for text in frame["answer 1"]] == [
+        first[name] == "one" for name in frame.id
+    ]
     text = path.read_text() + path.with_suffix(".html").read_text()
     assert "other" not in text and "key.json" not in text
 
@@ -321,15 +431,22 @@ def test_a_filled_in_sheet_is_read_back_with_the_places_undone(blank):
 def test_a_row_without_a_verdict_names_line_and_column(blank, refused, word):
     path, key = blank
     fill_in(path, lambda row: word if row.Index == 2 else "tie")
-    with refused("pairs.csv, line 4 (", "column better", f"{word.lower()!r} is no verdict; write 1, 2 or tie"):
+    with refused(
+        "pairs.csv, line 4 (", "column better", f"{word.lower()!r} is no verdict; write 1, 2 or tie"
+    ):
         read_blind_sheet(path, key)
 
 
-@pytest.mark.parametrize("content, told", [
-    ("id,question\nq1,x\n", "no column better"), ("id,better\nq99,1\n", "line 2, column id: 'q99' is not in"),
-    ("id,better\nq1,1\nq1,2\n", "a row occurs twice: q1"), ("id,better\n", "has no rows"),
-    ("id,better\nq1,1,2,3\n", "line 2: has 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ("id,question\nq1,x\n", "no column better"),
+        ("id,better\nq99,1\n", "line 2, column id: 'q99' is not in"),
+        ("id,better\nq1,1\nq1,2\n", "a row occurs twice: q1"),
+        ("id,better\n", "has no rows"),
+        ("id,better\nq1,1,2,3\n", "line 2: has 4"),
+    ],
+)
 def test_a_damaged_sheet_is_told(tmp_path, refused, content, told):
     (tmp_path / "s.csv").write_text(content)
     (tmp_path / "key.json").write_text('{"q1": "one"}')
@@ -358,17 +475,30 @@ def test_a_sheet_that_was_filled_in_is_not_overwritten(blank, refused):
 
 
 def test_the_page_is_filled_in_by_clicks_and_read_back(browser, tmp_path):
-    pairs = [Pair("x<'\"", "d", "CARDS & <b>NAMES</b>?", "<script>document.title = 'taken'</script>", "plain")]
+    pairs = [
+        Pair(
+            "x<'\"",
+            "d",
+            "CARDS & <b>NAMES</b>?",
+            "<script>document.title = 'taken'</script>",
+            "plain",
+        )
+    ]
     blind_sheet(pairs, tmp_path / "pairs", 1)
     page = browser.new_page()
     page.goto((tmp_path / "pairs.html").as_uri())
-    assert page.title() == "Which answer is better?" and page.locator(".q").first.inner_text() == pairs[0].question
+    assert (
+        page.title() == "Which answer is better?"
+        and page.locator(".q").first.inner_text() == pairs[0].question
+    )
     page.get_by_text("tie", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save").click()
     download.value.save_as(tmp_path / "back.csv")
     page.close()
-    assert read_blind_sheet(tmp_path / "back.csv", tmp_path / "pairs.key.json").verdict.tolist() == ["tie"]
+    assert read_blind_sheet(
+        tmp_path / "back.csv", tmp_path / "pairs.key.json"
+    ).verdict.tolist() == ["tie"]
 
 
 def said(*words):
@@ -377,9 +507,13 @@ def said(*words):
 
 def test_agreement_of_two_readers_and_of_reader_and_judge():
     one = said("one", "one", "other", "tie", "one", "other")
-    assert agreement(one, one)["kappa"] == pytest.approx(1) and agreement(one, one)["same"].value == 1
+    assert (
+        agreement(one, one)["kappa"] == pytest.approx(1) and agreement(one, one)["same"].value == 1
+    )
     found = agreement(one, said("one", "other", "other", "tie", None))
-    assert (found["pairs"], found["same"].value) == (4, 0.75) and found["kappa"] == pytest.approx((0.75 - 0.3125) / (1 - 0.3125))
+    assert (found["pairs"], found["same"].value) == (4, 0.75) and found["kappa"] == pytest.approx(
+        (0.75 - 0.3125) / (1 - 0.3125)
+    )
     assert agreement(one, said(*["one"] * 6))["kappa"] is None
 
 

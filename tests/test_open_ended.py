@@ -1,4 +1,4 @@
-"""Measures without a judge: likelihood of the reference, similarity, length, repetition, and their paired differences."""
+"""Measures without a judge: likelihood, similarity, length, repetition, paired differences."""
 
 import time
 
@@ -37,47 +37,64 @@ def embedder():
 
 
 def plain_likelihood(model, tokenizer, question, start=""):
-    """One question, all logits, a sum over the tokens: the slow way, with the reference's tokens found by their text."""
+    """One question, all logits: the slow way, the reference's tokens found by their text."""
     before = prompt_text(tokenizer, question.question) + start
     ids = tokenizer.encode(before + question.reference, add_special_tokens=False)
-    count = next(n for n in range(1, len(ids)) if len(tokenizer.decode(ids[-n:])) >= len(question.reference))
+    count = next(
+        n for n in range(1, len(ids)) if len(tokenizer.decode(ids[-n:])) >= len(question.reference)
+    )
     assert tokenizer.decode(ids[-count:]) == question.reference
     with torch.no_grad():
         scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-    return sum(float(scores[place - 1, ids[place]]) for place in range(len(ids) - count, len(ids))) / count
+    return (
+        sum(float(scores[place - 1, ids[place]]) for place in range(len(ids) - count, len(ids)))
+        / count
+    )
 
 
 @pytest.mark.parametrize("start", ["", ROLE + GAP])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_likelihoods_are_those_of_a_plain_computation_in_any_batch(smoke, batch_size, start):
     ours = open_ended.likelihoods(*smoke, QUESTIONS, [start] * len(QUESTIONS), batch_size)
-    assert ours == pytest.approx([plain_likelihood(*smoke, question, start) for question in QUESTIONS], abs=2e-4)
+    assert ours == pytest.approx(
+        [plain_likelihood(*smoke, question, start) for question in QUESTIONS], abs=2e-4
+    )
     assert len({round(value, 2) for value in ours}) > 5 and max(ours) < 0
 
 
 def test_what_stands_before_the_reference_matters(smoke):
     ours = open_ended.likelihoods(*smoke, QUESTIONS, [ROLE + GAP] * len(QUESTIONS))
-    assert all(abs(a - b) > 1e-3 for a, b in zip(ours, open_ended.likelihoods(*smoke, QUESTIONS), strict=True))
+    assert all(
+        abs(a - b) > 1e-3
+        for a, b in zip(ours, open_ended.likelihoods(*smoke, QUESTIONS), strict=True)
+    )
 
 
 def test_a_right_answer_is_likelier_than_another_question_s():
     model, tokenizer = models.load(models.STARTER)
     begun, right = time.time(), open_ended.likelihoods(model, tokenizer, QUESTIONS[:6])
     seconds = time.time() - begun
-    moved = [question.model_copy(update={"reference": other.reference})
-             for question, other in zip(QUESTIONS[:6], [*QUESTIONS[1:6], QUESTIONS[0]], strict=True)]
+    moved = [
+        question.model_copy(update={"reference": other.reference})
+        for question, other in zip(QUESTIONS[:6], [*QUESTIONS[1:6], QUESTIONS[0]], strict=True)
+    ]
     wrong = open_ended.likelihoods(model, tokenizer, moved)
     assert np.mean(right) > np.mean(wrong) + 0.2 and -4 < np.mean(right) < -1
     assert seconds < 30
 
 
-@pytest.mark.parametrize(("change", "parts"), [
-    ({"reference": " \n"}, ["question odd", "reference is empty"]),
-    ({"reference": "word " * 9000}, ["question odd", "context", "shorten"]),
-])
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"reference": " \n"}, ["question odd", "reference is empty"]),
+        ({"reference": "word " * 9000}, ["question odd", "context", "shorten"]),
+    ],
+)
 def test_a_reference_that_cannot_be_scored_is_named(smoke, refused, change, parts):
     with refused(*parts):
-        open_ended.likelihoods(*smoke, [*QUESTIONS[:2], QUESTIONS[2].model_copy(update={"id": "odd"} | change)])
+        open_ended.likelihoods(
+            *smoke, [*QUESTIONS[:2], QUESTIONS[2].model_copy(update={"id": "odd"} | change)]
+        )
 
 
 def test_no_questions_no_likelihoods(smoke):
@@ -85,14 +102,27 @@ def test_no_questions_no_likelihoods(smoke):
 
 
 def test_written_roles_become_starts():
-    rows = [{"outcome": "role", "role": ROLE}, {"outcome": "broken", "role": ROLE}, {"outcome": "missing", "role": None}]
+    rows = [
+        {"outcome": "role", "role": ROLE},
+        {"outcome": "broken", "role": ROLE},
+        {"outcome": "missing", "role": None},
+    ]
     assert open_ended.written_roles(rows) == [ROLE + "\n\n", "", ""]
 
 
-@pytest.mark.parametrize(("text", "share"), [
-    ("", 0), ("one two three", 0), ("one two three four", 0), ("a b c d e f", 0),
-    ("a b c d a b c d", 1 / 5), ("go " * 5, 1 / 2), ("go " * 103, 99 / 100), ("A b c d. a B C D.", 1 / 5),
-])
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0),
+        ("one two three", 0),
+        ("one two three four", 0),
+        ("a b c d e f", 0),
+        ("a b c d a b c d", 1 / 5),
+        ("go " * 5, 1 / 2),
+        ("go " * 103, 99 / 100),
+        ("A b c d. a B C D.", 1 / 5),
+    ],
+)
 def test_repetition_counts_runs_that_stood_before(text, share):
     assert open_ended.repetition(text) == pytest.approx(share)
 
@@ -105,23 +135,43 @@ def test_similarity_orders_answers_as_a_reader_would(embedder):
 
 
 def replied(answers, questions=QUESTIONS):
-    return [{"id": question.id, "answer": answer, "answer_tokens": len(answer.split())}
-            for question, answer in zip(questions, answers, strict=True)]
+    return [
+        {"id": question.id, "answer": answer, "answer_tokens": len(answer.split())}
+        for question, answer in zip(questions, answers, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
 def measured(embedder):
     first = replied([question.reference for question in QUESTIONS])
     second = replied([question.reference.split(".")[0] for question in QUESTIONS])
-    return open_ended.measure_replies({"baseline": second, "self-prompt": first}, QUESTIONS, embedder,
-                           {"baseline": [-2.0] * 11, "self-prompt": [-2.0 + 0.1 * i for i in range(11)], "no role": [-3.0] * 11})
+    return open_ended.measure_replies(
+        {"baseline": second, "self-prompt": first},
+        QUESTIONS,
+        embedder,
+        {
+            "baseline": [-2.0] * 11,
+            "self-prompt": [-2.0 + 0.1 * i for i in range(11)],
+            "no role": [-3.0] * 11,
+        },
+    )
 
 
 def test_the_table_has_a_row_a_question_and_arm(measured):
     assert list(measured) == ["arm", "item", "domain", *open_ended.MEASURES]
-    assert measured.groupby("arm").size().to_dict() == {"baseline": 11, "self-prompt": 11, "no role": 11}
-    assert measured[measured.arm == "self-prompt"].similarity.to_list() == pytest.approx([1.0] * 11, abs=1e-5)
-    assert measured[measured.arm == "no role"][["similarity", "tokens", "repetition"]].isna().all(axis=None)
+    assert measured.groupby("arm").size().to_dict() == {
+        "baseline": 11,
+        "self-prompt": 11,
+        "no role": 11,
+    }
+    assert measured[measured.arm == "self-prompt"].similarity.to_list() == pytest.approx(
+        [1.0] * 11, abs=1e-5
+    )
+    assert (
+        measured[measured.arm == "no role"][["similarity", "tokens", "repetition"]]
+        .isna()
+        .all(axis=None)
+    )
 
 
 def test_differences_are_paired_and_have_student_s_interval(measured):
@@ -129,13 +179,19 @@ def test_differences_are_paired_and_have_student_s_interval(measured):
     row = found.loc["self-prompt", "likelihood"]
     steps = 0.1 * np.arange(11)
     reach = student.ppf(0.975, 10) * steps.std(ddof=1) / np.sqrt(11)
-    assert [row.difference, row.low, row.high, row.n] == pytest.approx([0.5, 0.5 - reach, 0.5 + reach, 11])
+    assert [row.difference, row.low, row.high, row.n] == pytest.approx(
+        [0.5, 0.5 - reach, 0.5 + reach, 11]
+    )
     assert found.loc["self-prompt", "tokens"].low > 0
     assert ("no role", "tokens") not in found.index
 
 
 def test_equal_differences_have_no_interval(measured):
-    row = open_ended.mean_changes(measured, "baseline").set_index(["arm", "measure"]).loc["no role", "likelihood"]
+    row = (
+        open_ended.mean_changes(measured, "baseline")
+        .set_index(["arm", "measure"])
+        .loc["no role", "likelihood"]
+    )
     assert row.difference == pytest.approx(-1) and np.isnan([row.low, row.high]).all()
 
 
@@ -149,7 +205,10 @@ def test_intervals_cover_the_truth_as_often_as_they_promise():
 
 
 def test_differences_by_domain_add_up(measured):
-    parts, whole = open_ended.mean_changes(measured, "baseline", by_domain=True), open_ended.mean_changes(measured, "baseline")
+    parts, whole = (
+        open_ended.mean_changes(measured, "baseline", by_domain=True),
+        open_ended.mean_changes(measured, "baseline"),
+    )
     one = parts[(parts.arm == "self-prompt") & (parts.measure == "tokens")]
     assert set(one.domain) == {question.domain for question in QUESTIONS} and one.n.sum() == 11
     both = whole[(whole.arm == "self-prompt") & (whole.measure == "tokens")].difference.item()
@@ -159,7 +218,10 @@ def test_differences_by_domain_add_up(measured):
 def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
     figure = gallery.open_ended_changes(open_ended.mean_changes(measured, "baseline"), "baseline")
     first, *rest = figure.axes
-    assert [label.get_text() for label in first.get_yticklabels()] == ["self-prompt", "no role"] and len(rest) == 3
+    assert [label.get_text() for label in first.get_yticklabels()] == [
+        "self-prompt",
+        "no role",
+    ] and len(rest) == 3
     low, high = sorted(first.containers[0].lines[2][0].get_segments()[0][:, 0])
     assert low < 0.5 < high
     plt.close("all")
@@ -167,7 +229,9 @@ def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
 
 def test_an_arm_with_other_questions_is_named(embedder, refused):
     with refused("arm self-prompt", "10 replies", "11 questions"):
-        open_ended.measure_replies({"self-prompt": replied(["x"] * 10, QUESTIONS[:10])}, QUESTIONS, embedder)
+        open_ended.measure_replies(
+            {"self-prompt": replied(["x"] * 10, QUESTIONS[:10])}, QUESTIONS, embedder
+        )
     with refused("arm self-prompt", QUESTIONS[0].id):
         open_ended.measure_replies({"self-prompt": replied(["x"] * 11)[::-1]}, QUESTIONS, embedder)
     with refused("arm base", "3 likelihoods"):
@@ -175,13 +239,25 @@ def test_an_arm_with_other_questions_is_named(embedder, refused):
     with refused("occurs twice"):
         open_ended.measure_replies({}, [QUESTIONS[0]] * 2, embedder)
     with refused("no arm 'base'", "baseline"):
-        open_ended.mean_changes(open_ended.measure_replies({"baseline": replied(["x"] * 11)}, QUESTIONS, embedder), "base")
+        open_ended.mean_changes(
+            open_ended.measure_replies({"baseline": replied(["x"] * 11)}, QUESTIONS, embedder),
+            "base",
+        )
 
 
 def test_questions_without_references_keep_length_and_repetition(embedder):
-    questions = [Question(id="a", question="Why?"), Question(id="b", question="How?", reference="So.")]
-    found = open_ended.measure_replies({"base": replied(["So.", "So."], questions)}, questions, embedder)
-    assert np.isnan(found.similarity[0]) and found.similarity[1] > 0.99 and found.tokens.to_list() == [1, 1]
+    questions = [
+        Question(id="a", question="Why?"),
+        Question(id="b", question="How?", reference="So."),
+    ]
+    found = open_ended.measure_replies(
+        {"base": replied(["So.", "So."], questions)}, questions, embedder
+    )
+    assert (
+        np.isnan(found.similarity[0])
+        and found.similarity[1] > 0.99
+        and found.tokens.to_list() == [1, 1]
+    )
 
 
 def test_replies_of_a_model_go_through(smoke, embedder):

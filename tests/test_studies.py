@@ -1,4 +1,4 @@
-"""The scripts of book/studies: each names its page, its page names it, and the old commands name the new ones."""
+"""The scripts of book/studies: each names its page and is named by it; old commands name them."""
 
 import runpy
 from pathlib import Path
@@ -26,7 +26,9 @@ def test_a_study_names_its_page_and_the_page_names_it(script):
     assert f"python book/studies/{script}.py" in (BOOK / PAGES[script]).read_text()
     source = (BOOK / "studies" / f"{script}.py").read_text()
     assert f"`python book/studies/{script}.py" in source.split('"""')[1]
-    assert f"book/{PAGES[script]}" in source or script == "keep_study"  # its page is made of found.md.jinja
+    assert (
+        f"book/{PAGES[script]}" in source or script == "keep_study"
+    )  # its page is made of found.md.jinja
 
 
 def test_the_commands_of_before_name_the_new_ones(capsys):
