@@ -42,7 +42,9 @@ def own(smoke, profile, tasks):
 
 
 def substituted(own, smoke):
-    return evaluate.substituted_arms(evaluate.SUBSTITUTED, own, evaluate.RoleSources(EXPERTS, DESIGN, smoke[1]))
+    return evaluate.substituted_arms(
+        evaluate.SUBSTITUTED, own, evaluate.RoleSources(EXPERTS, DESIGN, smoke[1])
+    )
 
 
 def test_every_item_is_asked_once_and_keeps_its_id(own, tasks):
@@ -129,19 +131,21 @@ def trained(tmp_path, smoke, profile):
     return tmp_path / "sft"
 
 
-def test_all_arms_and_seeds_are_measured_and_kept(trained, tmp_path, profile, tasks, refused):
+def test_all_arms_and_seeds_are_measured_and_kept(
+    trained, tmp_path, profile, tasks, refused, capsys
+):
     two = profile.model_copy(update={"sft": profile.sft.model_copy(update={"seeds": 2})})
     assert [(name, seed, len(asked)) for name, seed, asked in measurement_plan(two)] == [
         ("base", -1, 1), ("baseline", 0, 2), ("self-prompt", 0, 5), ("baseline", 1, 1), ("self-prompt", 1, 1)]  # fmt: skip
-    said = []
-    items = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
-    assert said == ["9 items in 3 tasks; 10 times asked, of 5 models; up to 16 tokens a reply"]
+    items = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1})
+    said = "9 items in 3 tasks; 10 times asked, of 5 models;\nup to 16 tokens a reply\n"
+    assert capsys.readouterr().out == said
     assert len(items) == 90 and set(items.arm) == set(profiles.ARMS)
     shutil.rmtree(trained)  # what was measured is not measured again
-    again = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1}, said.append)
+    again = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1})
     pd.testing.assert_frame_equal(again, items)
     with refused("sft/baseline"):
-        measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2}, said.append)
+        measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2})
 
 
 def test_a_table_with_a_fault_is_named(own, tmp_path, refused):

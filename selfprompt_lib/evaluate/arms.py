@@ -146,8 +146,7 @@ def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def measure_arms(profile: Profile, tasks: dict[str, Any], trained: Path, experts: Sequence[Role],
-                 folder: Path, inputs: dict[str, Any],
-                 say: Callable[[str], None] = print) -> pd.DataFrame:
+                 folder: Path, inputs: dict[str, Any]) -> pd.DataFrame:
     """The table of items for all arms and training seeds (chapter 5).
 
     Args:
@@ -161,8 +160,8 @@ def measure_arms(profile: Profile, tasks: dict[str, Any], trained: Path, experts
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     count = sum(len(list(task.eval_docs)) for task in tasks.values())
     times = sum(len(arms) for _, _, arms in plan)
-    say(f"{count} items in {len(tasks)} tasks; {times} times asked, of {len(plan)} models; "
-        f"up to {profile.evaluate.max_new_tokens} tokens a reply")
+    print(f"{count} items in {len(tasks)} tasks; {times} times asked, of {len(plan)} models;\n"
+          f"up to {profile.evaluate.max_new_tokens} tokens a reply")
     for name, seed, arms in plan:
         path = folder / digest / f"{name}-{seed}.parquet"
         if not path.is_file():
