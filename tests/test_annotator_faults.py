@@ -45,7 +45,7 @@ def running(arguments):
 def forked(arguments):
     """The command in a process that has its modules already, killed at the end if it runs."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["selfprompt_lib.__main__"])
+    processes.set_forkserver_preload(["selfprompt_lib.__main__", "genai_prices"])
     process = processes.Process(target=main, args=(arguments,))
     process.start()
     try:
