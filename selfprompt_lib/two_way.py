@@ -87,9 +87,8 @@ def two_way_interval(*tasks: np.ndarray) -> Effect:
         won, lost = tables[0][:, 0] > 0, tables[0][:, 0] < 0
         alone = paired_difference(won, lost)
         low, high, p = alone.low, alone.high, mcnemar_p(won, lost)
-    n = sum(map(len, tables))
-    return Effect(value, float(low), float(high), n, components.n_seeds, float(p),
-                  float(components.df), components)
+    return Effect(value, float(low), float(high), n=sum(map(len, tables)), seeds=components.n_seeds,
+                  p=float(p), df=float(components.df), components=components)
 
 
 def variance_components(*tasks: np.ndarray) -> VarianceComponents:
