@@ -47,7 +47,7 @@ def _run(given: argparse.Namespace) -> int:
         plan.show(profile, root, chapters)
         return 0
     sources.check_inputs(profile)
-    if profile.judge.base_url and any(chapter.name in ("evaluate", "judge") for chapter in chapters):
+    if profile.judge.base_url and any(chapter.name == "judge" for chapter in chapters):
         hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}
     run.run(profile, parameters, root, chapters, force=bool(given.only))
