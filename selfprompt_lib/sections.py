@@ -15,7 +15,7 @@ class Section(BaseModel):
 
 
 class Client(Section):
-    """How a model on a server is asked: what chapter 1 (annotator) and appendix A1 (judge) share."""
+    """How a model on a server is asked: for annotator (chapter 1) and judge (appendix A1)."""
 
     section: ClassVar[str]  # where the settings stand in the profile, for messages
     base_url: str | None = Field(None, description="endpoint; null starts a local server")
@@ -84,7 +84,7 @@ class Annotate(Client):
 
 
 class Judge(Client):
-    """Appendix A1: who judges pairs of answers, and what a judge must pass before it is believed."""
+    """Appendix A1: who judges pairs of answers, and what a judge must pass to be believed."""
 
     section: ClassVar[str] = "judge"
     max_tokens: int = Field(

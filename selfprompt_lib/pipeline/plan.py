@@ -74,7 +74,10 @@ def cost(profile: Profile, samples: list[Sample], rows: int) -> str:
 
 
 def judging(profile: Profile) -> str:
-    """Who judges in appendix A1, how often, and the price, as a sentence; a judge that fails is asked about planted pairs only."""
+    """Who judges in appendix A1, how often, and the price, as a sentence.
+
+    A judge that fails is asked about planted pairs only.
+    """
     settings = profile.judge
     planted, real = COMPARISONS * settings.pairs, 2 * (settings.questions or profile.data.question_rows)
     asked = f"{planted} comparisons to examine it, {real} more if it passes"
