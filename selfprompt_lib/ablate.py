@@ -34,7 +34,7 @@ def train_and_measure(profile: Profile, name: str, samples: Sequence[Sample],
     """
     variant, design = profile.model_copy(update={"design": name}), get_design(name)
     model, tokenizer, record = sft.train(variant, samples, design, folder)
-    replies = infer.replies(model, tokenizer, variant, design, questions,
+    replies = infer.ask_questions(model, tokenizer, variant, design, questions,
                             label=f"asking, design {name}")
     tasks = evaluate.load_tasks(variant, variant.ablate.tasks)
     items = evaluate.ask_benchmarks(model, tokenizer, variant, tasks, [evaluate.plain_arm(name)],

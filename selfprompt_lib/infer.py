@@ -11,62 +11,141 @@ from .designs import GAP, Design
 from .generate import ask, count_tokens
 from .profiles import Profile
 from .rows import Question, Role
+from .sources import take_evenly_spaced
+
+SAME_ANSWER = 80  # letters at the beginning of two answers that make them the same
+ReplyRow = dict[str, Any]
 
 
-def replies(model, tokenizer, profile: Profile, design: Design, questions: Sequence[Question], *,
-            roles: Sequence[str] | None = None, without_role: bool = False, label: str = "asking") -> list[dict[str, Any]]:
+def ask_questions(model, tokenizer, profile: Profile, design: Design,
+                  questions: Sequence[Question], *, roles: Sequence[str | None] | None = None,
+                  without_role: bool = False, label: str = "asking") -> list[ReplyRow]:
     """One row a question: outcome, role, answer and their tokens (chapters 4 and 6).
 
     Args:
-        roles: role texts to force, one a question; the model goes on after them.
+        roles: role texts to force, one a question (None: not forced); the model goes on after
+            them.
         without_role: forbid the first token of the design's opening, so that the reply cannot
             begin with a role.
     """
+    settings = profile.infer
     texts = ask(
         model, tokenizer, [question.question for question in questions],
-        max_new_tokens=profile.infer.max_new_tokens, batch_size=profile.infer.batch_size, label=label,
-        no_repeat_ngram_size=profile.infer.no_repeat_ngram_size,
-        prefills=[role + GAP for role in roles] if roles else None,
-        forbid_first=[design.opening] if without_role else (),
-    )
+        max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size,
+        no_repeat_ngram_size=settings.no_repeat_ngram_size, label=label,
+        prefills=[role + GAP if role else "" for role in roles] if roles else None,
+        forbid_first=[design.opening] if without_role else ())
     parts = [design.read(text) for text in texts]
     role_tokens = count_tokens(tokenizer, [part.role or "" for part in parts])
     answer_tokens = count_tokens(tokenizer, [part.answer for part in parts])
     return [
-        {"id": question.id, "domain": question.domain, "question": question.question, "reply": text,
-         "outcome": part.outcome, "role": part.role, "answer": part.answer, "role_tokens": cost, "answer_tokens": rest}
-        for question, text, part, cost, rest in zip(questions, texts, parts, role_tokens, answer_tokens, strict=True)
+        {"id": question.id, "domain": question.domain, "question": question.question,
+         "reply": texts[i], "outcome": parts[i].outcome, "role": parts[i].role,
+         "answer": parts[i].answer, "role_tokens": role_tokens[i],
+         "answer_tokens": answer_tokens[i]}
+        for i, question in enumerate(questions)
     ]
 
 
-def wrote_role(row: dict[str, Any]) -> bool:
+def wrote_role(row: ReplyRow) -> bool:
     """Whether a reply has a role that ends, with an answer after it."""
     return row["outcome"] == "role" and bool(row["answer"].strip())
 
 
-def swapped(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Another question's role for each row: the roles moved on by half their number."""
-    shift = len(rows) // 2
-    return [rows[(i + shift) % len(rows)]["role"] or "" for i in range(len(rows))]
+def outcome_counts(arms: dict[str, Sequence[ReplyRow]]) -> pd.DataFrame:
+    """How many replies of each model have which outcome (chapter 4)."""
+    counts = {name: pd.Series([row["outcome"] for row in rows], dtype=str).value_counts()
+              for name, rows in arms.items()}
+    return pd.DataFrame(counts).fillna(0).astype(int)
 
 
-def forced(design: Design, expert: str, question: str) -> str:
-    """A role of one's own in a design, for a question."""
-    return design.role_text(Role(expert=expert, brings="That habit shapes every reply.", request=f"answer: {question}"))
-
-
-def role_rates(arms: dict[str, Sequence[dict[str, Any]]]) -> pd.DataFrame:
-    """The rate of roles written by each model, with its Wilson interval."""
+def role_rates(arms: dict[str, Sequence[ReplyRow]]) -> pd.DataFrame:
+    """The rate of roles written by each model, with its Wilson interval (chapter 4)."""
     rates = {name: stats.rate([wrote_role(row) for row in rows]) for name, rows in arms.items()}
-    return pd.DataFrame([{"model": name, "rate": r.value, "low": r.low, "high": r.high, "n": r.n} for name, r in rates.items()])
+    return pd.DataFrame([{"model": name, "rate": rate.value, "low": rate.low, "high": rate.high,
+                          "n": rate.n} for name, rate in rates.items()])
 
 
-def expert_pattern(design: Design) -> str:
-    """A regular expression whose group is the expert in a role of this design."""
-    return re.escape(design.opening) + r"(.+?)(?:\.|,| who | that |$)"
+def named_experts(rows: Sequence[ReplyRow], design: Design) -> pd.Series:
+    """The expert that each written role names, up to the first stop or clause (chapter 4)."""
+    pattern = re.escape(design.opening) + r"(.+?)(?:\.|,| who | that |$)"
+    return pd.DataFrame(rows).role.dropna().astype(str).str.extract(pattern)[0].rename("expert")
 
 
-def token_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tokens of roles and answers in long form, for a figure."""
-    return frame.melt(value_vars=["role_tokens", "answer_tokens"], var_name="part", value_name="tokens").replace(
-        {"role_tokens": "role", "answer_tokens": "answer"})
+def tokens_by_part(rows: Sequence[ReplyRow]) -> pd.DataFrame:
+    """The tokens of roles and of answers, one row each, for a figure (chapter 4)."""
+    columns = {"role_tokens": "role", "answer_tokens": "answer"}
+    frame = pd.DataFrame(rows).rename(columns=columns)
+    return frame.melt(value_vars=list(columns.values()), var_name="part", value_name="tokens")
+
+
+def forced_role(design: Design, expert: str, question: str) -> str:
+    """A role of one's own in a design, for a question (chapter 4)."""
+    return design.role_text(Role(expert=expert, brings="That habit shapes every reply.",
+                                 request=f"answer: {question}"))
+
+
+def roles_of_others(roles: Sequence[str | None]) -> list[str | None]:
+    """For each place the role of another one, half of them further on (chapters 4 and 5).
+
+    Where that one has no role, or the same text as this place's own, the next that has another;
+    None where none has.
+    """
+    count, half = len(roles), max(1, len(roles) // 2)
+    steps = [*range(half, count), *range(1, half)]
+    found = []
+    for place, own in enumerate(roles):
+        others = (roles[(place + step) % count] for step in steps)
+        found.append(next((other for other in others
+                           if isinstance(other, str) and other and other != own), None))
+    return found
+
+
+def swap_roles(model, tokenizer, profile: Profile, design: Design, questions: Sequence[Question],
+               replies: Sequence[ReplyRow], count: int) -> tuple[list[ReplyRow], list[ReplyRow]]:
+    """Ask some questions again, each with the role written for another one (chapter 4).
+
+    Args:
+        replies: what the model wrote to all questions by itself.
+        count: questions to ask again, at even distances.
+
+    Returns:
+        Their rows of `replies`, and the rows of the new replies.
+    """
+    others = roles_of_others([row["role"] for row in replies])
+    some = take_evenly_spaced(list(zip(questions, replies, others, strict=True)), count)
+    new = ask_questions(model, tokenizer, profile, design, [question for question, _, _ in some],
+                        roles=[role for _, _, role in some], label="swapped")
+    return [row for _, row, _ in some], new
+
+
+def swap_table(own: Sequence[ReplyRow], swapped: Sequence[ReplyRow]) -> pd.DataFrame:
+    """The answers of `swap_roles` side by side (chapter 4)."""
+    return pd.DataFrame({"question": [row["question"] for row in own],
+                         "with its own role": [row["answer"] for row in own],
+                         "with another's": [row["answer"] for row in swapped]})
+
+
+def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyRow],
+                      own: Sequence[ReplyRow], swapped: Sequence[ReplyRow],
+                      design: Design) -> dict[str, Any]:
+    """What chapter 4 found, for the run's record.
+
+    Args:
+        self_prompt, baseline: the replies of both models to the same questions.
+        own, swapped: those of `swap_roles`.
+    """
+    frame, control = pd.DataFrame(self_prompt), pd.DataFrame(baseline)
+    same = [row["answer"][:SAME_ANSWER] == new["answer"][:SAME_ANSWER]
+            for row, new in zip(own, swapped, strict=True)]
+    return {
+        "questions": len(frame),
+        "role_rate": {"self-prompt": stats.rate([wrote_role(row) for row in self_prompt]),
+                      "baseline": stats.rate([wrote_role(row) for row in baseline])},
+        "outcomes": frame.outcome.value_counts().to_dict(),
+        "role_tokens": float(frame.role_tokens.mean()),
+        "answer_tokens": {"self-prompt": float(frame.answer_tokens.mean()),
+                          "baseline": float(control.answer_tokens.mean())},
+        "distinct_experts": int(named_experts(self_prompt, design).nunique()),
+        "unchanged_by_swap": stats.rate(same),
+    }

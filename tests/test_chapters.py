@@ -35,9 +35,12 @@ def test_the_trainer_gets_the_recipe(tmp_path):
     assert config.max_length == 2048 and config.num_train_epochs == 15 and not config.packing
 
 
-def test_swapped_roles_belong_to_others():
-    rows = [{"role": f"role {i}"} for i in range(5)]
-    assert all(role != row["role"] for role, row in zip(infer.swapped(rows), rows, strict=True))
+def test_a_role_of_another_is_never_ones_own_and_never_empty():
+    roles = [f"role {i}" for i in range(5)]
+    assert all(other in roles and other != own for own, other in zip(roles, infer.roles_of_others(roles), strict=True))
+    assert infer.roles_of_others(["a", None, "", "b"]) == ["b", "b", "a", "a"], "one that has none still gets one"
+    assert infer.roles_of_others(["a", "b", "a", "a"])[::2] == ["b", "b"], "the same words elsewhere are no other role"
+    assert infer.roles_of_others(["a"]) == [None] == infer.roles_of_others([None]) and infer.roles_of_others([]) == []
 
 
 def items(arm, right, seed=0):

@@ -262,7 +262,7 @@ def test_questions_without_references_keep_length_and_repetition(embedder):
 
 def test_replies_of_a_model_go_through(smoke, embedder):
     profile, design = profiles.load("smoke"), get_design("from-now-on")
-    rows = infer.replies(*smoke, profile, design, QUESTIONS[:3])
+    rows = infer.ask_questions(*smoke, profile, design, QUESTIONS[:3])
     scores = open_ended.likelihoods(*smoke, QUESTIONS[:3], open_ended.written_roles(rows))
     found = open_ended.measure_replies({"base": rows}, QUESTIONS[:3], embedder, {"base": scores})
     assert found[list(open_ended.MEASURES)].notna().all(axis=None)

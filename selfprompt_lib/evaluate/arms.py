@@ -17,6 +17,7 @@ import pandas as pd
 from .. import models, sft
 from ..designs import GAP, Design, get_design
 from ..generate import count_tokens
+from ..infer import roles_of_others
 from ..profiles import Profile
 from ..rows import Role
 from .harness import Arm, ItemKey, ask_benchmarks
@@ -67,20 +68,9 @@ class RoleSources:
 
 
 def other_items_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
-    """For each item the role of another one of its task, half of them further on.
-
-    Where that one has no role, the next one that has.
-    """
-    found = []
-    for _, part in items.groupby("task", sort=False):
-        roles = list(part.role)
-        half = max(1, len(roles) // 2)
-        steps = [*range(half, len(roles)), *range(1, half)]
-        for place in range(len(roles)):
-            others = (roles[(place + step) % len(roles)] for step in steps)
-            role = next((other for other in others if isinstance(other, str)), None)
-            found.append(role + GAP if role else "")
-    return found
+    """For each item the role of another one of its task: see `roles_of_others`."""
+    return [role + GAP if role else "" for _, part in items.groupby("task", sort=False)
+            for role in roles_of_others(list(part.role))]
 
 
 def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:

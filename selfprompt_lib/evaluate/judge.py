@@ -130,7 +130,7 @@ def pair_answers(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]
     """Pairs of two arms' answers to the same questions (appendix A1).
 
     Args:
-        ours: rows of `infer.replies`, whose answers become `one`.
+        ours: rows of `infer.ask_questions`, whose answers become `one`.
         theirs: rows for the same questions in the same order, whose answers become `other`.
         count: how many pairs to take, evenly spaced; None takes all.
     """

@@ -146,7 +146,7 @@ def measure_replies(arms: dict[str, Sequence[dict[str, Any]]], questions: Sequen
     """One row a question and arm: arm, item, domain, and the `MEASURES` (chapter 5).
 
     Args:
-        arms: the rows of `infer.replies` for these questions, by arm.
+        arms: the rows of `infer.ask_questions` for these questions, by arm.
         likelihood: what `likelihoods` gave, by arm. An arm that is only here has no replies, and no
             other measures.
 

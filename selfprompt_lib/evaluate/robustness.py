@@ -97,12 +97,12 @@ def load_probes(per_kind: int | None = None, path: Path = PROBES_FOLDER) -> list
 
 def ask_probes(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Probe],
                label: str = "probing") -> list[dict[str, Any]]:
-    """The rows of `infer.replies` with the probes' own fields, in their order (appendix A2)."""
+    """The rows of `infer.ask_questions` with the probes' own fields, in their order (appendix A2)."""
     rows = {}
     for long in (False, True):  # apart: in one batch, short questions would be as wide as long ones
         some = [probe for probe in probes if (len(probe.question) > LONG) == long]
         if some:
-            replies = infer.replies(model, tokenizer, profile, design, some, label=label)
+            replies = infer.ask_questions(model, tokenizer, profile, design, some, label=label)
             rows |= {row["id"]: row for row in replies}
     return [rows[probe.id] | probe.model_dump(exclude={"question"}) for probe in probes]
 

@@ -117,7 +117,7 @@ def epoch_comparison(profile: Profile, run: Path, design: Design,
         losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
         epoch = round(state["epoch"])
         loaded = models.load(str(path), profile.dtype)
-        replies = infer.replies(*loaded, profile, design, questions, label=f"epoch {epoch}")
+        replies = infer.ask_questions(*loaded, profile, design, questions, label=f"epoch {epoch}")
         wrote = stats.rate([infer.wrote_role(row) for row in replies])
         rows.append({"epoch": epoch, "loss": losses[-1] if losses else float("nan"),
                      "rate": wrote.value, "low": wrote.low, "high": wrote.high, "n": wrote.n,

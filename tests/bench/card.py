@@ -131,7 +131,7 @@ def recipe(model: str, samples: Path, questions: Path, folder: Path, more: dict)
     profile = profiles.load("gpu", {"model": model, "sft.checkpoints": 0} | more)
     design = get_design(profile.design)
     tuned, tokenizer, record = sft.train(profile, read_rows(samples, Sample), design, folder)
-    replies = infer.replies(tuned, tokenizer, profile, design, read_rows(questions, Question)[:300], label="asking")
+    replies = infer.ask_questions(tuned, tokenizer, profile, design, read_rows(questions, Question)[:300], label="asking")
     return record | {"roles": stats.rate([infer.wrote_role(row) for row in replies]), "profile": describe(profile)["profile"]}
 
 

@@ -34,7 +34,6 @@ from selfprompt_lib.evaluate import harness
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 
-
 def chapter_4(model, tokenizer, limit):
     """The work of chapter 4: one call of `generate_ids`, as its arguments."""
     questions = sources.held_out_questions(profiles.load("cpu"))
@@ -94,11 +93,11 @@ def padded(size):
             width = max(len(prompts[row]) for row in rows)
             blanks = [width - len(prompts[row]) for row in rows]
             new = model.generate(
-                input_ids=torch.tensor([[0] * n + prompts[row] for n, row in zip(blanks, rows)]),
+                input_ids=torch.tensor([[0] * n + prompts[row] for n, row in zip(blanks, rows, strict=True)]),
                 attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in blanks]),
                 max_new_tokens=max(limits[row] for row in rows), do_sample=False,
                 pad_token_id=model.generation_config.pad_token_id or 0)[:, width:].tolist()  # fmt: skip
-            replies |= {row: ended(model, ids, limits[row]) for row, ids in zip(rows, new)}
+            replies |= {row: ended(model, ids, limits[row]) for row, ids in zip(rows, new, strict=True)}
         return [replies[row] for row in range(len(prompts))]
 
     return twice(write_replies)
