@@ -7,22 +7,28 @@ BIN := .venv/bin
 .PHONY: book test lint clean
 
 book: .venv/installed
-	$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) $(SET)
+	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) $(SET)
 
-# The two variables spare page faults in training, as `run` does for its kernels (selfprompt_lib/pipeline/run.py).
+# The two variables spare page faults in training, as `run` does for its kernels
+# (selfprompt_lib/pipeline/run.py).
 test: .venv/installed
-	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 $(BIN)/python -m pytest --numprocesses=2
+	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 $(BIN)/python -m pytest --numprocesses=2
 
 lint: .venv/installed
-	$(BIN)/ruff check .
+	@$(BIN)/ruff check .
+
+# Twice quiet: pip tells errors, not warnings about its own version and settings.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 .venv/installed: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "Python 3.11 or newer is needed; set PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv, once: about 3 GB on disk, some minutes"
+	@$(PIP) install --upgrade pip
+	@$(PIP) install torch==2.13.0
+	@$(PIP) install -r requirements.txt
+	@touch $@
 
 clean:
 	rm -rf _build runs

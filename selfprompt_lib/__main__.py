@@ -11,14 +11,17 @@ from .cli import add_profile_arguments, chosen_profile, run_command
 
 def parser() -> argparse.ArgumentParser:
     """The command line's arguments."""
-    top = argparse.ArgumentParser(prog="python -m selfprompt_lib", description="Self-Prompt Tuning, the book")
+    top = argparse.ArgumentParser(prog="python -m selfprompt_lib",
+                                  description="Self-Prompt Tuning, the book")
     commands = top.add_subparsers(dest="command", required=True)
     go = commands.add_parser("run", help="execute the notebooks in order and build the book")
     add_profile_arguments(go, run=True)
     which = go.add_mutually_exclusive_group()
-    which.add_argument("--from", dest="start_from", metavar="N", help="begin at chapter N (1 to 6, a1, a2)")
+    which.add_argument("--from", dest="start_from", metavar="N",
+                       help="begin at chapter N (1 to 6, a1, a2)")
     which.add_argument("--only", metavar="N", help="run chapter N, changed or not")
-    go.add_argument("--dry-run", action="store_true", help="say what would be done, what it needs and what is missing")
+    go.add_argument("--dry-run", action="store_true",
+                    help="say what would be done, what it needs and what is missing")
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
@@ -33,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     return run_command(commands[given.command], given)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> None:
+    # Imported here, so that the other commands start at once.
     from . import book, sources
     from .files import run_folder
     from .llm_client.endpoint import hosted
@@ -42,21 +46,22 @@ def _run(given: argparse.Namespace) -> int:
     settings = profiles.parse_settings(given.set)
     profile = chosen_profile(given)
     out = Path(given.out).expanduser().absolute()
-    root, chapters = run_folder(out, profile.name), run.selected(given.only, given.start_from)
+    root = run_folder(out, profile.name)
+    chapters = run.selected_chapters(given.only, given.start_from)
     if given.dry_run:
-        plan.show(profile, root, chapters)
-        return 0
+        plan.print_plan(profile, root, chapters)
+        return
     sources.check_inputs(profile)
     if profile.judge.base_url and any(chapter.name == "judge" for chapter in chapters):
         hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
-    parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out), "settings": settings}
-    run.run(profile, parameters, root, chapters, force=bool(given.only))
+    parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),
+                  "settings": settings}
+    run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))
     if not given.no_book:
         destination = book.PROJECT / "_build" if given.out == "runs" else out / "_build"
         print(book.build(root, destination))
     if given.readme:
         book.write_readme(root)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Build the book from executed notebooks. It reads a run's artefacts and never executes anything."""
+"""Build the book from executed notebooks. It reads a run's artefacts and executes nothing."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from . import stats
 from .errors import UserError
-from .pipeline.run import executed
-from .pipeline.stage import CHAPTERS
+from .pipeline import CHAPTERS
 
 PROJECT = Path(__file__).parent.parent
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
+TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
 RESULTS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 
@@ -32,8 +32,9 @@ def build(root: Path, destination: Path) -> str:
     Raises:
         UserError: when the builder warns or fails, with its last words.
     """
-    missing = [c.label for c in CHAPTERS.values()
-               if not executed(c, root).is_file() or not (root / c.name / "stage.json").is_file()]
+    missing = [chapter.label for chapter in CHAPTERS.values()
+               if not chapter.executed_notebook(root).is_file()
+               or not (root / chapter.name / "stage.json").is_file()]
     if missing:
         return f"book: not built, chapters {', '.join(missing)} have not run"
     source = destination / "source"
@@ -43,9 +44,10 @@ def build(root: Path, destination: Path) -> str:
     if page.is_file() and stamp.is_file() and stamp.read_text() == digest:
         return f"book: unchanged, {page}"
     stamp.unlink(missing_ok=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source),
-               "--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+    builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run([*builder, "build", str(source), *options], capture_output=True,
+                          text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     if done.returncode or not page.is_file():
         raise UserError(f"book: the build failed:\n{(done.stdout + done.stderr)[-3000:]}")
     stamp.write_text(digest)
@@ -55,58 +57,68 @@ def build(root: Path, destination: Path) -> str:
 def assemble(root: Path, source: Path) -> None:
     """Lay out what the builder reads: prose, configuration, executed notebooks, generated pages."""
     shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(PROJECT / "book", source / "book", ignore=shutil.ignore_patterns("_static", "studies"))
+    shutil.copytree(PROJECT / "book", source / "book",
+                    ignore=shutil.ignore_patterns("_static", "studies"))
     shutil.copytree(PROJECT / "book" / "_static", source / "_static")
     shutil.copy(PROJECT / "_toc.yml", source)
     config = yaml.safe_load((PROJECT / "_config.yml").read_text(encoding="utf-8"))
-    config["repository"]["url"] = os.environ.get("BOOK_REPOSITORY_URL") or config["repository"]["url"]
-    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    repository = config["repository"]
+    repository["url"] = os.environ.get("BOOK_REPOSITORY_URL") or repository["url"]
+    settings = yaml.safe_dump(config, sort_keys=False)
+    (source / "_config.yml").write_text(settings, encoding="utf-8")
     (source / "nbs").mkdir()
     for chapter in CHAPTERS.values():
-        shutil.copy(executed(chapter, root), source / "nbs")
+        shutil.copy(chapter.executed_notebook(root), source / "nbs")
     shutil.copy(root / "evaluate" / "differences.png", source / "book")
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     for template, page in PAGES.items():
         (source / page).write_text(render(template, report), encoding="utf-8")
-    (source / "book" / "found.md").write_text(_found(source / "book"), encoding="utf-8")
+    (source / "book" / "found.md").write_text(found_page(source / "book"), encoding="utf-8")
 
 
 @cache
-def _study(folder: Path) -> dict[str, Any] | None:
-    """What the study that is committed in `folder` found, or None."""
-    if not (folder / "record.json").is_file():
+def study_facts() -> dict[str, Any] | None:
+    """What the committed study found, or None where none is kept."""
+    if not (FOUND / "record.json").is_file():
         return None
-    from .evaluate import committed_study  # lm-eval takes seconds to load, which the command line need not wait for
+    from .evaluate import committed_study  # lm-eval takes seconds to load: not for every command
 
-    return committed_study.facts(folder)
+    return committed_study.facts(FOUND)
 
 
-def _found(folder: Path) -> str:
-    """The page of the study that is committed, and its figures in `folder`."""
-    if not (found := _study(FOUND)):
-        return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) tells how to make "
-                "one.\n")
+def found_page(folder: Path) -> str:
+    """The page of the committed study; its figures are drawn into `folder`."""
+    study = study_facts()
+    if study is None:
+        return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) "
+                "tells how to make one.\n")
     from .evaluate import committed_study
 
     committed_study.draw(FOUND, folder)
-    return _template("found.md.jinja").render(found)
+    return _template("found.md.jinja").render(study)
 
 
 def render(template: str, report: dict[str, Any]) -> str:
     """A generated page: a Jinja template over `report.json` and the committed study."""
-    return _template(template).render(report=report, stages=report["stages"], chapters=CHAPTERS.values(), study=_study(FOUND))
+    return _template(template).render(report=report, stages=report["stages"],
+                                      chapters=CHAPTERS.values(), study=study_facts())
 
 
 def _template(name: str) -> Template:
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "resources" / "templates"), undefined=StrictUndefined,
+    pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
-    pages.filters["percent"] = lambda value: f"{100 * value:.0f}%"
-    pages.filters["change"] = lambda row: stats.points_with_interval(
-        row["difference"], row["low"], row["high"], decimals=1)
-    pages.filters["seen"] = lambda value: f"{100 * value:.0f}" if value < 1 else "none"
-    pages.filters["number"] = lambda value: "–" if pd.isna(value) else f"{value:,}"
-    pages.filters["points"] = stats.points_text
+    pages.filters |= {
+        "percent": lambda share: f"{100 * share:.0f}%",
+        "points": stats.points_text,
+        "seen": lambda share: f"{100 * share:.0f}" if share < 1 else "none",
+        "number": lambda value: "–" if pd.isna(value) else f"{value:,}",
+        "change": _change,
+    }
     return pages.get_template(name)
+
+
+def _change(row: dict[str, float]) -> str:
+    return stats.points_with_interval(row["difference"], row["low"], row["high"], decimals=1)
 
 
 def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
@@ -114,7 +126,8 @@ def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     text = readme.read_text(encoding="utf-8")
     results = render("results.md.jinja", report).strip()
-    readme.write_text(RESULTS.sub(lambda match: f"{match[1]}{results}\n{match[2]}", text), encoding="utf-8")
+    text = RESULTS.sub(lambda markers: f"{markers[1]}{results}\n{markers[2]}", text)
+    readme.write_text(text, encoding="utf-8")
 
 
 def folder_digest(folder: Path) -> str:

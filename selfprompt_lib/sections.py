@@ -1,4 +1,8 @@
-"""The sections of a profile about models on servers: the annotator's and the judge's."""
+"""What every section of a profile has, and the sections that say how a model on a server is asked.
+
+The classes note which fields are read (`fields_read`), so that a chapter knows which settings its
+result depends on.
+"""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
@@ -6,12 +10,34 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NonNegative = Annotated[float, Field(ge=0)]
+_FIELDS_READ: set[str] = set()
+
+
+def fields_read() -> frozenset[str]:
+    """The fields that were read in this process, such as `seed` and `sft.epochs`."""
+    return frozenset(_FIELDS_READ)
 
 
 class Section(BaseModel):
     """A part of a profile: unknown fields and ill-typed values are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def __getattribute__(self, name: str) -> Any:
+        kind = type(self)
+        if name in kind.__pydantic_fields__:
+            _FIELDS_READ.add(kind.flat_name(name))
+        return super().__getattribute__(name)
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """The section as a dictionary; all of its fields count as read."""
+        _FIELDS_READ.update(map(self.flat_name, type(self).__pydantic_fields__))
+        return super().model_dump(**options)
+
+    @classmethod
+    def flat_name(cls, field: str) -> str:
+        """A field's name in the whole profile: section, dot, field."""
+        return f"{cls.__name__.lower()}.{field}"
 
 
 class Client(Section):
@@ -23,12 +49,10 @@ class Client(Section):
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable with the key")
     mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
     max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
-    longest_question: int = Field(
-        12_000, ge=200, description="characters; the middle of longer ones is cut"
-    )
-    parameters: dict[str, Any] = Field(
-        {}, description="more of the request, such as {temperature: 0.7}"
-    )
+    longest_question: int = Field(12_000, ge=200, description="characters; the middle of longer "
+                                                              "ones is cut")
+    parameters: dict[str, Any] = Field({}, description="more of the request, such as "
+                                                       "{temperature: 0.7}")
     guideline: str | None = Field(None, description="text file; null means the package's")
     tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
     retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
@@ -37,46 +61,46 @@ class Client(Section):
     requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
     tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
     poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
-    budget: float | None = Field(
-        None, gt=0, description="US dollars that are not passed; null means no limit"
-    )
+    budget: float | None = Field(None, gt=0, description="US dollars that are not passed; "
+                                                         "null means no limit")
     price: tuple[NonNegative, NonNegative] | None = Field(
-        None,
-        description="[input, output] in US dollars per million tokens; null: asked of genai-prices",
+        None, description="[input, output] in US dollars per million tokens; null: asked of "
+                          "genai-prices"
     )
 
     @field_validator("parameters")
     @classmethod
-    def _only_more(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _adds_only(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         ours = {"messages", "model", "n", "stream", "response_format"} & set(parameters)
         if ours:
             raise ValueError(f"{', '.join(sorted(ours))} cannot be set here")
         for name in ("max_tokens", "max_completion_tokens"):
-            if not isinstance(parameters.get(name, 1), int) or parameters.get(name, 1) < 1:
+            limit = parameters.get(name, 1)
+            if not isinstance(limit, int) or limit < 1:
                 raise ValueError(f"{name} must be a number of tokens, so that the cost is limited")
         return parameters
 
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, url: str | None) -> str | None:
-        plain = not url or re.match("https?://", url)
-        if not plain or url and ("@" in url or re.search(r"[?&][^=]*key=", url)):
+        if url is None:
+            return None
+        secret = "@" in url or re.search(r"[?&][^=]*key=", url)
+        if secret or not url.startswith(("http://", "https://")):
             raise ValueError("needs http(s):// and no credentials; put the key into the variable "
                              "of api_key_env")
         return url
 
 
 class Annotate(Client):
-    """Chapter 1: who writes roles, how they are asked, and which roles are trained on."""
+    """Chapter 1: who writes roles, how, and which roles the later chapters train on."""
 
     section: ClassVar[str] = "annotate"
     samples: int = Field(24, ge=1, description="samples annotated live")
-    json_schema: bool = Field(
-        False, description="the server takes response_format with a JSON schema"
-    )
-    examples: str | None = Field(
-        None, description="JSONL file with question and role; null means the package's"
-    )
+    json_schema: bool = Field(False, description="the server takes response_format with a "
+                                                 "JSON schema")
+    examples: str | None = Field(None, description="JSONL file with question and role; null means "
+                                                   "the package's")
     train_on: Literal["reference", "live"] = Field(
         "reference", description="roles to train on: those of the data, or those annotated live"
     )
@@ -87,24 +111,15 @@ class Judge(Client):
     """Appendix A1: who judges pairs of answers, and what a judge must pass to be believed."""
 
     section: ClassVar[str] = "judge"
-    max_tokens: int = Field(
-        64, ge=16,
-        description="longest reply, in tokens; a model that thinks first needs 1000 or more",
-    )  # fmt: skip
+    max_tokens: int = Field(64, ge=16, description="longest reply, in tokens; a model that thinks "
+                                                   "first needs 1000 or more")
     concurrency: int = Field(12, ge=1, description="requests in flight")
-    questions: int | None = Field(
-        None, ge=2, description="questions whose answers are judged; null means all"
-    )
+    questions: int | None = Field(None, ge=2, description="questions whose answers are judged; "
+                                                          "null means all")
     pairs: int = Field(50, ge=1, le=50, description="planted pairs of each kind in the examination")
-    bar: float = Field(
-        0.7, gt=0, lt=1,
-        description="the lower 95% bound of accuracy on planted pairs must reach it",
-    )  # fmt: skip
-    position_bias: float = Field(
-        0.2, ge=0, le=1,
-        description="largest excess of either place among a judge's preferences",
-    )  # fmt: skip
-    length_bias: float = Field(
-        0.2, ge=0, le=1,
-        description="largest share of pairs won by an answer that was only padded",
-    )  # fmt: skip
+    bar: float = Field(0.7, gt=0, lt=1, description="the lower 95% bound of accuracy on planted "
+                                                    "pairs must reach it")
+    position_bias: float = Field(0.2, ge=0, le=1, description="largest excess of either place "
+                                                              "among a judge's preferences")
+    length_bias: float = Field(0.2, ge=0, le=1, description="largest share of pairs won by an "
+                                                            "answer that was only padded")

@@ -15,6 +15,8 @@ from hypothesis import settings
 
 from selfprompt_lib.errors import UserError
 
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tests fork; `run` sets it for kernels
+
 # Two shared cores make deadlines flaky; derandomized, the same examples run everywhere.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from selfprompt_lib import profiles
-from selfprompt_lib.pipeline.stage import CHAPTERS, COMMON
+from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.pipeline.stage import PARAMETERS
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = [chapter.notebook for chapter in CHAPTERS.values()]
@@ -53,7 +54,7 @@ def test_help_notebook_reads_well():
     told = subprocess.run(
         [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS[3])], capture_output=True, text=True
     ).stdout
-    for name in (*COMMON, "question"):
+    for name in (*PARAMETERS, "question"):
         assert re.search(rf"{name}: (str|int|dict) \(default .*\)\s+\w", told), (name, told)
 
 
@@ -120,7 +121,7 @@ def test_the_page_of_the_kept_study_is_whole_and_the_readme_says_the_same(tmp_pa
     from selfprompt_lib import book
     from selfprompt_lib.evaluate import committed_study
 
-    page = book._found(tmp_path)
+    page = book.found_page(tmp_path)
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page)
     for name in re.findall(r"```\{figure\} (\S+)", page):
         assert (tmp_path / name).stat().st_size > 10_000

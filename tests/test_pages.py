@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from selfprompt_lib.pipeline.stage import CHAPTERS
+from selfprompt_lib.pipeline import CHAPTERS
 
 PAGES = ["index", "book/method", "book/deviations", "book/running", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",

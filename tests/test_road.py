@@ -8,8 +8,8 @@ import sys
 import nbformat
 from conftest import KEY, command
 
-from selfprompt_lib.pipeline import run
-from selfprompt_lib.pipeline.stage import CHAPTERS
+from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.pipeline.inputs import current_inputs, why_run
 
 
 def test_every_chapter_leaves_artefacts_with_provenance(road):
@@ -41,7 +41,7 @@ def test_a_changed_field_reruns_what_reads_it(road):
     from selfprompt_lib import profiles
 
     profile = profiles.load("smoke", {"sft.epochs": 2})
-    reasons = {c.name: run.why_run(c, profile, road / "smoke") for c in CHAPTERS.values()}
+    reasons = {c.name: why_run(c, profile, road / "smoke") for c in CHAPTERS.values()}
     assert not reasons["annotate"] and not reasons["roles"]
     assert reasons["sft"] == ["fields: sft.epochs"] and reasons["ablate"] == ["fields: sft.epochs"]
 
@@ -53,7 +53,7 @@ def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
     text = path.read_text()
     path.write_text(text.replace("the", "thE", 1))
     try:
-        reasons = run.why_run(CHAPTERS["annotate"], profiles.load("smoke"), road / "smoke")
+        reasons = why_run(CHAPTERS["annotate"], profiles.load("smoke"), road / "smoke")
     finally:
         path.write_text(text)
     assert reasons == ["artefact train.jsonl"]
@@ -61,7 +61,6 @@ def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
 
 def test_replies_of_another_model_are_refused(road, refused):
     from selfprompt_lib import profiles
-    from selfprompt_lib.pipeline.stage import fingerprint
 
     record = road / "smoke" / "sft" / "stage.json"
     text = record.read_text()
@@ -69,7 +68,7 @@ def test_replies_of_another_model_are_refused(road, refused):
     record.write_text(text.replace(digest, "0" * 64))
     try:
         with refused("infer: chapter 4 (infer) was made from another sft/self-prompt/model.safetensors", "run it again"):
-            fingerprint(CHAPTERS["evaluate"], profiles.load("smoke"), road / "smoke")
+            current_inputs(CHAPTERS["evaluate"], profiles.load("smoke"), road / "smoke", {})
     finally:
         record.write_text(text)
 

@@ -1,4 +1,4 @@
-"""A dry run: what would be done, with what model, data, cost, memory and time, and what is missing."""
+"""A dry run: what would be done, with what model and data, what it costs, and what is missing."""
 
 import os
 import shutil
@@ -9,84 +9,118 @@ from ..errors import UserError
 from ..estimates import parameters_from_name, training_bytes, training_operations
 from ..profiles import Profile
 from ..rows import STARTER_FOLDER, Sample, read_rows
-from .run import Say, why_run
-from .stage import Chapter
+from ..sections import Client
+from .chapters import Chapter
+from .inputs import why_run
 
-CHARACTERS_A_TOKEN = 4.2  # English prose; good to about 20%
+CHARACTERS_PER_TOKEN = 4.2  # English prose; good to about 20%
+HUB_SAMPLE_LENGTH = 2.5  # LIMA's samples are so many times as long as the starter data's
 CARD_FLOPS = 3e14  # bf16, what a good fine-tuning run reaches on one 80 GB card
-COMPARISONS = 11  # of a planted pair of each kind: five kinds in both orders, and the identical ones in one
-COMPARISON_TOKENS = 900  # guideline, examples, question and two answers, about
 CPU_FLOPS = 8e10  # float32 on two laptop cores
+COMPARISONS = 11  # of a planted pair of each kind: five kinds in both orders, one (identical) once
+COMPARISON_TOKENS = 900  # guideline, examples, question and two answers, about
 
 
-def show(profile: Profile, root: Path, chapters: list[Chapter], say: Say = print) -> None:
+def print_plan(profile: Profile, root: Path, chapters: list[Chapter]) -> None:
     """Print the plan of a run. Nothing is fetched, asked, trained or written."""
-    say(f"profile {profile.name}, seed {profile.seed}: {profile.about}")
+    print(f"profile {profile.name}, seed {profile.seed}: {profile.about}")
     for chapter in chapters:
         try:
             reasons = why_run(chapter, profile, root)
         except UserError:  # an earlier chapter has to run first
             reasons = ["after the chapters it reads"]
-        say(f"  {chapter.label} {chapter.title:<14} {'runs: ' + reasons[0] if reasons else 'skipped, nothing changed'}")
+        state = f"runs: {reasons[0]}" if reasons else "skipped, nothing changed"
+        print(f"  {chapter.label + ' ' + chapter.title:<16} {state}")
     for name, value in facts(profile).items():
-        say(f"{name:<9} {value}")
+        print(f"{name:<9} {value}")
     for what in missing(profile):
-        say(f"missing   {what}")
+        print(f"missing   {what}")
 
 
 def facts(profile: Profile) -> dict[str, str]:
     """Model, data, cost, memory and time, estimated from names, row counts and the starter data."""
+    data, settings = profile.data, profile.annotate
     size = parameters_from_name(profile.model)
-    hub = profile.data.train not in ("starter",) and not profile.data.train.endswith(".jsonl")
-    rows = profile.data.train_rows or (annotate.LIMA_ROWS if hub else len(sources.training_samples(profile)))
+    from_hub = data.train != "starter" and not data.train.endswith(".jsonl")
     starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
-    words = sum(len("".join(s.conversations)) + len(s.role.text) for s in starter) / len(starter)
-    tokens = rows * words / CHARACTERS_A_TOKEN * (2.5 if hub else 1)  # LIMA's samples are longer
-    card = profile.dtype == "bfloat16"
-    hours = 2 * training_operations(profile, size, tokens) / (CARD_FLOPS if card else CPU_FLOPS) / 3600
-    kept = sum(training_bytes(profile, size, 2 if card else 4).values())
-    live = rows if profile.annotate.train_on == "live" else profile.annotate.samples
+    rows = data.train_rows
+    if rows is None:
+        rows = annotate.LIMA_ROWS if from_hub else len(sources.training_samples(profile))
+    live = rows if settings.train_on == "live" else settings.samples
+    mirror = f", read from {data.mirror}" if data.mirror else ""
+    annotator = settings.model or profile.model
     return {
         "model": f"{profile.model} ({size / 1e6:,.0f} M parameters)",
-        "data": f"{rows} samples of {profile.data.train}, benchmarks: {profile.data.benchmarks}"
-                + (f", read from {profile.data.mirror}" if profile.data.mirror else ""),
-        "roles": f"{live} annotated live by {profile.annotate.model or profile.model}; trained on: {profile.annotate.train_on}",
-        "cost": cost(profile, starter, live),
-        "judge": judging(profile),
-        "memory": f"about {kept / 1e9:.1f} GB for weights, gradients and {profile.sft.optimizer}"
-                  + (" (LoRA: little but the frozen weights)" if profile.sft.lora_rank else "") + ", plus activations",
-        "time": f"about {f'{hours:.0f} h' if hours > 2 else f'{60 * hours:.0f} min'} to train the two models of chapter 3, on "
-                + ("one card at 300 TFLOP/s" if card else "two laptop cores"),
+        "data": f"{rows} samples of {data.train}, benchmarks: {data.benchmarks}{mirror}",
+        "roles": f"{live} annotated live by {annotator}; trained on: {settings.train_on}",
+        "cost": annotation_cost(profile, starter, live),
+        "judge": judge_cost(profile),
+        "memory": training_memory(profile, size),
+        "time": training_time(profile, size, rows, starter, from_hub),
     }
 
 
-def cost(profile: Profile, samples: list[Sample], rows: int) -> str:
+def training_memory(profile: Profile, size: float) -> str:
+    """The memory that training keeps for each weight, as a sentence."""
+    kept = sum(training_bytes(profile, size, 2 if profile.dtype == "bfloat16" else 4).values())
+    lora = " (LoRA: little but the frozen weights)" if profile.sft.lora_rank else ""
+    parts = f"weights, gradients and {profile.sft.optimizer}{lora}"
+    return f"about {kept / 1e9:.1f} GB for {parts}, plus activations"
+
+
+def training_time(
+    profile: Profile, size: float, rows: int, starter: list[Sample], from_hub: bool
+) -> str:
+    """How long the trainings of chapter 3 take, as a sentence."""
+    characters = sum(len("".join(s.conversations)) + len(s.role.text) for s in starter)
+    tokens = rows * characters / len(starter) / CHARACTERS_PER_TOKEN
+    if from_hub:
+        tokens *= HUB_SAMPLE_LENGTH
+    on_card = profile.dtype == "bfloat16"
+    work = 2 * training_operations(profile, size, tokens)  # two models
+    hours = work / (CARD_FLOPS if on_card else CPU_FLOPS) / 3600
+    how_long = f"{hours:.0f} h" if hours > 2 else f"{60 * hours:.0f} min"
+    machine = "one card at 300 TFLOP/s" if on_card else "two laptop cores"
+    return f"about {how_long} to train the two models of chapter 3, on {machine}"
+
+
+def annotation_cost(profile: Profile, samples: list[Sample], rows: int) -> str:
     """The price of the annotation, as a sentence."""
-    if profile.annotate.base_url is None:
-        return "nothing: the annotator is a local model"
     settings = profile.annotate
+    if settings.base_url is None:
+        return "nothing: the annotator is a local model"
     prompt = annotate.RolePrompt.from_settings(settings)
-    usage = prompt.estimate_tokens(samples, lambda text: len(text) / CHARACTERS_A_TOKEN, rows)
-    price = annotate.Price(settings.model or profile.model, settings.base_url, settings.price)
-    dollars = price.dollars(usage["input_tokens"], usage["output_tokens"])
-    limit = f", budget ${settings.budget:g}" if settings.budget else ""
-    return f"about ${dollars:.2f} for {rows} roles{limit}" if dollars is not None else "price unknown for this model"
+    usage = prompt.estimate_tokens(samples, lambda text: len(text) / CHARACTERS_PER_TOKEN, rows)
+    return price(settings, profile.model, **usage, what=f" for {rows} roles")
 
 
-def judging(profile: Profile) -> str:
+def judge_cost(profile: Profile) -> str:
     """Who judges in appendix A1, how often, and the price, as a sentence.
 
-    A judge that fails is asked about planted pairs only.
+    A judge that fails its examination is asked about planted pairs only.
     """
     settings = profile.judge
-    planted, real = COMPARISONS * settings.pairs, 2 * (settings.questions or profile.data.question_rows)
+    planted = COMPARISONS * settings.pairs
+    real = 2 * (settings.questions or profile.data.question_rows)
     asked = f"{planted} comparisons to examine it, {real} more if it passes"
     if settings.base_url is None:
         return f"{settings.model or profile.model}, on this machine: {asked}"
-    price = annotate.Price(settings.model or profile.model, settings.base_url, settings.price)
-    dollars = price.dollars((planted + real) * COMPARISON_TOKENS, (planted + real) * settings.max_tokens)
-    limit = f", budget ${settings.budget:g}" if settings.budget else ""
-    return f"{settings.model}: {asked}; " + (f"about ${dollars:.2f}{limit}" if dollars is not None else "price unknown")
+    comparisons = planted + real
+    dollars = price(settings, profile.model, comparisons * COMPARISON_TOKENS,
+                    comparisons * settings.max_tokens)
+    return f"{settings.model}: {asked}; {dollars}"
+
+
+def price(
+    settings: Client, model: str, input_tokens: float, output_tokens: float, what: str = ""
+) -> str:
+    """What so many tokens of a hosted model cost, and the budget, in words."""
+    known = annotate.Price(settings.model or model, settings.base_url, settings.price)
+    dollars = known.dollars(input_tokens, output_tokens)
+    if dollars is None:
+        return "price unknown for this model"
+    budget = f", budget ${settings.budget:g}" if settings.budget else ""
+    return f"about ${dollars:.2f}{what}{budget}"
 
 
 def missing(profile: Profile) -> list[str]:
@@ -94,12 +128,23 @@ def missing(profile: Profile) -> list[str]:
     lacks = []
     if profile.dtype == "bfloat16" and not shutil.which("nvidia-smi"):
         lacks.append(f"a card: {profile.model} at this setting needs a GPU, and none is found")
-    for asked in (profile.annotate, profile.judge):
-        if asked.base_url and not os.environ.get(asked.api_key_env):
-            lacks.append(f"a key: export {asked.api_key_env} for {asked.base_url}")
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    gated = (profile.data.train == lima_role.NAME or profile.data.train.startswith("GAIR/")) and not profile.data.mirror
-    gated = gated or profile.model.startswith(("meta-llama/", "mistralai/"))
-    if gated and not (os.environ.get("HF_TOKEN") or (home / "token").is_file()):
-        lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and export HF_TOKEN")
+    for settings in (profile.annotate, profile.judge):
+        if settings.base_url and not os.environ.get(settings.api_key_env):
+            lacks.append(f"a key: export {settings.api_key_env} for {settings.base_url}")
+    if _is_gated(profile) and not _has_hub_token():
+        lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and "
+                     "export HF_TOKEN")
     return lacks
+
+
+def _is_gated(profile: Profile) -> bool:
+    """Whether the profile fetches a model or data that the hub gives to those it knows."""
+    train = profile.data.train
+    lima = train == lima_role.NAME or train.startswith("GAIR/")
+    model = profile.model.startswith(("meta-llama/", "mistralai/"))
+    return model or (lima and not profile.data.mirror)
+
+
+def _has_hub_token() -> bool:
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()

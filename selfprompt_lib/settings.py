@@ -1,0 +1,179 @@
+"""The settings of a run, typed: one class for each section of a profile, with its defaults.
+
+`profiles` reads them from a file; the annotator's and the judge's sections are in `sections`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, field_validator
+
+from .designs import get_design
+from .errors import require
+from .sections import Annotate, Judge, Section
+
+TASKS = (
+    "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
+    "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
+)
+ARMS = (
+    "base", "baseline", "role-play", "self-prompt",
+    "other question's role", "random expert", "irrelevant role", "no role",
+)
+DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
+class Data(Section):
+    """Where rows come from."""
+
+    train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, "
+                                              "or a .jsonl file")
+    train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
+    longest: int | None = Field(None, ge=100, description="characters of a sample's turns; "
+                                                          "longer samples are left out")
+    questions: str = Field("starter", description="held-out questions: starter, lima-test, "
+                                                  "or a .jsonl file")
+    question_rows: int = Field(50, ge=2, description="held-out questions to ask")
+    benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
+    mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")
+
+
+class Roles(Section):
+    """Chapter 2: how roles are measured."""
+
+    embedder: str = Field("starter", description="starter (MiniLM from PyPI) or a model name")
+    review_rows: int = Field(20, ge=1, description="rows on the review sheet")
+    files: tuple[str, ...] = Field((), description="role files of other annotators, to compare on "
+                                                   "the same rows")
+    reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one reader or two")
+    clusters: int = Field(8, ge=2, description="groups of alike roles that are shown")
+
+
+class Sft(Section):
+    """Chapter 3: fine-tuning. Defaults are the paper's and LIMA's."""
+
+    epochs: float = Field(15, gt=0)
+    learning_rate: float = Field(1e-5, gt=0)
+    final_learning_rate: float = Field(1e-6, ge=0)
+    batch_size: int = Field(64, ge=1, description="samples an optimizer step")
+    micro_batch_size: int = Field(8, ge=1, description="samples a forward pass")
+    max_length: int = Field(2048, ge=32, description="tokens; longer samples are cut")
+    weight_decay: float = Field(0.1, ge=0)
+    residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer; "
+                                                                 "LIMA: 0.3, smaller models 0.2")
+    gradient_checkpointing: bool = False
+    checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept, to resume and "
+                                                  "to choose from; 0: none")
+    seeds: int = Field(1, ge=1, description="models trained of each kind: with seed, seed + 1, …")
+    lora_rank: int = Field(0, ge=0, description="rank of LoRA adapters; 0: full fine-tuning")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field("adamw", description="adamw_8bit keeps its "
+                                                                           "state in 8 bits")
+    attention: str = Field("sdpa", description="attention kernel in transformers' words: sdpa, "
+                                               "eager, flash_attention_2, …")
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _divides(cls, micro: int, info: Any) -> int:
+        batch = info.data.get("batch_size", micro)
+        if batch % micro:
+            raise ValueError(f"{micro} does not divide batch_size {batch}")
+        return micro
+
+
+class Infer(Section):
+    """Chapter 4: asking."""
+
+    max_new_tokens: int = Field(256, ge=8)
+    no_repeat_ngram_size: int = Field(10, ge=0, description="no run of so many tokens twice; "
+                                                            "0 is off")
+    batch_size: int = Field(64, ge=1)
+
+
+class Evaluate(Section):
+    """Chapter 5 (benchmarks) and appendix A2 (robustness)."""
+
+    include_path: str | None = Field(None, description="a folder with more task YAMLs")
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="the eight, or tasks of "
+                                                                    "include_path")
+    arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
+    given_seeds: int = Field(1, ge=1, description="training seeds whose models also answer with "
+                                                  "given roles")
+    items: int | None = Field(None, ge=2, description="items a task; null means all")
+    subset_seed: int = Field(0, ge=0, description="which items, where not all are taken")
+    max_new_tokens: int = Field(512, ge=8)
+    batch_size: int = Field(64, ge=1)
+    second_pass: bool = Field(True, description="put an answer trigger behind each reply, and "
+                                                "score what follows")
+    run_code: bool = Field(False, description="run model-written code (HumanEval) in the sandbox")
+    question_rows: int | None = Field(None, ge=2, description="open questions whose reference "
+                                                              "answer is scored; null: all")
+    probes: int | None = Field(None, ge=1, description="robustness probes of each kind; null "
+                                                       "means all")
+
+    @field_validator("arms")
+    @classmethod
+    def _has_the_pair(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"baseline", "self-prompt"} <= set(arms):
+            raise ValueError("the chapter compares baseline and self-prompt; keep both")
+        return arms
+
+    @field_validator("include_path")
+    @classmethod
+    def _exists(cls, folder: str | None) -> str | None:
+        if folder and not list(Path(folder).expanduser().glob("*.yaml")):
+            raise ValueError(f"{folder} has no task YAMLs; give the folder that they lie in")
+        return folder
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        unknown = [name for name in tasks if name not in TASKS]
+        if unknown and not info.data.get("include_path"):
+            raise ValueError(f"unknown task {unknown[0]!r}; choose of {', '.join(TASKS)}, or set "
+                             "include_path for your own")
+        return tasks
+
+
+class Ablate(Section):
+    """Chapter 6: prompt designs, compared at equal data and budget."""
+
+    designs: tuple[DesignName, ...] = Field(
+        ("none", "title-only", "first-person", "from-now-on"), min_length=1
+    )
+    tasks: tuple[Literal[TASKS], ...] = Field(  # type: ignore[valid-type]
+        ("openbookqa", "commonsense_qa"), min_length=1
+    )
+    question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
+
+
+class Profile(Section):
+    """A whole setting. See `selfprompt_lib/resources/profiles/*.yaml` for those that exist."""
+
+    name: str
+    about: str
+    seed: int = Field(0, ge=0)
+    model: str = Field("smollm2-135m-instruct",
+                       description="the starter model, a hub id or a folder")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="compute precision")
+    design: DesignName = Field("from-now-on", description="the prompt design of chapters 3 to 5")
+    data: Data = Data()
+    annotate: Annotate = Annotate()
+    roles: Roles = Roles()
+    sft: Sft = Sft()
+    infer: Infer = Infer()
+    evaluate: Evaluate = Evaluate()
+    judge: Judge = Judge()
+    ablate: Ablate = Ablate()
+
+    @field_validator("design")
+    @classmethod
+    def _writes_role(cls, name: str) -> str:
+        require(name != "none", "the self-prompt model needs a design that writes roles, not none")
+        return name
+
+    @classmethod
+    def flat_name(cls, field: str) -> str:
+        """A field of the profile itself stands in no section."""
+        return field
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """The whole profile as a dictionary, for records: counts as reading no field."""
+        return BaseModel.model_dump(self, **options)
