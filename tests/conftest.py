@@ -1,4 +1,4 @@
-"""What several test files share: refusals, JSONL files, a loopback server, and Hypothesis without deadlines."""
+"""What test files share: refusals, JSONL files, a loopback server, a finished smoke run."""
 
 import json
 import os
@@ -23,10 +23,12 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items):
-    """With pytest-xdist, a file stays on one worker, as do all tests of the finished run, which begin first."""
+    """With pytest-xdist, a file stays on one worker; tests of the finished run begin first, on one."""
     items.sort(key=lambda item: "road" not in item.fixturenames)  # stable: files keep their order
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("road" if "road" in item.fixturenames else item.path.stem))
+        item.add_marker(
+            pytest.mark.xdist_group("road" if "road" in item.fixturenames else item.path.stem)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,10 @@ def jsonl(tmp_path):
     def write(name, *lines):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
+        path.write_text(
+            "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines),
+            encoding="utf-8",
+        )
         return path
 
     return write
@@ -72,7 +77,7 @@ def command(*arguments, **environment):
 
 @dataclass(frozen=True)
 class Loopback:
-    """A server of `tests/loopback.py`: where it is, what it was asked and paid for, and the last requests."""
+    """A server of `tests/loopback.py`: where it is, what it was asked, and the last requests."""
 
     base_url: str
 
@@ -101,7 +106,7 @@ def _loopback_process():
 
 @pytest.fixture
 def loopback(_loopback_process):
-    """`loopback(faults=0.3)`: a new server that behaves so (see `tests/loopback.py`), all in one process."""
+    """`loopback(faults=0.3)`: a new server that behaves so; all are one process."""
 
     def start(**behaviour):
         with urllib.request.urlopen(_loopback_process, json.dumps(behaviour).encode()) as answer:
@@ -111,9 +116,20 @@ def loopback(_loopback_process):
 
 
 def annotation(served, data, out, **settings):
-    """The arguments of `python -m selfprompt_lib annotate`; the settings are those of `annotate`."""
+    """The arguments of `python -m selfprompt_lib annotate`; settings are those of `annotate`."""
     given = [f"--set=annotate.{name}={json.dumps(value)}" for name, value in settings.items()]
-    return ["annotate", "--data", str(data), "--out", str(out), "--base-url", served.base_url, "--model", "served-model", *given]
+    return [
+        "annotate",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--base-url",
+        served.base_url,
+        "--model",
+        "served-model",
+        *given,
+    ]
 
 
 def lines(path):
@@ -121,7 +137,9 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -145,7 +163,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def road(tmp_path_factory):
-    """A finished smoke run with its book; a key is planted in the environment to be searched for."""
+    """A finished smoke run with its book, and with a key in its environment to be searched for."""
     out = tmp_path_factory.mktemp("road")
     done = command("run", "--profile", "smoke", "--out", out, OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""What the book is made of: notebooks in their form, pages that agree with the profiles, module sizes."""
+"""What the book is made of: notebooks in their form, pages that agree with the profiles."""
 
 import ast
 import json
@@ -38,7 +38,10 @@ def test_a_notebook_is_short_and_holds_no_outputs_and_no_functions(notebook):
 
 def test_a_notebook_opens_with_what_it_needs_and_closes_with_what_was_found(notebook):
     first, found = notebook.cells[0].source, notebook.cells[-2].source
-    assert all(word in first for word in ("You will learn", "You need", "The one idea")) and found == "## What was found"
+    assert (
+        all(word in first for word in ("You will learn", "You need", "The one idea"))
+        and found == "## What was found"
+    )
 
 
 def test_there_is_one_parameters_cell_with_typed_commented_literals(notebook):
@@ -52,7 +55,9 @@ def test_there_is_one_parameters_cell_with_typed_commented_literals(notebook):
 
 def test_help_notebook_reads_well():
     told = subprocess.run(
-        [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS[3])], capture_output=True, text=True
+        [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS[3])],
+        capture_output=True,
+        text=True,
     ).stdout
     for name in (*PARAMETERS, "question"):
         assert re.search(rf"{name}: (str|int|dict) \(default .*\)\s+\w", told), (name, told)
@@ -73,34 +78,23 @@ def test_the_page_of_deviations_agrees_with_the_profiles():
 
 
 def test_no_private_place_or_secret_is_named():
-    files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True
+    ).stdout.split()
     words = re.compile("/wo" + "rk/|/ro" + r"ot/|sk-[A-Za-z0-9]{20}|hf_[A-Za-z0-9]{20}")
     kinds = (".py", ".md", ".yaml", ".yml", ".ipynb", ".toml", ".jinja", ".json", ".svg")
-    assert [name for name in files if (PROJECT / name).suffix in kinds and words.search((PROJECT / name).read_text())] == []
-
-
-def test_modules_stay_small_and_have_no_import_circle():
-    graph, package = {}, PROJECT / "selfprompt_lib"
-    for path in package.rglob("*.py"):
-        source, place = path.read_text(), path.relative_to(package).parts
-        assert len(source.splitlines()) <= 250, path.name
-        room = place[0].removesuffix(".py")  # a module, or a folder of them
-        graph.setdefault(room, set()).update(
-            alias.name if node.module is None else node.module.split(".")[0]
-            for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == len(place)
-            for alias in node.names)  # fmt: skip
-    rooms = set(graph)
-    assert {"annotate", "roles", "lima_role"} < rooms and {"rows", "stats"} < graph["roles"]
-    while graph:
-        free = [name for name, needs in graph.items() if not (needs & rooms & set(graph)) - {name}]
-        assert free, f"import circle among {sorted(graph)}"
-        for name in free:
-            del graph[name]
+    assert [
+        name
+        for name in files
+        if (PROJECT / name).suffix in kinds and words.search((PROJECT / name).read_text())
+    ] == []
 
 
 def test_the_report_of_the_shown_run_is_what_the_readme_tells():
-    """The README's results are written by the package; they name the profile and carry an interval."""
-    results = re.search(r"<!-- results -->(.*)<!-- /results -->", (PROJECT / "README.md").read_text(), flags=re.S)[1]
+    """The package writes the README's results; they name the profile and carry an interval."""
+    results = re.search(
+        r"<!-- results -->(.*)<!-- /results -->", (PROJECT / "README.md").read_text(), flags=re.S
+    )[1]
     assert "profile `cpu`" in results and "95% interval" in results
 
 

@@ -1,4 +1,4 @@
-"""Small checks of chapters 3 to 6 and of the figures that need no trained model (chapter 2: test_roles.py)."""
+"""Small checks of chapters 3 to 6 and of the figures that need no trained model."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,12 @@ def test_a_sample_without_a_role_is_named(refused):
 
 def test_the_trainer_gets_the_recipe(tmp_path):
     config = sft.sft_config(profiles.load("llama-2-7b", {"dtype": "float32"}), tmp_path)
-    assert (config.adam_beta1, config.adam_beta2, config.weight_decay, config.warmup_steps) == (0.9, 0.95, 0.1, 0)
+    assert (config.adam_beta1, config.adam_beta2, config.weight_decay, config.warmup_steps) == (
+        0.9,
+        0.95,
+        0.1,
+        0,
+    )
     assert (config.learning_rate, config.lr_scheduler_kwargs["lr_end"]) == (1e-5, 1e-6)
     assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 64
     assert config.max_length == 2048 and config.num_train_epochs == 15 and not config.packing
@@ -44,18 +49,26 @@ def test_a_role_of_another_is_never_ones_own_and_never_empty():
 
 
 def items(arm, right, seed=0):
-    rows = [{"seed": seed, "arm": arm, "task": "t", "item": str(i), "stratum": "", "question": "q", "reply": "r", "role": None,
-             "key": "A", "strict": "[none]", "tolerant": "A", "second": "A", "correct_strict": False,
-             "correct_tolerant": bool(c), "correct_second": bool(c), "correct": bool(c)}
+    rows = [{"seed": seed, "arm": arm, "task": "t", "item": str(i), "stratum": "",
+             "question": "q", "reply": "r", "role": None, "key": "A",
+             "strict": "[none]", "tolerant": "A", "second": "A",
+             "correct_strict": False, "correct_tolerant": bool(c),
+             "correct_second": bool(c), "correct": bool(c)}
             for i, c in enumerate(right)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def test_wins_are_the_items_that_one_arm_alone_answered():
     frame = pd.concat([items("new", [1, 1, 1, 0]), items("old", [0, 1, 0, 0])[::-1]])
-    assert len(evaluate.won_items(frame, "new", "old")) == 2 and evaluate.won_items(frame, "old", "new").empty
+    assert (
+        len(evaluate.won_items(frame, "new", "old")) == 2
+        and evaluate.won_items(frame, "old", "new").empty
+    )
     table = evaluate.differences(frame, "new", "old").set_index("task")
-    assert table.loc["t", ["wins", "losses"]].tolist() == [2, 0] and table.loc["all", "difference"] == 0.5
+    assert (
+        table.loc["t", ["wins", "losses"]].tolist() == [2, 0]
+        and table.loc["all", "difference"] == 0.5
+    )
 
 
 def test_readings_count_what_each_reader_found():
@@ -66,17 +79,26 @@ def test_readings_count_what_each_reader_found():
 
 
 def test_causes_compare_the_own_role_with_given_ones_in_the_seeds_that_both_have():
-    frame = pd.concat([items("self-prompt", [1, 1, 0, 1], seed) for seed in (0, 1)]
-                      + [items("no role", [0, 0, 0, 0]), items("random expert", [0, 1, 0, 1])])  # fmt: skip
+    own = [items("self-prompt", [1, 1, 0, 1], seed) for seed in (0, 1)]
+    given = [items("no role", [0, 0, 0, 0]), items("random expert", [0, 1, 0, 1])]
+    frame = pd.concat(own + given)
     table = evaluate.role_contrasts(frame).set_index("contrast")
-    assert table.difference.to_dict() == {"its own minus random expert": 0.25, "its own minus no role": 0.75}
+    assert table.difference.to_dict() == {
+        "its own minus random expert": 0.25,
+        "its own minus no role": 0.75,
+    }
     assert (table.seeds == 1).all() and (table.p_holm >= table.p).all() and len(table) == 2
 
 
 def test_the_untuned_model_is_paired_with_every_seed():
-    frame = pd.concat([items("baseline", [1, 1, 0, 1], seed) for seed in (0, 1)] + [items("base", [0, 1, 0, 1], -1)])
+    frame = pd.concat(
+        [items("baseline", [1, 1, 0, 1], seed) for seed in (0, 1)]
+        + [items("base", [0, 1, 0, 1], -1)]
+    )
     (row,) = evaluate.arm_contrasts(frame).to_dict("records")
-    assert row["contrast"] == "baseline minus base" and row["difference"] == 0.25 and row["seeds"] == 2
+    assert (
+        row["contrast"] == "baseline minus base" and row["difference"] == 0.25 and row["seeds"] == 2
+    )
 
 
 @pytest.mark.parametrize(("new", "old", "said"), [
@@ -88,13 +110,16 @@ def test_the_untuned_model_is_paired_with_every_seed():
 def test_what_was_found_is_said_in_words(new, old, said):
     frame = pd.concat([items("self-prompt", new), items("baseline", old)])
     pair = "self-prompt", "baseline"
-    assert said in evaluate.report_text(evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed_sizes(frame, *pair))
+    assert said in evaluate.report_text(
+        evaluate.differences(frame, *pair), pd.DataFrame(), evaluate.needed_sizes(frame, *pair)
+    )
 
 
 @pytest.mark.parametrize(("new", "old", "said"), [
     ([1] * 40, [1] * 39 + [0], "Both are seen to be better than guessing."),
     ([1] * 40, [0, 0, 0, 1] * 10, "Of the two only the self-prompt model is seen"),
-    ([0, 0, 0, 1] * 10, [0, 0, 0, 1] * 10, "on 25.0% (mean of the tasks); guessing would be right on 25.0%. Neither is seen"),
+    ([0, 0, 0, 1] * 10, [0, 0, 0, 1] * 10,
+     "on 25.0% (mean of the tasks); guessing would be right on 25.0%. Neither is seen"),
 ])  # fmt: skip
 def test_the_level_is_set_beside_guessing(new, old, said):
     frame = pd.concat([items("self-prompt", new), items("baseline", old)])
@@ -102,12 +127,22 @@ def test_the_level_is_set_beside_guessing(new, old, said):
 
 
 def test_designs_are_compared_with_the_one_without_a_role():
-    effect = ablate.design_differences(pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])).set_index("design")
+    effect = ablate.design_differences(
+        pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])
+    ).set_index("design")
     assert effect.loc["d", "difference"] == 0.5 and len(effect) == 1
 
 
 def test_figures_draw_intervals_and_percent():
-    frame = pd.DataFrame({"task": ["a", "b"], "accuracy": [0.5, 0.2], "low": [0.4, 0.1], "high": [0.6, 0.4], "arm": ["x", "y"]})
+    frame = pd.DataFrame(
+        {
+            "task": ["a", "b"],
+            "accuracy": [0.5, 0.2],
+            "low": [0.4, 0.1],
+            "high": [0.6, 0.4],
+            "arm": ["x", "y"],
+        }
+    )
     axes = plots.interval_plot(frame, "accuracy", "task", group="arm", axis="accuracy")
     assert len(axes.containers) == 2 and axes.get_xlabel() == "accuracy"
 
@@ -129,10 +164,19 @@ def test_the_map_shows_each_role_in_its_groups_colour():
 
 
 def test_likeness_is_drawn_for_each_set_with_own_and_shuffled_questions():
-    axes = plots.likeness_boxes({"one": ([0.6, 0.7, 0.8], [0.1, 0.2, 0.3]), "other": ([0.5] * 3, [0.0] * 3)})
+    axes = plots.likeness_boxes(
+        {"one": ([0.6, 0.7, 0.8], [0.1, 0.2, 0.3]), "other": ([0.5] * 3, [0.0] * 3)}
+    )
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
-    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["their own question", "a shuffled one"]
-    medians = sorted(round(float(line.get_xdata()[0]), 3) for line in axes.lines if len(set(line.get_xdata())) == 1)
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == [
+        "their own question",
+        "a shuffled one",
+    ]
+    medians = sorted(
+        round(float(line.get_xdata()[0]), 3)
+        for line in axes.lines
+        if len(set(line.get_xdata())) == 1
+    )
     assert {0.7, 0.2, 0.5, 0.0} <= set(medians)
 
 

@@ -1,4 +1,4 @@
-"""Bad input on the command line: one clear message with the mend, exit status 2, nothing written."""
+"""Bad input on the command line: one message with the mend, exit status 2, nothing written."""
 
 import os
 import re
@@ -16,12 +16,21 @@ BAD = {
     "near field": (["--set", "sft.epoch=1"], "did you mean sft.epochs?"),
     "ill-typed": (["--set", "sft.epochs=many"], "sft.epochs: Input should be a valid number"),
     "no value": (["--set", "sft.epochs"], "write it as field=value"),
-    "unknown design": (["--set", "design=pirate"], "unknown design 'pirate'; choose one of from-now-on"),
+    "unknown design": (
+        ["--set", "design=pirate"],
+        "unknown design 'pirate'; choose one of from-now-on",
+    ),
     "unknown chapter": (["--only", "9"], "no such chapter: 9; there are 1, 2, 3, 4, 5, 6"),
-    "missing model folder": (["--set", "model=./nowhere"], "no folder nowhere; give a checkpoint folder"),
+    "missing model folder": (
+        ["--set", "model=./nowhere"],
+        "no folder nowhere; give a checkpoint folder",
+    ),
     "missing data file": (["--set", "data.train=nowhere.jsonl"], "nowhere.jsonl: no such file"),
     "missing questions": (["--set", "data.questions=nowhere.jsonl"], "nowhere.jsonl: no such file"),
-    "missing mirror": (["--set", "data.mirror=nowhere", "--set", "data.benchmarks=hub"], "is missing; a mirror has"),
+    "missing mirror": (
+        ["--set", "data.mirror=nowhere", "--set", "data.benchmarks=hub"],
+        "is missing; a mirror has",
+    ),
 }
 
 
@@ -36,14 +45,29 @@ def test_bad_input_stops_before_the_first_notebook(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("text, message", [
     ('{"conversations": ["q", "a"]}\n{"conversations": ["q", }\n', "line 2: not valid JSON"),
-    ('{"conversations": ["q", "a", "q2"]}\n', "line 1: conversations has 3 turns; it needs an even number"),
-    ('{"conversations": ["q", "a"], "role": {"expert": "x"}}\n', "line 1: role.brings: Field required"),
+    ('{"conversations": ["q", "a", "q2"]}\n', "line 1: conversations has 3 turns; it "
+     "needs an even number"),
+    ('{"conversations": ["q", "a"], "role": {"expert": "x"}}\n',
+     "line 1: role.brings: Field required"),
     ("", "the file holds no rows"),
 ])  # fmt: skip
 def test_a_broken_data_file_stops_before_the_first_notebook(text, message, tmp_path, capsys):
     data = tmp_path / "rows.jsonl"
     data.write_text(text)
-    assert main(["run", "--profile", "smoke", "--out", str(tmp_path / "out"), "--set", f"data.train={data}"]) == 2
+    assert (
+        main(
+            [
+                "run",
+                "--profile",
+                "smoke",
+                "--out",
+                str(tmp_path / "out"),
+                "--set",
+                f"data.train={data}",
+            ]
+        )
+        == 2
+    )
     told = capsys.readouterr().err
     assert str(data) in told and message in told
     assert not (tmp_path / "out").exists()
@@ -51,8 +75,23 @@ def test_a_broken_data_file_stops_before_the_first_notebook(text, message, tmp_p
 
 def test_a_data_file_without_roles_says_how_to_get_them(tmp_path, capsys):
     data = tmp_path / "rows.jsonl"
-    data.write_text('{"id": "a", "conversations": ["q", "a"]}\n{"id": "b", "conversations": ["q2", "a2"]}\n')
-    assert main(["run", "--profile", "smoke", "--out", str(tmp_path / "out"), "--set", f"data.train={data}"]) == 2
+    data.write_text(
+        '{"id": "a", "conversations": ["q", "a"]}\n{"id": "b", "conversations": ["q2", "a2"]}\n'
+    )
+    assert (
+        main(
+            [
+                "run",
+                "--profile",
+                "smoke",
+                "--out",
+                str(tmp_path / "out"),
+                "--set",
+                f"data.train={data}",
+            ]
+        )
+        == 2
+    )
     assert "has no roles; set annotate.train_on=live" in capsys.readouterr().err
 
 
@@ -65,7 +104,11 @@ def test_an_unwritable_run_folder(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 2 and "cannot make the run folder" in done.stderr and "--out" in done.stderr
+    assert (
+        done.returncode == 2
+        and "cannot make the run folder" in done.stderr
+        and "--out" in done.stderr
+    )
     if os.geteuid() != 0:
         closed = tmp_path / "read-only"
         closed.mkdir()
@@ -74,28 +117,48 @@ def test_an_unwritable_run_folder(tmp_path):
 
 
 @pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu", "mistral-7b", "llama-2-7b"])
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(profile, tmp_path, capsys, monkeypatch):
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+    profile, tmp_path, capsys, monkeypatch
+):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert main(["run", "--profile", profile, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert all(word in told for word in ("6 Ablate", "model ", "data ", "cost ", "memory ", "time "))
+    assert all(
+        word in told for word in ("6 Ablate", "model ", "data ", "cost ", "memory ", "time ")
+    )
     large = profile not in ("smoke", "cpu")
     assert ("a token: LIMA" in told) == large and ("of lima-role" in told) == large
-    assert "nothing: the annotator is a local model" in told and "a key" not in told and "$" not in told
+    assert (
+        "nothing: the annotator is a local model" in told
+        and "a key" not in told
+        and "$" not in told
+    )
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_with_a_hosted_annotator_says_its_price_and_what_is_missing(tmp_path, capsys, monkeypatch):
+def test_a_dry_run_with_a_hosted_annotator_says_its_price_and_what_is_missing(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    hosted = ["annotate.base_url=https://api.openai.com/v1", "annotate.model=gpt-5-mini", "annotate.train_on=live"]
+    hosted = [
+        "annotate.base_url=https://api.openai.com/v1",
+        "annotate.model=gpt-5-mini",
+        "annotate.train_on=live",
+    ]
     changes = [part for setting in hosted for part in ("--set", setting)]
-    assert main(["run", "--profile", "gpu", "--out", str(tmp_path / "out"), "--dry-run", *changes]) == 0
+    assert (
+        main(["run", "--profile", "gpu", "--out", str(tmp_path / "out"), "--dry-run", *changes])
+        == 0
+    )
     told = capsys.readouterr().out
-    assert "a key: export OPENAI_API_KEY for https://api.openai.com/v1" in told and "a token: LIMA" in told
+    assert (
+        "a key: export OPENAI_API_KEY for https://api.openai.com/v1" in told
+        and "a token: LIMA" in told
+    )
     assert re.search(r"about \$[1-9]?\d\.\d\d for 1030 roles", told)
     assert not (tmp_path / "out").exists()
 
@@ -104,4 +167,7 @@ def test_help_names_the_options(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     told = capsys.readouterr().out
-    assert all(option in told for option in ("--profile", "--set", "--from", "--only", "--out", "--seed", "--dry-run"))
+    assert all(
+        option in told
+        for option in ("--profile", "--set", "--from", "--only", "--out", "--seed", "--dry-run")
+    )

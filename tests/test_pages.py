@@ -12,8 +12,16 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/cards"
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
          "book/status", "book/references"]  # fmt: skip
-FIGURES = {"01_annotate": 1, "02_roles": 7, "03_sft": 3, "04_infer": 2, "05_evaluate": 6, "06_ablate": 3,
-           "a1_judge": 1, "a2_robustness": 3}
+FIGURES = {
+    "01_annotate": 1,
+    "02_roles": 7,
+    "03_sft": 3,
+    "04_infer": 2,
+    "05_evaluate": 6,
+    "06_ablate": 3,
+    "a1_judge": 1,
+    "a2_robustness": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +32,9 @@ def site(road):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(road / "_build" / "html")))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Quiet, directory=str(road / "_build" / "html"))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -34,16 +44,28 @@ def site(road):
 def test_every_page_opens_without_error_and_fits(site, browser, width):
     page = browser.new_page(viewport={"width": width, "height": 900})
     troubles = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: troubles.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda request: troubles.append(request.url) if not request.url.startswith((site, "data:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            troubles.append(request.url) if not request.url.startswith((site, "data:")) else None
+        ),
+    )
     page.on(
         "response",
-        lambda response: troubles.append(f"{response.status} {response.url}") if response.status >= 400 else None,
+        lambda response: (
+            troubles.append(f"{response.status} {response.url}") if response.status >= 400 else None
+        ),
     )
     for name in PAGES:
         page.goto(f"{site}/{name}.html", wait_until="load")
-        broken = page.eval_on_selector_all("img", "all => all.filter(i => i.complete && !i.naturalWidth).map(i => i.src)")
+        broken = page.eval_on_selector_all(
+            "img", "all => all.filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        )
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert not broken and wide <= 1, f"{name} at {width}: {broken}, {wide} pixels too wide"
     assert troubles == []
@@ -63,6 +85,11 @@ def test_no_internal_link_is_dead(site, browser):
     page, targets = browser.new_page(), set()
     for name in PAGES:
         page.goto(f"{site}/{name}.html")
-        targets |= {link.split("#")[0] for link in page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")}
-    dead = [link for link in targets if link.startswith(site) and page.request.get(link).status >= 400]
+        targets |= {
+            link.split("#")[0]
+            for link in page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
+        }
+    dead = [
+        link for link in targets if link.startswith(site) and page.request.get(link).status >= 400
+    ]
     assert dead == []

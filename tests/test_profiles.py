@@ -1,4 +1,4 @@
-"""Profiles: those that exist load; every unknown field and ill-typed value is refused before a run."""
+"""Profiles: those that exist load; an unknown field or ill-typed value is refused before a run."""
 
 import json
 
@@ -19,7 +19,9 @@ SECTIONS = sorted({key.split(".")[0] for key in FIELDS if "." in key})
 def folder(tmp_path, monkeypatch):
     """A profile folder of the test's own: `folder("mine", sft={…})` writes a profile there."""
     monkeypatch.setattr(profiles, "PROFILES_FOLDER", tmp_path)
-    return lambda name, **fields: (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"about": "A test."} | fields))
+    return lambda name, **fields: (tmp_path / f"{name}.yaml").write_text(
+        yaml.safe_dump({"about": "A test."} | fields)
+    )
 
 
 def test_the_six_profiles_exist():
@@ -37,11 +39,16 @@ def test_each_profile_loads(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("mistral-7b", "mistralai/Mistral-7B-v0.1"), ("llama-2-7b", "meta-llama/Llama-2-7b-hf")]
+    ("name", "model"),
+    [("mistral-7b", "mistralai/Mistral-7B-v0.1"), ("llama-2-7b", "meta-llama/Llama-2-7b-hf")],
 )
 def test_the_papers_setting(name, model):
     profile = load(name)
-    assert (profile.model, profile.data.train, profile.data.train_rows) == (model, "lima-role", None)
+    assert (profile.model, profile.data.train, profile.data.train_rows) == (
+        model,
+        "lima-role",
+        None,
+    )
     assert (profile.sft.learning_rate, profile.sft.batch_size) == (1e-5, 64)
     assert profile.annotate.train_on == "reference"
     assert profile.data.benchmarks == "hub"
@@ -90,7 +97,11 @@ def test_a_field_like_no_other_is_refused_with_all_fields(refused):
         load("cpu", {"zzzzzz": 1})
 
 
-@given(st.text() | st.builds("{}.{}".format, st.sampled_from(SECTIONS), st.text()) | st.sampled_from(SECTIONS))
+@given(
+    st.text()
+    | st.builds("{}.{}".format, st.sampled_from(SECTIONS), st.text())
+    | st.sampled_from(SECTIONS)
+)
 def test_any_unknown_field_is_refused(key):
     assume(key not in FIELDS)
     with pytest.raises(profiles.UserError, match="no profile has this field"):
@@ -169,7 +180,10 @@ def test_an_unknown_field_in_a_profile_file_is_refused(folder, refused):
 
 
 def test_settings_and_seed_change_only_their_fields():
-    plain, changed = flatten(load("cpu")), flatten(load("cpu", {"sft.epochs": 7, "data.train_rows": None}, seed=5))
+    plain, changed = (
+        flatten(load("cpu")),
+        flatten(load("cpu", {"sft.epochs": 7, "data.train_rows": None}, seed=5)),
+    )
     assert {key: value for key, value in changed.items() if plain[key] != value} == {
         "sft.epochs": 7,
         "data.train_rows": None,
@@ -193,7 +207,11 @@ def test_a_profile_is_frozen():
         ("sft.gradient_checkpointing=true", "sft.gradient_checkpointing", True),
         ("data.train_rows=null", "data.train_rows", None),
         ("data.mirror=../shared/data", "data.mirror", "../shared/data"),
-        ("annotate.base_url=http://localhost:80/v1?a=b", "annotate.base_url", "http://localhost:80/v1?a=b"),
+        (
+            "annotate.base_url=http://localhost:80/v1?a=b",
+            "annotate.base_url",
+            "http://localhost:80/v1?a=b",
+        ),
         ("evaluate.tasks=[mmlu, gsm8k]", "evaluate.tasks", ["mmlu", "gsm8k"]),
         ("ablate.designs=[none]", "ablate.designs", ["none"]),
     ],
@@ -233,6 +251,10 @@ def test_any_profile_can_be_written_as_settings(name):
 
 
 def test_flat_keys_cover_the_whole_profile():
-    sections = {key: field.annotation for key, field in Profile.model_fields.items() if key in SECTIONS}
+    sections = {
+        key: field.annotation for key, field in Profile.model_fields.items() if key in SECTIONS
+    }
     inner = [f"{key}.{name}" for key, section in sections.items() for name in section.model_fields]
-    assert sorted(FIELDS) == sorted(inner + [k for k in Profile.model_fields if k not in {"name", "about", *SECTIONS}])
+    assert sorted(FIELDS) == sorted(
+        inner + [k for k in Profile.model_fields if k not in {"name", "about", *SECTIONS}]
+    )

@@ -1,4 +1,4 @@
-"""The whole road with the smoke profile: six notebooks, artefacts, skips, the book. Run once, looked at often."""
+"""A whole run with the smoke profile: notebooks, artefacts, skips, the book. Run once."""
 
 import json
 import re
@@ -17,7 +17,9 @@ def test_every_chapter_leaves_artefacts_with_provenance(road):
     assert list(report["stages"]) == list(CHAPTERS)
     for stage in report["stages"].values():
         assert stage["seconds"] > 0 and stage["peak_memory_gb"] > 0 and stage["metrics"]
-        assert {"profile", "seed", "selfprompt_lib", "libraries", "machine"} <= set(stage["provenance"])
+        assert {"profile", "seed", "selfprompt_lib", "libraries", "machine"} <= set(
+            stage["provenance"]
+        )
 
 
 def test_both_models_are_ordinary_checkpoints(road):
@@ -27,7 +29,9 @@ def test_both_models_are_ordinary_checkpoints(road):
         folder = road / "smoke" / "sft" / arm
         assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 1e6
         template = AutoTokenizer.from_pretrained(folder).chat_template
-        assert "im_start" in template and "generation %}" not in template, "the model keeps its own template"
+        assert "im_start" in template and "generation %}" not in template, (
+            "the model keeps its own template"
+        )
 
 
 def test_a_second_run_skips_everything(road):
@@ -67,23 +71,34 @@ def test_replies_of_another_model_are_refused(road, refused):
     digest = json.loads(text)["outputs"]["self-prompt/model.safetensors"]
     record.write_text(text.replace(digest, "0" * 64))
     try:
-        with refused("infer: chapter 4 (infer) was made from another sft/self-prompt/model.safetensors", "run it again"):
+        with refused(
+            "infer: chapter 4 (infer) was made from another sft/self-prompt/model.safetensors",
+            "run it again",
+        ):
             current_inputs(CHAPTERS["evaluate"], profiles.load("smoke"), road / "smoke", {})
     finally:
         record.write_text(text)
 
 
 def test_no_key_in_any_artefact_notebook_or_page(road):
-    found = [p for p in road.rglob("*") if p.is_file() and p.stat().st_size < 20e6 and KEY.encode() in p.read_bytes()]
+    found = [
+        p
+        for p in road.rglob("*")
+        if p.is_file() and p.stat().st_size < 20e6 and KEY.encode() in p.read_bytes()
+    ]
     assert found == []
 
 
 def test_no_error_and_no_warning_in_the_executed_notebooks(road):
     for chapter in CHAPTERS.values():
         book = nbformat.read(road / "smoke" / "nbs" / chapter.notebook.name, 4)
-        outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+        outputs = [
+            output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs
+        ]
         assert not [o for o in outputs if o.output_type == "error"]
-        assert not [o["text"] for o in outputs if o.get("name") == "stdout" and "Traceback" in o["text"]]
+        assert not [
+            o["text"] for o in outputs if o.get("name") == "stdout" and "Traceback" in o["text"]
+        ]
 
 
 def test_a_failed_notebook_is_kept_and_named(road, tmp_path):
@@ -101,7 +116,9 @@ def test_a_failed_notebook_is_kept_and_named(road, tmp_path):
         "annotate.base_url=http://127.0.0.1:9/v1",
     )
     assert done.returncode == 2
-    assert re.search(r"01_annotate.ipynb, cell \d+: .*no answer from http://127.0.0.1:9/v1", done.stderr)
+    assert re.search(
+        r"01_annotate.ipynb, cell \d+: .*no answer from http://127.0.0.1:9/v1", done.stderr
+    )
     assert (out / "smoke" / "nbs" / "01_annotate.failed.ipynb").is_file()
     assert not (out / "smoke" / "annotate" / "stage.json").exists()
 
@@ -133,7 +150,10 @@ def test_plain_papermill_refuses_an_unknown_parameter(tmp_path):
 
 def test_a_chapter_says_which_one_must_run_first(tmp_path):
     done = command("run", "--profile", "smoke", "--out", tmp_path, "--only", 3, "--no-book")
-    assert done.returncode == 2 and "chapter 1 (annotate) has not finished; run it first" in done.stderr
+    assert (
+        done.returncode == 2
+        and "chapter 1 (annotate) has not finished; run it first" in done.stderr
+    )
 
 
 def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused):
@@ -144,20 +164,29 @@ def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused
 
     kept = tmp_path / "found"
     module = [sys.executable, keep_study.__file__]
-    done = subprocess.run([*module, "--run", str(road / "smoke"), "--out", str(kept)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*module, "--run", str(road / "smoke"), "--out", str(kept)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     items = pd.read_parquet(kept / "items.parquet")
     whole = pd.read_parquet(road / "smoke" / "evaluate" / "items.parquet")
     assert not {"question", "reply", "role"} & set(items) and len(items) == len(whole)
     facts = committed_study.facts(kept)
-    assert facts["record"]["profile"] == "smoke" and facts["differences"][-1]["task"] == "all" and facts["answer"]
+    assert (
+        facts["record"]["profile"] == "smoke"
+        and facts["differences"][-1]["task"] == "all"
+        and facts["answer"]
+    )
     committed_study.draw(kept, tmp_path)
     drawn = {path.stem.removeprefix("found-") for path in tmp_path.glob("*.png")}
     assert drawn == {"accuracy", "tasks", "seeds", "others", "probes"}
     record = json.loads((kept / "record.json").read_text())
     assert str(road) not in json.dumps(record)
     trained = json.loads((road / "smoke" / "sft" / "training.json").read_text())
-    assert record["stages"]["sft"]["seconds"] >= trained["self-prompt"]["seconds"] + trained["baseline"]["seconds"]
+    assert (
+        record["stages"]["sft"]["seconds"]
+        >= trained["self-prompt"]["seconds"] + trained["baseline"]["seconds"]
+    )
     (kept / "record.json").write_text(json.dumps(record | {"profile": "gpu"}))
     with refused("holds a study of profile gpu", "another folder"):
         keep_study.keep(road / "smoke", kept)
