@@ -50,6 +50,33 @@ def test_a_changed_field_reruns_what_reads_it(road):
     assert reasons["sft"] == ["fields: sft.epochs"] and reasons["ablate"] == ["fields: sft.epochs"]
 
 
+def test_a_record_names_the_settings_and_the_code_that_the_chapter_used(road):
+    records = {
+        name: json.loads((road / "smoke" / name / "stage.json").read_text()) for name in CHAPTERS
+    }
+    fields = {name: set(record["inputs"]["fields"]) for name, record in records.items()}
+    code = {name: set(record["inputs"]["code"]) for name, record in records.items()}
+    assert {"sft.epochs", "infer.max_new_tokens", "data.questions"} <= fields["sft"]
+    assert {"judge.pairs", "roles.review_rows"} <= fields["judge"]
+    for name in ("annotate", "roles", "sft", "infer", "evaluate", "ablate"):
+        assert not [field for field in fields[name] if field.startswith("judge.")], name
+    assert not fields["roles"] & {"model", "sft.epochs", "annotate.samples"}
+    assert {"sft", "sandbox", "resources/starter", "notebook"} <= code["sft"]
+    assert not code["sft"] & {"evaluate", "ablate", "pipeline", "settings", "book"}
+    assert {"ablate", "evaluate", "sft"} <= code["ablate"] and "ablate" not in code["evaluate"]
+
+
+def test_edited_code_reruns_the_chapters_that_imported_it(road, monkeypatch):
+    from selfprompt_lib import profiles
+    from selfprompt_lib.pipeline import inputs
+
+    digests = inputs.package_digests() | {"ablate": "edited", "plots": "edited too"}
+    monkeypatch.setattr(inputs, "package_digests", lambda: digests)
+    profile = profiles.load("smoke")
+    assert why_run(CHAPTERS["evaluate"], profile, road / "smoke") == ["code: plots"]
+    assert why_run(CHAPTERS["ablate"], profile, road / "smoke") == ["code: ablate", "code: plots"]
+
+
 def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
     from selfprompt_lib import profiles
 
