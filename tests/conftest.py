@@ -22,6 +22,7 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """With pytest-xdist, a file stays on one worker; tests of the finished run begin first, on one."""
     items.sort(key=lambda item: "road" not in item.fixturenames)  # stable: files keep their order
