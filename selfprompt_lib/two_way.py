@@ -179,7 +179,7 @@ def p_value(value: np.ndarray, components: VarianceComponents) -> np.ndarray:
 
 @cache
 def _variance_ratios(df: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles of χ²(df) / df and the weight of each; the small ones, which count most, lie dense."""
+    """Quantiles of χ²(df) / df and their weights; the small ones, which count most, lie dense."""
     edges = np.linspace(0, 1, draws + 1) ** 3
     return chi2.ppf((edges[1:] + edges[:-1]) / 2, df) / df, np.diff(edges)
 

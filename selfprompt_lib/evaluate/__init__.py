@@ -5,8 +5,8 @@ measures all; `results` is the table of items that comes out. `compare` has its 
 `subjects` those of MMLU's subjects, and `report` says what they mean.
 
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
-pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and `blind_sheet` is
-for people. Appendix A2: `robustness` probes with unusual questions. `gallery` draws both.
+pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
+`blind_sheet` is for people. Appendix A2: `robustness` probes with unusual questions. `gallery` draws both.
 `committed_study` is the page "What we found".
 """
 

@@ -97,7 +97,7 @@ def load_probes(per_kind: int | None = None, path: Path = PROBES_FOLDER) -> list
 
 def ask_probes(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Probe],
                label: str = "probing") -> list[dict[str, Any]]:
-    """The rows of `infer.ask_questions` with the probes' own fields, in their order (appendix A2)."""
+    """The rows of `infer.ask_questions` with the probes' own fields, in order (appendix A2)."""
     rows = {}
     for long in (False, True):  # apart: in one batch, short questions would be as wide as long ones
         some = [probe for probe in probes if (len(probe.question) > LONG) == long]

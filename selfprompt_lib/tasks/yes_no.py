@@ -14,7 +14,8 @@ WORD = re.compile(
     rf"|(?P<no>(?:no|nope|false|incorrect|wrong|unlikely|untrue){ENDED}))"
 )
 NOT = re.compile(
-    r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?not(?: really| at all)?"
+    r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?"
+    r"not(?: really| at all)?"
     r"(?=\s*(?:$|[.,!;\n]))|no way(?=\W*$)"
 )
 SURE = re.compile(r"(?i)(?:of course|absolutely|definitely|certainly|sure|indeed)[.!]*")
