@@ -6,8 +6,8 @@ measures all; `results` is the table of items that comes out. `compare` has its 
 
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
 pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
-`blind_sheet` is for people. Appendix A2: `robustness` probes with unusual questions. `gallery` draws both.
-`committed_study` is the page "What we found".
+`blind_sheet` is for people. Appendix A2: `robustness` probes with unusual questions. `gallery`
+draws both. `committed_study` is the page "What we found".
 """
 
 from .arms import RoleSources, measure_arms, measurement_plan, plain_arm, substituted_arms
