@@ -49,10 +49,12 @@ class Client(Section):
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable with the key")
     mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
     max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
-    longest_question: int = Field(12_000, ge=200, description="characters; the middle of longer "
-                                                              "ones is cut")
-    parameters: dict[str, Any] = Field({}, description="more of the request, such as "
-                                                       "{temperature: 0.7}")
+    longest_question: int = Field(
+        12_000, ge=200, description="characters; the middle of longer ones is cut"
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="more of the request, such as {temperature: 0.7}"
+    )
     guideline: str | None = Field(None, description="text file; null means the package's")
     tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
     retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
@@ -61,11 +63,9 @@ class Client(Section):
     requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
     tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
     poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
-    budget: float | None = Field(None, gt=0, description="US dollars that are not passed; "
-                                                         "null means no limit")
+    budget: float | None = Field(None, gt=0, description="US dollars not to pass; null: no limit")
     price: tuple[NonNegative, NonNegative] | None = Field(
-        None, description="[input, output] in US dollars per million tokens; null: asked of "
-                          "genai-prices"
+        None, description="[input, output] in dollars a million tokens; null: asked of genai-prices"
     )
 
     @field_validator("parameters")
@@ -97,10 +97,8 @@ class Annotate(Client):
 
     section: ClassVar[str] = "annotate"
     samples: int = Field(24, ge=1, description="samples annotated live")
-    json_schema: bool = Field(False, description="the server takes response_format with a "
-                                                 "JSON schema")
-    examples: str | None = Field(None, description="JSONL file with question and role; null means "
-                                                   "the package's")
+    json_schema: bool = Field(False, description="the server takes a JSON schema")
+    examples: str | None = Field(None, description="JSONL, question and role; null: the package's")
     train_on: Literal["reference", "live"] = Field(
         "reference", description="roles to train on: those of the data, or those annotated live"
     )
@@ -111,15 +109,12 @@ class Judge(Client):
     """Appendix A1: who judges pairs of answers, and what a judge must pass to be believed."""
 
     section: ClassVar[str] = "judge"
-    max_tokens: int = Field(64, ge=16, description="longest reply, in tokens; a model that thinks "
-                                                   "first needs 1000 or more")
+    max_tokens: int = Field(64, ge=16, description="1000 or more for a model that thinks first")
     concurrency: int = Field(12, ge=1, description="requests in flight")
-    questions: int | None = Field(None, ge=2, description="questions whose answers are judged; "
-                                                          "null means all")
-    pairs: int = Field(50, ge=1, le=50, description="planted pairs of each kind in the examination")
-    bar: float = Field(0.7, gt=0, lt=1, description="the lower 95% bound of accuracy on planted "
-                                                    "pairs must reach it")
-    position_bias: float = Field(0.2, ge=0, le=1, description="largest excess of either place "
-                                                              "among a judge's preferences")
-    length_bias: float = Field(0.2, ge=0, le=1, description="largest share of pairs won by an "
-                                                            "answer that was only padded")
+    questions: int | None = Field(None, ge=2, description="questions judged; null means all")
+    pairs: int = Field(50, ge=1, le=50, description="control pairs of each kind in the exam")
+    # What a judge must reach: a lower 95% bound of accuracy on control pairs, at most so large an
+    # excess of either place, and at most so large a share of pairs won by mere padding.
+    bar: float = Field(0.7, gt=0, lt=1)
+    position_bias: float = Field(0.2, ge=0, le=1)
+    length_bias: float = Field(0.2, ge=0, le=1)

@@ -24,13 +24,10 @@ DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
 class Data(Section):
     """Where rows come from."""
 
-    train: str = Field("starter", description="starter, lima-role (LIMA with our roles), a hub id, "
-                                              "or a .jsonl file")
+    train: str = Field("starter", description="starter, lima-role, a hub id, or a .jsonl file")
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
-    longest: int | None = Field(None, ge=100, description="characters of a sample's turns; "
-                                                          "longer samples are left out")
-    questions: str = Field("starter", description="held-out questions: starter, lima-test, "
-                                                  "or a .jsonl file")
+    longest: int | None = Field(None, ge=100, description="longest sample, in characters")
+    questions: str = Field("starter", description="starter, lima-test, or a .jsonl file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
     benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
     mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")
@@ -41,8 +38,7 @@ class Roles(Section):
 
     embedder: str = Field("starter", description="starter (MiniLM from PyPI) or a model name")
     review_rows: int = Field(20, ge=1, description="rows on the review sheet")
-    files: tuple[str, ...] = Field((), description="role files of other annotators, to compare on "
-                                                   "the same rows")
+    files: tuple[str, ...] = Field((), description="role files of other annotators, to compare")
     reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one reader or two")
     clusters: int = Field(8, ge=2, description="groups of alike roles that are shown")
 
@@ -57,17 +53,13 @@ class Sft(Section):
     micro_batch_size: int = Field(8, ge=1, description="samples a forward pass")
     max_length: int = Field(2048, ge=32, description="tokens; longer samples are cut")
     weight_decay: float = Field(0.1, ge=0)
-    residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer; "
-                                                                 "LIMA: 0.3, smaller models 0.2")
+    residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer")
     gradient_checkpointing: bool = False
-    checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept, to resume and "
-                                                  "to choose from; 0: none")
+    checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept; 0: none")
     seeds: int = Field(1, ge=1, description="models trained of each kind: with seed, seed + 1, …")
     lora_rank: int = Field(0, ge=0, description="rank of LoRA adapters; 0: full fine-tuning")
-    optimizer: Literal["adamw", "adamw_8bit"] = Field("adamw", description="adamw_8bit keeps its "
-                                                                           "state in 8 bits")
-    attention: str = Field("sdpa", description="attention kernel in transformers' words: sdpa, "
-                                               "eager, flash_attention_2, …")
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    attention: str = Field("sdpa", description="sdpa, eager, flash_attention_2, …")
 
     @field_validator("micro_batch_size")
     @classmethod
@@ -82,8 +74,7 @@ class Infer(Section):
     """Chapter 4: asking."""
 
     max_new_tokens: int = Field(256, ge=8)
-    no_repeat_ngram_size: int = Field(10, ge=0, description="no run of so many tokens twice; "
-                                                            "0 is off")
+    no_repeat_ngram_size: int = Field(10, ge=0, description="no so many tokens twice; 0 is off")
     batch_size: int = Field(64, ge=1)
 
 
@@ -91,22 +82,17 @@ class Evaluate(Section):
     """Chapter 5 (benchmarks) and appendix A2 (robustness)."""
 
     include_path: str | None = Field(None, description="a folder with more task YAMLs")
-    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description="the eight, or tasks of "
-                                                                    "include_path")
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1)
     arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
-    given_seeds: int = Field(1, ge=1, description="training seeds whose models also answer with "
-                                                  "given roles")
+    given_seeds: int = Field(1, ge=1, description="training seeds that get given roles too")
     items: int | None = Field(None, ge=2, description="items a task; null means all")
     subset_seed: int = Field(0, ge=0, description="which items, where not all are taken")
     max_new_tokens: int = Field(512, ge=8)
     batch_size: int = Field(64, ge=1)
-    second_pass: bool = Field(True, description="put an answer trigger behind each reply, and "
-                                                "score what follows")
+    second_pass: bool = Field(True, description="score what follows an answer trigger")
     run_code: bool = Field(False, description="run model-written code (HumanEval) in the sandbox")
-    question_rows: int | None = Field(None, ge=2, description="open questions whose reference "
-                                                              "answer is scored; null: all")
-    probes: int | None = Field(None, ge=1, description="robustness probes of each kind; null "
-                                                       "means all")
+    question_rows: int | None = Field(None, ge=2, description="open questions; null means all")
+    probes: int | None = Field(None, ge=1, description="of each kind; null means all")
 
     @field_validator("arms")
     @classmethod

@@ -31,13 +31,13 @@ def print_plan(profile: Profile, root: Path, chapters: list[Chapter]) -> None:
             reasons = ["after the chapters it reads"]
         state = f"runs: {reasons[0]}" if reasons else "skipped, nothing changed"
         print(f"  {chapter.label + ' ' + chapter.title:<16} {state}")
-    for name, value in facts(profile).items():
+    for name, value in estimates(profile).items():
         print(f"{name:<9} {value}")
     for what in missing(profile):
         print(f"missing   {what}")
 
 
-def facts(profile: Profile) -> dict[str, str]:
+def estimates(profile: Profile) -> dict[str, str]:
     """Model, data, cost, memory and time, estimated from names, row counts and the starter data."""
     data, settings = profile.data, profile.annotate
     size = parameters_from_name(profile.model)
@@ -85,42 +85,36 @@ def training_time(
 
 
 def annotation_cost(profile: Profile, samples: list[Sample], rows: int) -> str:
-    """The price of the annotation, as a sentence."""
+    """The price of the annotation, in words."""
     settings = profile.annotate
     if settings.base_url is None:
         return "nothing: the annotator is a local model"
     prompt = annotate.RolePrompt.from_settings(settings)
     usage = prompt.estimate_tokens(samples, lambda text: len(text) / CHARACTERS_PER_TOKEN, rows)
-    return price(settings, profile.model, **usage, what=f" for {rows} roles")
+    return f"{_dollars(settings, profile.model, **usage)} for {rows} roles"
 
 
 def judge_cost(profile: Profile) -> str:
-    """Who judges in appendix A1, how often, and the price, as a sentence.
+    """Who judges in appendix A1, how often, and the price, in words.
 
-    A judge that fails its examination is asked about planted pairs only.
+    A judge that fails its examination is asked about control pairs only.
     """
     settings = profile.judge
-    planted = COMPARISONS * settings.pairs
+    exam = COMPARISONS * settings.pairs
     real = 2 * (settings.questions or profile.data.question_rows)
-    asked = f"{planted} comparisons to examine it, {real} more if it passes"
+    asked = f"{exam} comparisons to examine it, {real} more if it passes"
     if settings.base_url is None:
         return f"{settings.model or profile.model}, on this machine: {asked}"
-    comparisons = planted + real
-    dollars = price(settings, profile.model, comparisons * COMPARISON_TOKENS,
-                    comparisons * settings.max_tokens)
-    return f"{settings.model}: {asked}; {dollars}"
+    tokens = (exam + real) * COMPARISON_TOKENS, (exam + real) * settings.max_tokens
+    return f"{settings.model}: {asked}; {_dollars(settings, profile.model, *tokens)}"
 
 
-def price(
-    settings: Client, model: str, input_tokens: float, output_tokens: float, what: str = ""
-) -> str:
-    """What so many tokens of a hosted model cost, and the budget, in words."""
-    known = annotate.Price(settings.model or model, settings.base_url, settings.price)
-    dollars = known.dollars(input_tokens, output_tokens)
-    if dollars is None:
-        return "price unknown for this model"
-    budget = f", budget ${settings.budget:g}" if settings.budget else ""
-    return f"about ${dollars:.2f}{what}{budget}"
+def _dollars(settings: Client, model: str, input_tokens: float, output_tokens: float) -> str:
+    """The price of so many tokens, and the budget, in words."""
+    price = annotate.Price(settings.model or model, settings.base_url, settings.price)
+    dollars = price.dollars(input_tokens, output_tokens)
+    budget = f" (budget ${settings.budget:g})" if settings.budget else ""
+    return "price unknown" if dollars is None else f"about ${dollars:.2f}{budget}"
 
 
 def missing(profile: Profile) -> list[str]:
@@ -131,20 +125,12 @@ def missing(profile: Profile) -> list[str]:
     for settings in (profile.annotate, profile.judge):
         if settings.base_url and not os.environ.get(settings.api_key_env):
             lacks.append(f"a key: export {settings.api_key_env} for {settings.base_url}")
-    if _is_gated(profile) and not _has_hub_token():
+    train, mirror = profile.data.train, profile.data.mirror
+    gated_model = profile.model.startswith(("meta-llama/", "mistralai/"))
+    gated_data = not mirror and (train == lima_role.NAME or train.startswith("GAIR/"))
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    token = os.environ.get("HF_TOKEN") or (home / "token").is_file()
+    if (gated_model or gated_data) and not token:
         lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and "
                      "export HF_TOKEN")
     return lacks
-
-
-def _is_gated(profile: Profile) -> bool:
-    """Whether the profile fetches a model or data that the hub gives to those it knows."""
-    train = profile.data.train
-    lima = train == lima_role.NAME or train.startswith("GAIR/")
-    model = profile.model.startswith(("meta-llama/", "mistralai/"))
-    return model or (lima and not profile.data.mirror)
-
-
-def _has_hub_token() -> bool:
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    return bool(os.environ.get("HF_TOKEN")) or (home / "token").is_file()
