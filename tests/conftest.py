@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import pytest
 from hypothesis import settings
 
@@ -22,14 +23,12 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+LAST = ("test_pages",)  # looks at the finished run, which another process is still making at first
+
+
 def pytest_collection_modifyitems(items):
-    """With pytest-xdist, a file stays on one worker; tests of the finished run begin first, on one."""
-    items.sort(key=lambda item: "road" not in item.fixturenames)  # stable: files keep their order
-    for item in items:
-        item.add_marker(
-            pytest.mark.xdist_group("road" if "road" in item.fixturenames else item.path.stem)
-        )
+    """Tests of the finished run begin first, since all of it is made before the first of them."""
+    items.sort(key=lambda item: (item.path.stem in LAST, item.path.stem != "test_road"))  # stable
 
 
 @pytest.fixture(scope="session")
@@ -164,8 +163,14 @@ def browser():
 
 @pytest.fixture(scope="session")
 def road(tmp_path_factory):
-    """A finished smoke run with its book, and with a key in its environment to be searched for."""
-    out = tmp_path_factory.mktemp("road")
-    done = command("run", "--profile", "smoke", "--out", out, OPENAI_API_KEY=KEY)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    """A finished smoke run with its book; a key is planted in the environment to be searched for.
+
+    With pytest-xdist, the process that comes first makes it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "road"
+    with filelock.FileLock(out.with_suffix(".lock")):
+        if not (out / "_build" / "html").is_dir():
+            done = command("run", "--profile", "smoke", "--out", out, OPENAI_API_KEY=KEY)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return out
