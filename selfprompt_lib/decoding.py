@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from os.path import commonprefix
 
 import torch
-from torch.nn.functional import pad
 from tqdm import tqdm
-from transformers import Cache, DynamicLayer
+
+from .kv_cache import ReadTokens, cache_of, join_rows
 
 PREFILL_SIZE = 16  # prompts that are read at once: enough to keep a processor busy
 USUAL_LENGTH = 256  # tokens of prompt and reply; of longer ones fewer are written at once
-CACHE_ROOM = 64  # tokens by which a cache grows
-CHECK_EVERY = 8  # tokens between two calls of `is_complete`, which needs the reply as text
 
 
 @dataclass
@@ -34,70 +32,7 @@ class Request:
     second: "Request | None" = None
 
 
-class RoomyLayer(DynamicLayer):
-    """transformers' cache layer with room to grow into: a new token does not copy the old ones."""
-
-    memory: tuple[torch.Tensor, ...] = ()
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        """Write new keys and values (rows, heads, tokens, size) behind the old; return all."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        start, new = self.keys.shape[2], key_states.shape[2]
-        if not self.memory or self.memory[0].shape[2] < start + new:
-            self.memory = tuple(pad(states, (0, 0, 0, new + CACHE_ROOM))
-                                for states in (self.keys, self.values))
-        for memory, states in zip(self.memory, (key_states, value_states), strict=True):
-            memory[:, :, start : start + new] = states
-        self.keys, self.values = (memory[:, :, : start + new] for memory in self.memory)
-        return self.keys, self.values
-
-
-@dataclass
-class ReadTokens:
-    """What has been read of each row of a batch.
-
-    `mask` (rows, tokens) is 0 where the cache holds a blank, which fills a shorter row up: on its
-    left, or between what was read in two steps.
-    """
-
-    mask: torch.Tensor
-    cache: Cache
-
-    def select(self, rows: list[int]) -> "ReadTokens":
-        """A copy of these rows, which may occur several times."""
-        is_blank = (self.mask[rows] == 0).all(0)
-        start = int(is_blank.long().cumprod(0).sum())  # on its left all rows are blank
-        return ReadTokens(self.mask[rows, start:],
-                          _cache_of([(layer.keys[rows, :, start:], layer.values[rows, :, start:])
-                                     for layer in self.cache.layers]))
-
-
-def join_rows(parts: Sequence[ReadTokens]) -> ReadTokens:
-    """The rows of several batches in one, with blanks on the left of the shorter ones."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.mask.shape[1] for part in parts)
-    blanks = [width - part.mask.shape[1] for part in parts]
-
-    def join(states: Sequence[torch.Tensor]) -> torch.Tensor:  # (rows, heads, tokens, size)
-        return torch.cat([pad(part, (0, 0, left, 0))
-                          for part, left in zip(states, blanks, strict=True)])
-
-    mask = torch.cat([pad(part.mask, (left, 0)) for part, left in zip(parts, blanks, strict=True)])
-    layers = zip(*(part.cache.layers for part in parts), strict=True)
-    return ReadTokens(mask, _cache_of([(join([layer.keys for layer in same]),
-                                        join([layer.values for layer in same]))
-                                       for same in layers]))
-
-
-def _cache_of(states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Cache:
-    """A cache of roomy layers that holds these keys and values, a pair a layer."""
-    cache = Cache(layer_class_to_replicate=RoomyLayer)
-    for number, (keys, values) in enumerate(states):
-        cache.update(keys, values, number)
-    return cache
+EndedRows = tuple[list[Request], ReadTokens]  # ended requests, and what was read of each
 
 
 def end_tokens(model) -> set[int]:
@@ -109,17 +44,16 @@ def end_tokens(model) -> set[int]:
 class GreedyDecoder:
     """Reads prompts and writes replies, of as many requests as stand in `requests`.
 
-    The logits processors and `is_complete` are those of `generate.generate_ids`.
+    The logits processors are those of `generate.generate_ids`.
     """
 
-    def __init__(self, model, requests: Sequence[Request], processors: Sequence[Callable] = (),
-                 is_complete: Callable[[list[int]], bool] | None = None):
-        self.model, self.requests = model, requests
-        self.processors, self.is_complete = processors, is_complete
+    def __init__(self, model, requests: Sequence[Request], processors: Sequence[Callable] = ()):
+        self.model, self.requests, self.processors = model, requests, processors
         self.ends = end_tokens(model)
 
     @torch.inference_mode()
-    def run(self, batch_size: int, suffix_max_new_tokens: int = 0, label: str | None = None) -> None:
+    def run(self, batch_size: int, suffix_max_new_tokens: int = 0,
+            label: str | None = None) -> None:
         """Write the reply of each request, and a second one where it has a suffix."""
         self._read_head()
         with tqdm(total=len(self.requests), desc=label, unit="question", mininterval=1,
@@ -133,13 +67,13 @@ class GreedyDecoder:
         """Read what all prompts begin with, but never the whole of one: see `Request.shared`."""
         prompts = [request.prompt[:-1] for request in self.requests]
         head = commonprefix(prompts) if len(prompts) > 1 else []
-        self.head = ReadTokens(self._tensor([[]]), _cache_of([]))
+        self.head = ReadTokens(self._tensor([[]]), cache_of([]))
         self.head_length = len(head)
         if head:
             self._read(self.head, [head])
 
     def _read_prompts(self, requests: Sequence[Request]) -> ReadTokens:
-        """Read prompts, in groups of like length, and write the first token of each reply."""
+        """Read prompts, in groups, and write the first token of each reply."""
         parts = []
         for group in split_groups(requests, self.head_length):
             read, logits = self._read_group(group)
@@ -162,8 +96,8 @@ class GreedyDecoder:
         read = read.select([different.index(prefix) for prefix in prefixes])
         return read, self._read(read, [request.prompt[request.shared :] for request in requests])
 
-    def _write(self, requests: list[Request], read: ReadTokens) -> list[tuple[list[Request], ReadTokens]]:
-        """Write until all replies have ended; those with a suffix come back, as they left."""
+    def _write(self, requests: list[Request], read: ReadTokens) -> list[EndedRows]:
+        """Write until all replies have ended; those with a suffix are returned, in parts."""
         parts = []
         while requests:
             ended = [row for row, request in enumerate(requests) if request.ended]
@@ -175,13 +109,13 @@ class GreedyDecoder:
                 requests = [requests[row] for row in staying]
                 read = read.select(staying) if staying else read
                 continue
-            # An ended row reads a blank.
+            # A row that has ended and not yet left reads a blank.
             mask = self._tensor([[int(not request.ended)] for request in requests])
             last = self._tensor([[request.reply[-1]] for request in requests])
             self._write_token(requests, self._logits(read, last, mask))
         return parts
 
-    def _write_second(self, parts: Sequence[tuple[list[Request], ReadTokens]], max_new_tokens: int) -> None:
+    def _write_second(self, parts: Sequence[EndedRows], max_new_tokens: int) -> None:
         """Read the suffix behind each reply, and write the second reply behind it."""
         requests, unread = [], []
         for first in (request for part, _ in parts for request in part):
@@ -217,15 +151,9 @@ class GreedyDecoder:
         for request, token in zip(requests, logits.argmax(-1).tolist(), strict=True):
             if not request.ended:
                 request.reply.append(token)
-                request.ended = self._is_ended(request)
+                request.ended = (token in self.ends
+                                 or len(request.reply) >= request.max_new_tokens)
         self._show_progress()
-
-    def _is_ended(self, request: Request) -> bool:
-        reply = request.reply
-        if len(reply) >= request.max_new_tokens or reply[-1] in self.ends:
-            return True
-        looks = self.is_complete is not None and len(reply) % CHECK_EVERY == 0
-        return looks and self.is_complete(reply)
 
     def _all_ids(self, requests: Sequence[Request]) -> torch.Tensor:
         """What logits processors see: prompt and reply, without a gap, and on the left of shorter

@@ -54,22 +54,19 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
 def generate_ids(
     model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequence[int], batch_size: int,
     processors: Sequence[Callable] = (), forbidden_first: Sequence[Sequence[int]] = (),
-    is_complete: Callable[[list[int]], bool] | None = None, suffixes: Sequence[list[int]] = (),
-    suffix_max_new_tokens: int = 0, label: str | None = None,
+    suffixes: Sequence[list[int]] = (), suffix_max_new_tokens: int = 0, label: str | None = None,
 ) -> tuple[TokenIds, TokenIds]:
     """One greedy reply a prompt, as token ids, and a second one behind it (chapter 4).
 
     On a card transformers' continuous batching writes the replies, unless `processors` or
-    `forbidden_first` are set: it has neither. It does not look for stop texts either: there
-    replies go on to the end of the turn, and the caller cuts them.
+    `forbidden_first` are set: it has neither. Stop texts are not looked for: replies go on to the
+    end of the turn or their limit, and the caller cuts them.
 
     Args:
         max_new_tokens: for all prompts, or for each.
         batch_size: replies that are written at the same time, if they are of usual length.
         processors: transformers' logits processors, of the ids before a token and its logits.
         forbidden_first: for each prompt, tokens that its reply may not begin with.
-        is_complete: whether a reply so far is complete; asked every few tokens, so that a reply
-            can go on for some.
         suffixes: for each prompt, tokens that are put behind its finished reply, for a second
             reply; empty: no second reply.
         suffix_max_new_tokens: the longest second reply.
@@ -88,7 +85,7 @@ def generate_ids(
         return _continuous_twice(model, prompts, limits, suffixes, suffix_max_new_tokens, label)
     requests = [Request(*fields) for fields in zip(
         prompts, limits, suffixes, forbidden_first or [()] * len(prompts), strict=True)]
-    decoder = GreedyDecoder(model, requests, processors, is_complete)
+    decoder = GreedyDecoder(model, requests, processors)
     decoder.run(batch_size, suffix_max_new_tokens, label)
     return ([request.reply for request in requests],
             [request.second.reply if request.second else [] for request in requests])

@@ -160,7 +160,6 @@ class ArmsLM(HFLM):
         first, second = generate_ids(
             self.model, prompts, max_new_tokens=limits, batch_size=int(self.batch_size),
             forbidden_first=forbidden, suffixes=suffixes, suffix_max_new_tokens=SECOND_TOKENS,
-            is_complete=lambda ids: any(stop in self.tok_decode(ids) for stop in stops),
             label=None if quiet else f"asking {names}")
 
         for place, (arm, _) in enumerate(rows):

@@ -16,11 +16,13 @@ time is that of the processor on one thread, which other work on the machine dis
 """
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
 import tempfile
 import time
+from os.path import commonprefix
 from pathlib import Path
 from unittest import mock
 
@@ -82,25 +84,36 @@ def twice(write_replies):
     return both
 
 
-def padded(size):
-    """`generate` on left-padded batches of like length."""
+def padded(size, share_head=False):
+    """`generate` on left-padded batches of like length; with `share_head` what all prompts begin
+    with is read once, and its cache is given to each batch."""
 
     def write_replies(model, prompts, limits):
+        head = commonprefix([prompt[:-1] for prompt in prompts]) if share_head else []
+        read = model(torch.tensor([head]), logits_to_keep=1).past_key_values if head else None
         replies = {}
         order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             width = max(len(prompts[row]) for row in rows)
             blanks = [width - len(prompts[row]) for row in rows]
+            padding = list(zip(rows, blanks, strict=True))
+            cache = copy.deepcopy(read)
+            if head:
+                cache.batch_repeat_interleave(len(rows))
             new = model.generate(
-                input_ids=torch.tensor([[0] * n + prompts[row] for n, row in zip(blanks, rows, strict=True)]),
-                attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in blanks]),
+                input_ids=torch.tensor([head + [0] * n + prompts[row][len(head) :]
+                                        for row, n in padding]),
+                attention_mask=torch.tensor([[1] * len(head) + [0] * n + [1] * (width - n - len(head))
+                                             for _, n in padding]),
                 max_new_tokens=max(limits[row] for row in rows), do_sample=False,
+                past_key_values=cache,
                 pad_token_id=model.generation_config.pad_token_id or 0)[:, width:].tolist()  # fmt: skip
-            replies |= {row: ended(model, ids, limits[row]) for row, ids in zip(rows, new, strict=True)}
+            replies |= {row: ended(model, ids, limits[row])
+                        for row, ids in zip(rows, new, strict=True)}  # fmt: skip
         return [replies[row] for row in range(len(prompts))]
 
-    return twice(write_replies)
+    return twice(torch.inference_mode()(write_replies))
 
 
 def ended(model, ids, limit):
@@ -120,6 +133,7 @@ WAYS = {
     "generate, batches of 128": (padded(128), "plain"),
     "generate, batches of 32, our layout": (padded(32), "ours"),
     "generate, batches of 128, our layout": (padded(128), "ours"),
+    "the same, with a shared head": (padded(128, share_head=True), "ours"),
     "continuous batching": (continuous, "plain"),
     "ours": (ours, "ours"),
 }
