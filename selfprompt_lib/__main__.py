@@ -58,7 +58,7 @@ def _run(given: argparse.Namespace) -> None:
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))
     if not given.no_book:
-        destination = book.PROJECT / "_build" if given.out == "runs" else out / "_build"
+        destination = (out.parent if given.out == "runs" else out) / "_build"
         print(book.build(root, destination))
     if given.readme:
         book.write_readme(root)

@@ -18,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from . import stats
 from .errors import UserError
 from .pipeline import CHAPTERS
+from .provenance import PROJECT
 
-PROJECT = Path(__file__).parent.parent
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"

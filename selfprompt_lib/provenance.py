@@ -12,6 +12,8 @@ from . import __version__
 from .profiles import Profile
 
 PACKAGE = Path(__file__).parent
+# Notebooks and pages lie beside the package in a clone, and inside it in a wheel.
+PROJECT = PACKAGE.parent if (PACKAGE.parent / "nbs").is_dir() else PACKAGE / "project"
 LIBRARIES = ("torch", "transformers", "trl", "datasets", "lm_eval", "openai", "papermill")
 LARGE = 16 * 2**20  # bytes; a larger file is known by its size and time of change
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..provenance import PACKAGE
-
-NOTEBOOKS = PACKAGE.parent / "nbs"
+from ..provenance import PROJECT
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Chapter:
 
     @property
     def notebook(self) -> Path:
-        return NOTEBOOKS / f"{self.label.zfill(2)}_{self.name}.ipynb"
+        return PROJECT / "nbs" / f"{self.label.zfill(2)}_{self.name}.ipynb"
 
     def executed_notebook(self, root: Path) -> Path:
         """Where the executed copy of the notebook lies in a run's folder."""
