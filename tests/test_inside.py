@@ -70,7 +70,10 @@ def test_each_recipe_of_the_page_does_what_it_says(tmp_path):
 
 
 def test_each_recipe_is_told_in_under_ten_lines_and_every_room_is_named():
-    for recipe in re.split(r"^## ", PAGE, flags=re.MULTILINE)[3:]:
+    sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    recipes = [section for section in sections if section.startswith("Add a")]
+    assert len(recipes) == 5
+    for recipe in recipes:
         told = [line for line in recipe.splitlines()[1:] if line.strip() and not line.startswith("```")]
         assert len(told) < 10 + recipe.count("\n# "), recipe  # the line that names a file is no telling
     rooms = {path.name.removesuffix(".py") for path in (PROJECT / "selfprompt_lib").iterdir()}
