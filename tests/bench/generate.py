@@ -149,6 +149,7 @@ def written(prompts, limits):
     done = llm.generate([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False)
     return [list(one.outputs[0].token_ids) for one in done]
 written([[1, 2, 3]], [4])
+print(json.dumps(["start", time.process_time()]), flush=True)
 for _ in range(job["repeat"]):
     for name, calls in job["work"].items():
         llm.reset_prefix_cache()
@@ -229,7 +230,7 @@ def measure(dtype, given):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[60, 96], help="longest replies")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[60, 96], help="longest replies")
     parser.add_argument("--items", type=int, default=4, help="benchmark items a task; 0: none")
     parser.add_argument("--repeat", type=int, default=2, help="runs; prints median and range")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
