@@ -9,10 +9,11 @@ BIN := .venv/bin
 book: .venv/installed
 	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) $(SET)
 
-# The two variables spare page faults in training, as `run` does for its kernels
-# (selfprompt_lib/pipeline/run.py).
+# Two processes of one thread each. The other variables spare page faults in training, as `run` does
+# for its kernels (selfprompt_lib/pipeline/run.py).
 test: .venv/installed
-	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 $(BIN)/python -m pytest --numprocesses=2
+	@OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 \
+	    $(BIN)/python -m pytest --numprocesses=2
 
 lint: .venv/installed
 	@$(BIN)/ruff check .
