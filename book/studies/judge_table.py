@@ -1,4 +1,4 @@
-"""Examine a judge on planted pairs, and write its column of the table of judges.
+"""Examine a judge on control pairs, and write its column of the table of judges.
 
 `python book/studies/judge_table.py` renews the table of the page *The judge* (book/judge.md).
 """
@@ -33,7 +33,7 @@ SUMMARY = {
     "unread": "replies without a verdict",
 }
 ABOUT = """\
-Examine a judge on planted pairs and write what came of it for the book's page "The judge"
+Examine a judge on control pairs and write what came of it for the book's page "The judge"
 (book/judge.md): a Markdown table and, beside it, the same as JSON. A judge that was examined before
 keeps its column; the one examined now is put in or replaced.
 Exit status: 0 the judge may be used, 1 it may not, 2 bad input."""

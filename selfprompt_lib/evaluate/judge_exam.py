@@ -123,7 +123,7 @@ class JudgeExam:
     def statement(self) -> str:
         """Whether the judge may be used, and why not, in a sentence or two."""
         if self.fit:
-            return (f"{self.judge} may judge: of {self.pairs} planted pairs it got {self.accuracy} "
+            return (f"{self.judge} may judge: of {self.pairs} control pairs it got {self.accuracy} "
                     "right.")
         reasons = "; ".join(self.reasons)
         return f"{self.judge} is not used as a judge, and gives no verdicts: {reasons}."
@@ -182,7 +182,7 @@ def grade(name: str, rows_by_kind: Mapping[str, Sequence[dict[str, Any]]],
     position = _position_bias(both_orders) if both_orders else None
     length = rate(padding_won) if padding_won else None
     if silent:
-        reasons = [f"{len(silent)} of {len(rows)} planted pairs got no reply "
+        reasons = [f"{len(silent)} of {len(rows)} control pairs got no reply "
                    f"({silent[0]['reason']}), and an examination needs them all: mend that and run "
                    "again, what came is kept"]
     elif all(unread):
@@ -216,7 +216,7 @@ def _reasons_to_fail(accuracy: Estimate, position: Estimate | None, length: Esti
     """Why the judge misses the profile's bar; none where it passes."""
     reasons = []
     if accuracy.low < settings.bar:
-        reasons.append(f"accuracy {accuracy} on planted pairs: the lower bound does not reach "
+        reasons.append(f"accuracy {accuracy} on control pairs: the lower bound does not reach "
                        f"judge.bar, {settings.bar:.0%}")
     if position and abs(position.value) > settings.position_bias:
         place = "first" if position.value > 0 else "second"

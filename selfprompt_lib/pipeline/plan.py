@@ -17,7 +17,7 @@ CHARACTERS_PER_TOKEN = 4.2  # English prose; good to about 20%
 HUB_SAMPLE_LENGTH = 2.5  # LIMA's samples are so many times as long as the starter data's
 CARD_FLOPS = 3e14  # bf16, what a good fine-tuning run reaches on one 80 GB card
 CPU_FLOPS = 8e10  # float32 on two laptop cores
-COMPARISONS = 11  # of a planted pair of each kind: five kinds in both orders, one (identical) once
+COMPARISONS = 11  # of a control pair of each kind: five kinds in both orders, one (identical) once
 COMPARISON_TOKENS = 900  # guideline, examples, question and two answers, about
 
 
