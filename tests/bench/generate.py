@@ -46,7 +46,7 @@ def chapter_4(model, tokenizer, limit):
 
 
 def chapter_5(model, tokenizer, items):
-    """The work of chapter 5: the calls that it makes for the base arm and four substituted roles."""
+    """The work of chapter 5: its calls for the base arm and for four substituted roles."""
     settings = {"evaluate.items": items, "evaluate.second_pass": True}
     profile = profiles.load("cpu", settings)
     tasks = evaluate.load_tasks(profile)
@@ -59,7 +59,8 @@ def chapter_5(model, tokenizer, items):
         return generate.generate_ids(model, prompts, **arguments)
 
     with mock.patch.object(harness, "generate_ids", recorded):
-        own = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, [evaluate.plain_arm("base")])
+        base = [evaluate.plain_arm("base")]
+        own = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, base)
         arms = evaluate.substituted_arms(evaluate.SUBSTITUTED, own, roles)
         evaluate.ask_benchmarks(model, tokenizer, profile, tasks, arms)
     return calls
@@ -99,19 +100,20 @@ def padded(size, share_head=False):
             width = max(len(prompts[row]) for row in rows)
             blanks = [width - len(prompts[row]) for row in rows]
             padding = list(zip(rows, blanks, strict=True))
+            rest = width - len(head)
             cache = copy.deepcopy(read)
             if head:
                 cache.batch_repeat_interleave(len(rows))
             new = model.generate(
                 input_ids=torch.tensor([head + [0] * n + prompts[row][len(head) :]
                                         for row, n in padding]),
-                attention_mask=torch.tensor([[1] * len(head) + [0] * n + [1] * (width - n - len(head))
+                attention_mask=torch.tensor([[1] * len(head) + [0] * n + [1] * (rest - n)
                                              for _, n in padding]),
                 max_new_tokens=max(limits[row] for row in rows), do_sample=False,
                 past_key_values=cache,
-                pad_token_id=model.generation_config.pad_token_id or 0)[:, width:].tolist()  # fmt: skip
-            replies |= {row: ended(model, ids, limits[row])
-                        for row, ids in zip(rows, new, strict=True)}  # fmt: skip
+                pad_token_id=model.generation_config.pad_token_id or 0)  # fmt: skip
+            for row, ids in zip(rows, new[:, width:].tolist(), strict=True):
+                replies[row] = ended(model, ids, limits[row])
         return [replies[row] for row in range(len(prompts))]
 
     return twice(torch.inference_mode()(write_replies))
@@ -202,7 +204,8 @@ def measure(dtype, given):
     model, tokenizer = models.load(models.STARTER, dtype)
     plain = AutoModelForCausalLM.from_pretrained(models.resolve(models.STARTER), dtype=model.dtype)
     loaded = {"ours": model, "plain": plain.eval()}
-    work = {f"chapter 4, {limit} tokens": chapter_4(model, tokenizer, limit) for limit in given.tokens}
+    work = {f"chapter 4, {limit} tokens": chapter_4(model, tokenizer, limit)
+            for limit in given.tokens}  # fmt: skip
     if given.items:
         work[f"chapter 5, {given.items} items a task"] = chapter_5(model, tokenizer, given.items)
     speeds = {way: {name: [] for name in work} for way in given.ways}
