@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,8 +24,9 @@ HEAD_NOUN = r"^(?:an?|the) (.+?)(?: who| of| with| for| in| at| that| from| on|$
 _EMBEDDED: WeakKeyDictionary[Any, dict[str, np.ndarray]] = WeakKeyDictionary()  # by model and text
 
 
+@cache
 def load_embedder(name: str):
-    """A sentence-transformers model: `starter` is all-MiniLM-L6-v2 from PyPI (chapter 2).
+    """A sentence-transformers model, loaded once: `starter` is all-MiniLM-L6-v2 (chapter 2).
 
     Raises:
         UserError: no such model.
