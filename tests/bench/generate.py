@@ -254,8 +254,8 @@ def main() -> None:
         parts[caption] = measure(dtype, given)
         print(f"\n{caption}")
         show(parts[caption])
-    if given.out:
-        write(given.out, parts)
+        if given.out:
+            write(given.out, parts)
 
 
 if __name__ == "__main__":
