@@ -138,12 +138,15 @@ def _enclosure(seconds: float, memory_mb: int) -> list[str]:
     for folder in ("/usr", *reversed(Path(sys.base_prefix, "lib").parents[:-1])):
         words += ["--dir", str(folder)]  # readable by all, unlike /root
     system = ("/usr/bin", "/usr/lib", "/usr/lib64", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
-    for path in (*system, f"{sys.base_prefix}/lib", os.path.dirname(PYTHON)):
+    shown = (*system, f"{sys.base_prefix}/lib", os.path.dirname(PYTHON))
+    for path in shown:
         words += ["--ro-bind-try", path, path]
     words += ["--dev", "/dev"]  # no /proc: it would let a program change its own interpreter
-    # The benchmarks' files, and so their tests, may lie among the installed packages.
+    # The benchmarks' files, and so their tests, may lie among the installed packages. A folder that
+    # is not shown needs no cover, which would even tell where it lies.
     packages = [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]
-    for folder in (*packages, "/tmp"):
+    covered = [path for path in packages if any(map(Path(path).is_relative_to, shown))]
+    for folder in (*covered, "/tmp"):
         words += ["--tmpfs", folder, "--remount-ro", folder]
     words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--"]
     if root:  # for whom the kernel does not limit the number of processes
