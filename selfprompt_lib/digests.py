@@ -1,0 +1,146 @@
+"""What files, folders and code are, by content: wherever they lie, and whenever they were written.
+
+Two copies of a run, a model or a data set on two machines have the same digests.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+PACKAGE = Path(__file__).parent
+LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
+SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
+
+
+def cache_folder() -> Path:
+    """Where made checkpoints and digests are kept: `$SELFPROMPT_CACHE`, else the user's cache."""
+    return Path(os.environ.get("SELFPROMPT_CACHE") or user_cache_path("selfprompt_lib"))
+
+
+def text_digest(content: Any) -> str:
+    """SHA-256 of anything that JSON can write."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; of a Python file, of what it does (`code_digest`).
+
+    A large file's is kept in the user's cache under device, inode, size and times, and is taken
+    anew where one of these differs.
+    """
+    if path.suffix == ".py":
+        return code_digest(path)
+    stat = path.stat()
+    known = None
+    if stat.st_size > LARGE and time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
+        mark = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = cache_folder() / "digests" / text_digest(mark)
+        if known.is_file() and len(kept := known.read_text(encoding="ascii")) == 64:
+            return kept
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if known:
+        _remember(known, digest)
+    return digest
+
+
+def _remember(path: Path, digest: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(digest, encoding="ascii")
+        partial.replace(path)
+    except OSError:  # no such luxury where nothing can be written
+        return
+
+
+def folder_digests(folder: Path) -> dict[str, str]:
+    """The files below a folder with their digests.
+
+    Left out is what no program reads there: hidden files, compiled Python, and `.md` pages.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path: path.relative_to(folder) for path in files}
+    return {name.as_posix(): file_digest(path) for path, name in names.items()
+            if name.suffix != ".md" and not any(
+                part.startswith(".") or part == "__pycache__" for part in name.parts)}
+
+
+def path_digest(path: Path) -> str:
+    """One digest of a file, or of all that lies in a folder."""
+    return text_digest(folder_digests(path)) if path.is_dir() else file_digest(path)
+
+
+def code_digest(*paths: Path) -> str:
+    """A digest of what Python files do: without comments, docstrings and layout."""
+    return text_digest([_tree(path.read_bytes()) for path in paths])
+
+
+@cache
+def _tree(source: bytes) -> Any:
+    try:
+        return _plain(ast.parse(source))
+    except (SyntaxError, ValueError):
+        return source.decode(errors="replace")
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as lists. `ast.dump` writes it otherwise in each version of Python."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
+        return [type(node).__name__, *(pair for pair in fields if pair[1] not in (None, []))]
+    if isinstance(node, list):
+        return [_plain(part) for part in node if not _is_docstring(part)]
+    return None if node is None else repr(node)
+
+
+def _is_docstring(node: Any) -> bool:
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Expr) and isinstance(getattr(value, "value", None), str)
+
+
+@cache
+def package_modules() -> dict[str, Path]:
+    """The package's modules and their files."""
+    modules = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imported_modules(name: str) -> set[str]:
+    """The modules of the package that one of them imports, at its top or inside a function."""
+    known, found = package_modules(), set()
+    path = known[name]
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in known}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: -(node.level - 1) or None] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                target = inner if inner in known else source
+                if target in known and not name.startswith(f"{target}."):  # its own is there
+                    found.add(target)
+    return found - {name}
+
+
+def closure(names: Iterable[str], without: Iterable[str] = ()) -> list[str]:
+    """The modules of the package that some of them import, directly or not; they themselves too."""
+    left, found = list(names), set(without)
+    while left:
+        if (name := left.pop()) not in found:
+            found.add(name)
+            left += imported_modules(name)
+    return sorted(found - set(without))
