@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -240,28 +237,26 @@ def test_a_training_that_is_taken_up_after_its_end_still_tells_how_it_went(tmp_p
     assert again["moved"] == once["moved"] and again["losses"] == once["losses"]
 
 
-RUN = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, "tests")
-from test_sft import SAMPLES, smoke, weights_after
-weights, record = weights_after(smoke(sft__epochs=5, sft__checkpoints=1), Path(sys.argv[1]), SAMPLES[:4])
-torch.save(weights, sys.argv[2])
-"""
+def train_and_save(folder, result):
+    torch.set_num_threads(1)
+    torch.save(weights_after(smoke(sft__epochs=5, sft__checkpoints=1), folder, SAMPLES[:4])[0], result)
 
 
-def test_killed_and_started_again_the_weights_are_those_of_a_run_that_was_not(tmp_path):
+def test_killed_and_started_again_the_weights_are_those_of_a_run_that_was_not(tmp_path, forked):
     whole, folder, result = tmp_path / "whole.pt", tmp_path / "killed", tmp_path / "resumed.pt"
-    subprocess.run([sys.executable, "-c", RUN, str(tmp_path / "whole"), str(whole)], check=True, capture_output=True)
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder), str(result)], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(folder.glob("*/checkpoint-*/trainer_state.json")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    unharmed = forked(train_and_save, tmp_path / "whole", whole)
+    process = forked(train_and_save, folder, result)
+    while process.is_alive() and not list(folder.glob("*/checkpoint-*/trainer_state.json")):
+        time.sleep(0.02)
+    process.kill()
+    process.join()
     assert not result.exists(), "the run ended before it could be killed"
     kept = max(folder.glob("*/checkpoint-*"), key=os.path.getmtime)
     assert json.loads((kept / "trainer_state.json").read_text())["global_step"] < 5
-    subprocess.run([sys.executable, "-c", RUN, str(folder), str(result)], check=True, capture_output=True)
+    resumed = forked(train_and_save, folder, result)
+    for one in (unharmed, resumed):
+        one.join()
+        assert one.exitcode == 0
     assert torch.equal(torch.load(whole), torch.load(result))
 
 
