@@ -17,7 +17,7 @@ from .sections import Annotate, Judge
 from .settings import ARMS, TASKS, Profile, Sft
 
 __all__ = ["ARMS", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load", "names",
-           "parse_settings"]
+           "parse_settings", "seed_profiles"]
 PROFILES_FOLDER = Path(__file__).parent / "resources" / "profiles"
 
 
@@ -63,6 +63,12 @@ def _put(fields: dict, key: str, value: Any) -> None:
         raise UserError(f"--set {key}: true and false are no values for it")
     section, _, field = key.rpartition(".")
     (fields.setdefault(section, {}) if section else fields)[field] = value
+
+
+def seed_profiles(profile: Profile) -> list[Profile]:
+    """The profile once for each of its seeds: seed, seed + 1, … (chapter 3)."""
+    seeds = range(profile.seed, profile.seed + profile.sft.seeds)
+    return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

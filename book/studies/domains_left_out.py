@@ -22,7 +22,7 @@ from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import robustness
 from selfprompt_lib.evaluate.report import points
 from selfprompt_lib.files import write_json
-from selfprompt_lib.profiles import Profile
+from selfprompt_lib.profiles import Profile, seed_profiles
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles.metrics import load_embedder
 from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_rows
@@ -55,7 +55,7 @@ def measure(profile: Profile, folder: Path, say: Callable[[str], None] = print) 
     design, samples = get_design(profile.design), sources.training_samples(profile)
     halves = [without_domains(samples, other) for other in HALVES[::-1]]
     questions = heldout_probes(DOMAINS)
-    minilm, frames, runs = load_embedder(profile.roles.embedder), [], sft.seed_profiles(profile)
+    minilm, frames, runs = load_embedder(profile.roles.embedder), [], seed_profiles(profile)
     rows = min(profile.data.train_rows or len(samples), *map(len, halves))
     say(f"{2 * len(runs)} models to train, each on {rows} samples of five domains; "
         f"{len(questions)} questions for each")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import models, sft
+from .. import models
 from ..designs import GAP, Design, get_design
 from ..generate import count_tokens
 from ..infer import roles_of_others
-from ..profiles import Profile
+from ..profiles import Profile, seed_profiles
 from ..rows import Role
 from .harness import Arm, ItemKey, ask_benchmarks
 from .results import (
@@ -128,7 +128,7 @@ def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
     chosen = profile.evaluate.arms
     if BASE in chosen:
         yield BASE, UNTUNED, [BASE]
-    for place, run in enumerate(sft.seed_profiles(profile)):
+    for place, run in enumerate(seed_profiles(profile)):
         # Only the first training seeds answer with roles that are not the model's own.
         more = chosen if place < profile.evaluate.given_seeds else ()
         yield BASELINE, run.seed, [BASELINE, *(name for name in (MANUAL,) if name in more)]

@@ -21,12 +21,12 @@ from .runs import (
     throughput_text,
     training_metrics,
 )
-from .train import seed_profiles, sft_config, train, train_other_seeds
+from .train import sft_config, train, train_other_seeds
 
 __all__ = [
     "audit", "copy_finished_run", "dropout_rates", "epoch_comparison", "fits", "list_checkpoints",
     "memory_plan", "one_step_update_fraction", "plan_table", "preflight", "read_finished_run",
-    "residual_dropout", "run_name", "save_model", "seed_profiles", "sft_config", "to_messages",
+    "residual_dropout", "run_name", "save_model", "sft_config", "to_messages",
     "throughput_text", "token_counts", "tokens_in_loss", "train", "train_other_seeds",
     "training_metrics", "training_template",
 ]

@@ -16,7 +16,7 @@ from ..cli import add_profile_arguments, chosen_profile, run_command
 from ..designs import DESIGNS, Design, get_design
 from ..errors import require
 from ..files import make_writable, run_folder, write_json
-from ..profiles import Profile
+from ..profiles import Profile, seed_profiles
 from ..rows import Sample, read_rows
 from .trainer import accumulation_steps, this_process
 
@@ -61,7 +61,7 @@ def _train_designs(given: argparse.Namespace, process) -> None:
     designs = [get_design(name) for name in given.design or (profile.design, "none")]
     with process.local_main_process_first():  # the starter model is made once
         models.resolve(profile.model)
-    runs = [(one, design) for one in sft.seed_profiles(profile) for design in designs]
+    runs = [(one, design) for one in seed_profiles(profile) for design in designs]
     for one, design in runs:
         _print_audit(one, samples, design, root / "sft" / "trainer", process)
     if not given.dry_run:

@@ -15,7 +15,7 @@ from trl import SFTConfig
 
 from .. import models
 from ..designs import Design
-from ..profiles import Profile
+from ..profiles import Profile, seed_profiles
 from ..rows import Sample
 from .audit import preflight
 from .callbacks import Progress, UpdateFraction
@@ -173,12 +173,6 @@ def _lora_config(profile: Profile):
 
 def _dataset(samples: Sequence[Sample], design: Design) -> Dataset:
     return Dataset.from_list([{"messages": to_messages(sample, design)} for sample in samples])
-
-
-def seed_profiles(profile: Profile) -> list[Profile]:
-    """The profile once for each of its seeds: seed, seed + 1, …"""
-    seeds = range(profile.seed, profile.seed + profile.sft.seeds)
-    return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 
 def train_other_seeds(profile: Profile, samples: Sequence[Sample], designs: dict[str, Design],
