@@ -1,7 +1,6 @@
 """The annotator among faults: nothing lost or paid for twice, no limit passed, no key told."""
 
 import contextlib
-import multiprocessing
 import random
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from conftest import KEY, annotation, command, lines
+from conftest import KEY, annotation, command, forked, lines
 from test_annotate import SAMPLES, ask, profile
 
 from selfprompt_lib import annotate
@@ -42,12 +41,9 @@ def running(arguments):
 
 
 @contextlib.contextmanager
-def forked(arguments):
+def forking(arguments):
     """The command in a process that has its modules already, killed at the end if it runs."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["selfprompt_lib.__main__", "genai_prices"])
-    process = processes.Process(target=main, args=(arguments,))
-    process.start()
+    process = forked(main, arguments)
     try:
         yield process
     finally:
@@ -135,7 +131,7 @@ def test_killed_at_twenty_moments_nothing_is_lost_and_only_what_was_in_flight_is
     arguments = annotation(served, data, out, concurrency=8)
     for moment in range(20):
         target = served.paid() + dice.randint(1, 24)
-        with forked(arguments) as process:
+        with forking(arguments) as process:
             wait_for(lambda goal=target: served.paid() >= goal, process.is_alive)
             time.sleep(dice.random() * 0.03)
             assert process.is_alive(), process.exitcode

@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 from accelerate import PartialState
+from conftest import forked
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig, MistralConfig, get_scheduler
 
 from selfprompt_lib import models, profiles, sft
@@ -242,7 +243,7 @@ def train_and_save(folder, result):
     torch.save(weights_after(smoke(sft__epochs=5, sft__checkpoints=1), folder, SAMPLES[:4])[0], result)
 
 
-def test_killed_and_started_again_the_weights_are_those_of_a_run_that_was_not(tmp_path, forked):
+def test_killed_and_started_again_the_weights_are_those_of_a_run_that_was_not(tmp_path):
     whole, folder, result = tmp_path / "whole.pt", tmp_path / "killed", tmp_path / "resumed.pt"
     unharmed = forked(train_and_save, tmp_path / "whole", whole)
     process = forked(train_and_save, folder, result)
