@@ -1,83 +1,50 @@
-"""Files and hub data sets as plain rows: every fault is told with its place, writes are whole.
-
-Another file format is another function that yields (line number, row) as `stream_json_lines`.
-`datasets` reads JSONL too, but names neither the line nor the field that is at fault.
-"""
+"""Files of our own and data sets of the hub: writes are whole or not at all; paths and folders."""
 
 import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from .errors import UserError, require
-
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one, but no file can hold it
-
-
-def read_json_lines(path: Path) -> list[dict]:
-    """The objects of a JSONL file, with clear errors that name the file and the line."""
-    return [row for _, row in stream_json_lines(path)]
-
-
-def stream_json_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    """The objects of a JSONL file with their line numbers, one after the other.
-
-    Raises:
-        UserError: no such file, no rows, a line that is not UTF-8, not JSON, or no object.
-    """
-    require(path.is_file(), f"{path}: no such file; give an existing JSONL file")
-    empty = True
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            try:
-                row = _json_object(raw, "utf-8-sig" if number == 1 else "utf-8")
-            except UserError as fault:
-                raise UserError(f"{path}, line {number}: {fault}") from None
-            if row is not None:
-                empty = False
-                yield number, row
-    require(not empty, f"{path}: the file holds no rows")
+from .reading import (
+    JSON_SUFFIXES,
+    OTHER_SUFFIXES,
+    TABLE_SUFFIXES,
+    one_line,
+    read_json_lines,
+    user_path,
+)
 
 
-def _json_object(raw: bytes, encoding: str) -> dict | None:
-    """The object on a line, None for a blank line."""
-    try:
-        line = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 (byte {error.start}); save the file as UTF-8") from None
-    if not line.strip():
-        return None
-    fault = ""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        fault = f"{error.msg} at column {error.colno}"
-    except RecursionError:
-        fault = "nested too deeply"
-    except ValueError:
-        fault = "a number with too many digits"
-    require(not fault, f"not valid JSON ({fault}); mend or delete the line")
-    require(isinstance(row, dict), "expected an object {…}")
-    lone = rb"\ud" in raw.lower() and LONE_SURROGATE.search(json.dumps(row, ensure_ascii=False))
-    require(not lone, "half of a character (such as \\ud83d alone); mend or delete the line")
-    return row
+def is_on_hub(source: str) -> bool:
+    """Whether a name is a data set's on the hub (`org/name`, `org/name:config`), no path's."""
+    ends = (*JSON_SUFFIXES, *TABLE_SUFFIXES, *OTHER_SUFFIXES)
+    hub_name = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?", source)
+    return bool(hub_name) and not source.lower().endswith(ends) and not user_path(source).exists()
 
 
-def hub_rows(path: str, name: str, split: str, mirror: str | None = None) -> list[dict]:
+def hub_rows(path: str, name: str | None, split: str, mirror: str | None = None) -> list[dict]:
     """The rows of a hub data set, or of its copy in a folder with the hub's layout.
 
+    Without `name`, its only configuration is taken, or its default.
+
     Raises:
-        UserError: no such file in the mirror, or no access to the hub.
+        UserError: no such file in the mirror, or the library's reason why it cannot be loaded.
     """
     if mirror:
-        file = Path(mirror).expanduser() / path / name / f"{split}.jsonl"
+        folder = user_path(mirror) / path
+        there = sorted(file.parent.name for file in folder.glob(f"*/{split}.jsonl"))
+        config = name or ("default" if "default" in there or not there else there[0])
+        file = folder / config / f"{split}.jsonl"
         require(file.is_file(), f"data.mirror: {file} is missing; "
                 "a mirror has <org>/<name>/<config>/<split>.jsonl")
+        require(name or config == "default" or len(there) == 1,
+                f"data.mirror: {folder} has {', '.join(there)}; write {path}:{config}")
         return read_json_lines(file)
     import datasets  # takes a second, which the command line need not wait for
 
@@ -85,8 +52,9 @@ def hub_rows(path: str, name: str, split: str, mirror: str | None = None) -> lis
         return datasets.load_dataset(path, name, split=split).to_list()
     except Exception as error:  # the hub raises many types: offline, gated, unknown
         raise UserError(
-            f"data: cannot load {path} from the hub ({type(error).__name__}); log in and check "
-            "the network, or set data.mirror to a folder in the hub's layout"
+            f"data: cannot load {path} from the hub ({one_line(error)}); it is no file or folder "
+            f"here either. A configuration is written {path}:NAME, a gated set needs its terms "
+            "accepted, and data.mirror reads a folder in the hub's layout instead"
         ) from None
 
 

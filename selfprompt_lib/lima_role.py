@@ -10,12 +10,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from .errors import UserError, require
-from .files import hub_rows, stream_json_lines, write_json
+from .files import hub_rows, write_json
 from .provenance import machine
 from .rows import (
     Conversation,
@@ -37,6 +37,7 @@ class RoleEntry(Role):
     """One line of `roles.jsonl`: a role, and the row of LIMA that it belongs to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    UNIQUE: ClassVar = ("id", "index", "sha256")
     id: str  # the line's place in the file, which `read_rows` puts in
     index: int = Field(ge=0, strict=True)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -74,16 +75,7 @@ def read_role_entries(path: Path = LIMA_ROLE_FOLDER / "roles.jsonl") -> list[Rol
     Raises:
         UserError: a malformed line, or an index or prompt that occurs twice.
     """
-    entries = read_rows(path, RoleEntry)
-    lines = [line for line, _ in stream_json_lines(path)]
-    for field in ("index", "sha256"):
-        seen: set[object] = set()
-        for line, entry in zip(lines, entries, strict=True):
-            value = getattr(entry, field)
-            require(value not in seen, f"{path}, line {line}: {field} {value} occurs twice; "
-                                       "keep one of the two lines")
-            seen.add(value)
-    return entries
+    return read_rows(path, RoleEntry)
 
 
 def join_roles(rows: Sequence[dict], entries: Sequence[RoleEntry]) -> JoinedLima:

@@ -1,25 +1,25 @@
 """Rows: role annotations, training samples and held-out questions, and how they are validated.
 
-A training file has LIMA's columns (`conversations`, `source`) and may add `id`, `domain` and
-`role`. It can be the starter data, a JSONL file, a data set on the hub, or a folder that
-mirrors the hub (`<org>/<name>/<config>/<split>.jsonl`).
+A training file has LIMA's columns (`conversations`, `source`) or those of another instruction set
+(`formats`), and may add `id`, `domain` and `role`. `sources` says where it can lie.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import UserError, require
-from .files import stream_json_lines
+from .formats import filled, read_turns, unknown_keys
+from .reading import Faults, stream_objects
 
 STARTER_FOLDER = Path(__file__).parent / "resources" / "starter"
 DOMAINS = (
     "humanities", "language", "social science", "history", "culture",
     "technology", "coding", "mathematics", "natural science", "health",
 )
-COLUMN_PAIRS = (("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]  # tools number rows and classes
 
 
 class _Row(BaseModel):
@@ -50,24 +50,13 @@ class Role(_Row):
 
 
 class Conversation(_Row):
-    """Alternating turns that begin with the user's: what can be annotated (chapter 1).
+    """Alternating turns that begin with the user's: what can be annotated (chapter 1)."""
 
-    Rows may have LIMA's `conversations`, TRL's `messages` or `prompt` and `completion`, Alpaca's
-    `instruction`, `input` and `output`, or `question` and `answer`.
-    """
-
-    id: str
-    domain: str = "unknown"
-    source: str = "unknown"
+    id: Name
+    domain: Name = "unknown"
+    source: Name = "unknown"
     conversations: tuple[str, ...] = Field(min_length=1)
     role: Role | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _any_columns(cls, row: object) -> object:
-        if isinstance(row, dict) and "conversations" not in row:
-            return row | {"conversations": turns_from_columns(row)}
-        return row
 
     @field_validator("conversations")
     @classmethod
@@ -101,8 +90,8 @@ class Sample(Conversation):
 class Question(_Row):
     """A held-out open question with a reference answer (chapter 4)."""
 
-    id: str
-    domain: str = "unknown"
+    id: Name
+    domain: Name = "unknown"
     question: str = Field(min_length=1)
     reference: str = ""
 
@@ -118,84 +107,98 @@ def chat_messages(*turns: str) -> list[dict[str, str]]:
             for number, turn in enumerate(turns)]
 
 
-def turns_from_columns(row: dict) -> object:
-    """The turns of a row that has the columns of another instruction set.
-
-    Raises:
-        ValueError: no known columns, or messages that do not alternate between user and assistant.
-    """
-    if isinstance(row.get("messages"), list):
-        return _alternating_turns(row["messages"], "messages")
-    for asked, answered in COLUMN_PAIRS:
-        if row.get(asked) is None:
-            continue
-        if isinstance(row[asked], list):  # TRL's conversational form
-            completion = row.get(answered) or []
-            messages = row[asked] + (completion if isinstance(completion, list) else [completion])
-            return _alternating_turns(messages, f"{asked} and {answered}")
-        question = _text(row, asked)
-        if asked == "instruction" and row.get("input"):
-            question += f"\n\n{_text(row, 'input')}"
-        return [question] if row.get(answered) is None else [question, _text(row, answered)]
-    raise ValueError("no conversations, messages, prompt, instruction or question; "
-                     "name the column so")
-
-
-def _text(row: dict, name: str) -> str:
-    if not isinstance(row[name], str):
-        raise ValueError(f"{name}: Input should be a valid string")
-    return row[name]
-
-
-def _alternating_turns(messages: list, columns: str) -> list:
-    for index, message in enumerate(messages):
-        expected = "assistant" if index % 2 else "user"
-        found = message.get("role") if isinstance(message, dict) else type(message).__name__
-        if found != expected:
-            raise ValueError(f"{columns}: turn {index + 1} is {found!r}, expected {expected!r} "
-                             "(take system turns out)")
-    return [message.get("content") for message in messages]
-
-
 RowT = TypeVar("RowT", bound=BaseModel)
 
 
-def read_rows(path: Path, kind: type[RowT]) -> list[RowT]:
-    """The rows of a JSONL file as `kind`; an invalid one is named with its line and field."""
-    return list(stream_rows(path, kind))
+def read_rows(path: Path, kind: type[RowT], told: bool = True) -> list[RowT]:
+    """The rows of a file or folder as `kind`; see `stream_rows`."""
+    return list(stream_rows(path, kind, told))
 
 
-def stream_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
-    """`read_rows` one row at a time, for files of any length (chapter 1)."""
-    lines = stream_json_lines(Path(path))
-    return _validated(((f"{path}, line {number}", row) for number, row in lines), kind)
+def stream_rows(path: Path, kind: type[RowT], told: bool = True) -> Iterator[RowT]:
+    """`read_rows` one row at a time, for files of any length (chapter 1).
 
-
-def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str) -> list[RowT]:
-    """Validate raw rows; a missing `id` becomes the row's index in its file.
+    Columns that are not used are named at the end, if `told`.
 
     Raises:
-        UserError: with origin, row number, field and what is wrong with it.
+        UserError: at the end, with all faults of the file: its lines and fields.
     """
-    numbered = enumerate(rows, 1)
-    return list(_validated(((f"{origin}, row {number}", row) for number, row in numbered), kind))
+    faults = Faults(path)
+    return _validated(stream_objects(path, faults), kind, faults, told)
 
 
-def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT]) -> Iterator[RowT]:
-    seen = set()
-    for index, (where, row) in enumerate(rows):
+def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str, cut: bool = False
+               ) -> list[RowT]:
+    """Validate raw rows; a missing `id` becomes the row's index in its file.
+
+    With `cut`, a last user turn without an answer is left out, and told.
+
+    Raises:
+        UserError: with origin, row numbers, fields and what is wrong with them.
+    """
+    numbered = ((f"row {number}", row) for number, row in enumerate(rows, 1))
+    return list(_validated(numbered, kind, Faults(origin), cut=cut))
+
+
+def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT], faults: Faults,
+               told: bool = True, cut: bool = False) -> Iterator[RowT]:
+    seen: set[tuple] = set()
+    unused: Counter[str] = Counter()
+    for index, (place, row) in enumerate(rows):
         try:
-            parsed = kind.model_validate({"id": f"row-{index}"} | row)
+            fields, left_out = _fields(row, kind, cut)
+            parsed = kind.model_validate({"id": f"row-{index}"} | fields)
         except ValidationError as error:
-            raise UserError(f"{where}: {first_fault(error)}") from None
-        require(parsed.id not in seen, f"{where}: id {parsed.id!r} occurs twice; make it unique")
-        seen.add(parsed.id)
+            faults.add(place, *all_faults(error))
+            continue
+        except ValueError as error:
+            faults.add(place, str(error))
+            continue
+        unused.update(left_out)
+        values = [(name, getattr(parsed, name)) for name in getattr(kind, "UNIQUE", ("id",))]
+        twice = [f"{name} {value if name != 'id' else repr(value)} occurs twice; make it unique, "
+                 "or keep one" for name, value in values if (name, value) in seen]
+        faults.add(place, *twice[:1])
+        seen.update(values)
         yield parsed
+    faults.tell()
+    if told and unused:
+        print(f"{faults.origin}: not used: "
+              + ", ".join(f"{what} ({count} rows)" for what, count in unused.items()))
+
+
+def _fields(row: dict, kind: type[BaseModel], cut: bool) -> tuple[dict, list[str]]:
+    """The fields of `kind` in a row, and what of the row is not used; nulls count as absent."""
+    fields = {name: value for name, value in row.items() if value is not None and value == value}
+    if not issubclass(kind, Conversation | Question):
+        return fields, sorted(name for name in fields if name not in kind.model_fields)
+    turns, used = read_turns(row, answered=issubclass(kind, Sample))
+    left_out = [name for name, value in fields.items() if filled(value)
+                and name not in used and name not in kind.model_fields]
+    left_out += [f"{key} in the turns" for key in sorted(unknown_keys(fields))]
+    if issubclass(kind, Question):
+        found = {"question": turns[0], "reference": "".join(turns[1:2])}
+        left_out += ["turns after the first answer"] * (len(turns) > 2)
+    else:
+        if cut and len(turns) % 2:
+            left_out.append("a last user turn without an answer")
+        found = {"conversations": drop_unanswered_turn(turns) if cut else turns}
+    role = fields.get("role")
+    if isinstance(role, dict) and not any(map(filled, role.values())):
+        fields["role"] = ""  # as datasets and pandas write a row without one
+    return {name: value for name, value in fields.items() if filled(value)} | found, left_out
+
+
+def all_faults(error: ValidationError) -> list[str]:
+    """The faults of a pydantic error, each as `field: what is wrong`."""
+    faults = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{field}: {message}" if field else message)
+    return faults
 
 
 def first_fault(error: ValidationError) -> str:
     """The first fault of a pydantic error as `field: what is wrong`."""
-    fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{field}: {message}" if field else message
+    return all_faults(error)[0]

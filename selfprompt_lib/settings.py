@@ -24,10 +24,10 @@ DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
 class Data(Section):
     """Where rows come from."""
 
-    train: str = Field("starter", description="starter, lima-role, a hub id, or a .jsonl file")
+    train: str = Field("starter", description="starter, lima-role, a hub id, a file or a folder")
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
     longest: int | None = Field(None, ge=100, description="longest sample, in characters")
-    questions: str = Field("starter", description="starter, lima-test, or a .jsonl file")
+    questions: str = Field("starter", description="starter, lima-test, or a file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
     benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
     mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")

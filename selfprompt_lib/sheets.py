@@ -1,22 +1,29 @@
 """Sheets that people fill in, in a spreadsheet or a browser: how they are written and read back."""
 
-import csv
-import io
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from jinja2 import Template
 from markupsafe import Markup
 
 from .errors import UserError, require
+from .files import write_json
+from .reading import read_table, user_path
 
 PAGE = Path(__file__).parent / "resources" / "templates" / "sheet.html.jinja"
 
 
 def write_sheet(sheet: pd.DataFrame, path: Path, questions: Mapping[str, str], words: Sequence[str],
-                cards: Sequence[Markup], title: str, about: str, saved_as: str) -> pd.DataFrame:
+                cards: Sequence[Markup], title: str, about: str,
+                key: dict[str, str] | None = None) -> pd.DataFrame:
     """Write `path`.csv for a spreadsheet and `path`.html for a browser; returns the sheet.
+
+    What someone has filled in stays: a sheet of the same rows is left as it is and returned, one
+    of other rows is written beside it, as `path`-2, and that is said.
 
     Args:
         sheet: what readers see, one row a card, with a column `id`. It gets an empty column a
@@ -24,57 +31,67 @@ def write_sheet(sheet: pd.DataFrame, path: Path, questions: Mapping[str, str], w
         questions: the columns to fill in, with what they mean.
         words: what may be filled in, one button each.
         cards: what the page shows of each row.
-        saved_as: name of the CSV file that the page's button saves.
-
-    Raises:
-        UserError: a sheet that someone has begun to fill in lies there already.
+        key: what readers do not see, by id; it goes to `path`.key.json.
     """
-    _spare_what_is_filled_in(path.with_suffix(".csv"), [*questions, "notes"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet = sheet.assign(**dict.fromkeys(questions, ""), notes="")
-    with_mark = "utf-8-sig"  # spreadsheets want the mark
-    sheet.to_csv(path.with_suffix(".csv"), index=False, encoding=with_mark)
+    columns = [*questions, "notes"]
+    sheet = sheet.fillna("").assign(**dict.fromkeys(columns, ""))
+    others = (path.with_name(f"{path.stem}-{number}") for number in itertools.count(2))
+    place = next(p for p in (path, *itertools.islice(others, 999))
+                 if _what_lies_there(p, sheet, columns, key) != "another sheet")
+    table = place.with_suffix(".csv")
+    if place != path:
+        print(f"{path.with_suffix('.csv')} has other rows and is kept; the new sheet is {table}")
+    if _what_lies_there(place, sheet, columns, key) == "this sheet":
+        print(f"{table}: kept as it was filled in")
+        there = read_cells(table)[1].set_index("id")
+        return sheet.assign(**{name: sheet.id.astype(str).map(there[name])
+                               for name in columns if name in there})
+    place.parent.mkdir(parents=True, exist_ok=True)
+    sheet.to_csv(table, index=False, encoding="utf-8-sig")  # spreadsheets want the mark
     template = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
     page = template.render(title=title, about=about, cards=list(zip(sheet.id, cards, strict=True)),
-                           questions=questions, words=words, file=saved_as)
-    path.with_suffix(".html").write_text(page, encoding="utf-8")
+                           questions=questions, words=words, file=table.name)
+    place.with_suffix(".html").write_text(page, encoding="utf-8")
+    if key is not None:
+        write_json(place.with_suffix(".key.json"), key)
     return sheet
 
 
-def _spare_what_is_filled_in(path: Path, columns: Sequence[str]) -> None:
-    if not path.exists():
-        return
-    _, sheet = read_cells(path)
-    another_table = not set(columns) <= set(sheet)
-    filled_in = another_table or (sheet[list(columns)].map(str.strip) != "").any(axis=None)
-    require(not filled_in, f"{path}: exists and has been filled in; move it away, with its key if "
-                           "it has one, or give another name")
+def _what_lies_there(path: Path, sheet: pd.DataFrame, columns: Sequence[str],
+                     key: dict[str, str] | None) -> Literal["nothing", "this sheet",
+                                                            "another sheet"]:
+    """Whether someone's work lies there, on the same rows or on others; a blank sheet is nothing.
+
+    Where the key is another one, copies of its sheet may be with readers.
+    """
+    table, secret = path.with_suffix(".csv"), path.with_suffix(".key.json")
+    try:
+        if secret.exists() and json.loads(secret.read_text(encoding="utf-8")) != key:
+            return "another sheet"
+        if not table.exists():
+            return "nothing"
+        _, there = read_cells(table)
+    except (UserError, OSError, ValueError):  # in a form that cannot be read, but it is there
+        return "another sheet"
+    if set(columns) <= set(there) and not there[columns].map(str.strip).any(axis=None):
+        return "nothing"
+    # The page saves ids and verdicts alone; spreadsheets change the ends of lines.
+    shown = [name for name in sheet if name in there and name not in columns]
+    old, new = (sorted(frame[shown].map(lambda cell: " ".join(str(cell).split())).values.tolist())
+                for frame in (there, sheet))
+    return "this sheet" if "id" in shown and old == new else "another sheet"
 
 
 def read_cells(path: Path, what: str = "review sheet") -> tuple[list[int], pd.DataFrame]:
     """The rows of a CSV file as text, without empty ones, and the line on which each ends.
 
-    Commas, semicolons or tabs part the columns.
-
     Raises:
-        UserError: no such file, no CSV in UTF-8, or a line with more columns than the first.
+        UserError: no such file, or as `read_table`.
     """
     require(path.is_file(), f"{path}: no such {what}; give the filled-in CSV file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        mend = "save it as CSV in UTF-8"
-        raise UserError(f"{path}: cannot be read as a table ({error}); {mend}") from None
-    (_, names), *rows = rows or [(1, [])]
-    for line, row in rows:
-        require(len(row) <= len(names),
-                f"{path}, line {line}: has {len(row)} columns, the first line has {len(names)}; "
-                "put notes that hold the separator into double quotes")
-    full = [row + [""] * (len(names) - len(row)) for _, row in rows]
-    return [line for line, _ in rows], pd.DataFrame(full, columns=names, dtype=str)
+    names, rows = read_table(path)
+    return [line for line, _ in rows], pd.DataFrame([row for _, row in rows], columns=names,
+                                                    dtype=str)
 
 
 def read_filled_in(path: Path, columns: Sequence[str], what: str) -> tuple[list[int], pd.DataFrame]:
@@ -83,7 +100,7 @@ def read_filled_in(path: Path, columns: Sequence[str], what: str) -> tuple[list[
     Raises:
         UserError: as `read_cells`; a missing column, no rows, or a row that occurs twice.
     """
-    lines, sheet = read_cells(path, what)
+    lines, sheet = read_cells(user_path(path), what)
     lacking = [name for name in ("id", *columns) if list(sheet).count(name) != 1]
     require(not lacking, f"{path}: no column {', '.join(lacking)}, or more than one; "
                          "keep the sheet's first line")

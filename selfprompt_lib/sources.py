@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from . import lima_role, models, sandbox
 from .errors import require
-from .files import hub_rows
+from .files import hub_rows, is_on_hub
 from .profiles import TASKS, Profile
+from .reading import user_path
 from .rows import (
     STARTER_FOLDER,
     Question,
     Sample,
-    drop_unanswered_turn,
     parse_rows,
     read_rows,
 )
@@ -41,15 +41,25 @@ def _all_samples(profile: Profile) -> list[Sample]:
     source, mirror = profile.data.train, profile.data.mirror
     if source == "starter":
         return read_rows(STARTER_FOLDER / "train.jsonl", Sample)
-    if source.endswith(".jsonl"):
-        return read_rows(Path(source), Sample)
     if source == lima_role.NAME:
         return lima_role.load_lima_role(mirror).samples
-    rows = hub_rows(source, "plain_text", "train", mirror)
-    for row in rows:
-        if isinstance(row.get("conversations"), list):
-            row["conversations"] = drop_unanswered_turn(row["conversations"])
-    return parse_rows(rows, Sample, source)
+    if not from_hub(profile):
+        return _rows_of_file("data.train", source, Sample)
+    name, _, config = source.partition(":")
+    return parse_rows(hub_rows(name, config or None, "train", mirror), Sample, source, cut=True)
+
+
+def from_hub(profile: Profile) -> bool:
+    """Whether the training samples come from the hub or its mirror, not from a file (chapter 1)."""
+    source, mirror = profile.data.train, profile.data.mirror
+    mirrored = mirror and (user_path(mirror) / source.partition(":")[0]).is_dir()
+    return source != "starter" and bool(mirrored or is_on_hub(source))
+
+
+def _rows_of_file(field: str, source: str, kind: type) -> list:
+    path = user_path(source)
+    require(path.exists(), f"{field}: {path}: no such file or folder (from {Path.cwd()})")
+    return read_rows(path, kind)
 
 
 def validation_samples(
@@ -77,8 +87,8 @@ def held_out_questions(profile: Profile) -> list[Question]:
 
         rows = domains.lima_test(profile.data.mirror)
     else:
-        path = STARTER_FOLDER / "heldout.jsonl" if source == "starter" else Path(source)
-        rows = read_rows(path, Question)
+        path = STARTER_FOLDER / "heldout.jsonl" if source == "starter" else source
+        rows = _rows_of_file("data.questions", path, Question)
     return take_evenly_spaced(rows, profile.data.question_rows)
 
 
@@ -98,8 +108,8 @@ def check_inputs(profile: Profile) -> None:
     """
     if profile.model not in (models.STARTER, models.SMOKE):
         models.located(profile.model)
-    mirror, train = profile.data.mirror, profile.data.train
-    require(mirror is None or Path(mirror).expanduser().is_dir(),
+    mirror = profile.data.mirror
+    require(mirror is None or user_path(mirror).is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")
     held_out_questions(profile)
     tasks = (*profile.evaluate.tasks, *profile.ablate.tasks)
@@ -107,7 +117,7 @@ def check_inputs(profile: Profile) -> None:
         sandbox.require_sandbox()
     if profile.evaluate.include_path:
         _check_own_tasks(profile)
-    if mirror or train == "starter" or train.endswith(".jsonl"):
+    if mirror or not from_hub(profile):
         check_roles(profile, training_samples(profile))
 
 
@@ -115,7 +125,7 @@ def _check_own_tasks(profile: Profile) -> None:
     from .tasks.checks import check_task_folder  # lm-eval takes seconds to load
 
     folder = profile.evaluate.include_path
-    there = check_task_folder(Path(folder).expanduser())
+    there = check_task_folder(user_path(folder))
     unknown = [name for name in profile.evaluate.tasks if name not in (*TASKS, *there)]
     require(not unknown, f"evaluate.tasks: no task {unknown[:1]} here or in {folder}, "
                          f"which has {', '.join(there)}")

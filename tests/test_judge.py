@@ -462,16 +462,24 @@ def test_a_key_that_is_none_is_told(blank, refused, content):
         read_blind_sheet(path, key)
 
 
-def test_a_sheet_that_was_filled_in_is_not_overwritten(blank, refused):
-    path, _ = blank
-    before = path.read_bytes()
-    blind_sheet(PAIRS, path.with_suffix(""), 6, seed=3)
-    assert path.read_bytes() == before  # a blank one may be written anew
+def test_a_sheet_that_was_filled_in_stays_and_others_are_written_beside_it(blank, capsys):
+    path, key = blank
+    before = path.read_bytes(), key.read_bytes()
+    again = lambda seed: blind_sheet(PAIRS, path.with_suffix(""), 6, seed=seed)  # noqa: E731
+    again(3)
+    assert (path.read_bytes(), key.read_bytes()) == before  # a blank one is written anew
     fill_in(path, longest)
-    before = path.read_bytes()
-    with refused("pairs.csv", "has been filled in; move it away, with its key"):
-        blind_sheet(PAIRS, path.with_suffix(""), 6)
-    assert path.read_bytes() == before
+    before = path.read_bytes(), key.read_bytes()
+    assert set(again(3).better) == {"1", "2"} and "pairs.csv: kept as it was filled in" in capsys.readouterr().out
+    beside = again(4)
+    assert "the new sheet is" in capsys.readouterr().out and set(beside.better) == {""}
+    fill_in(path.with_name("pairs-2.csv"), longest)
+    assert again(4).better.tolist() == pd.read_csv(path.with_name("pairs-2.csv"), dtype=str).better.tolist()
+    assert set(read_blind_sheet(path.with_name("pairs-2.csv"), path.with_name("pairs-2.key.json")).verdict) == {"other"}
+    path.unlink()  # its key still serves copies that readers have
+    again(5)
+    assert sorted(p.name for p in path.parent.glob("*.csv")) == ["pairs-2.csv", "pairs-3.csv"]
+    assert key.read_bytes() == before[1]
 
 
 def test_the_page_is_filled_in_by_clicks_and_read_back(browser, tmp_path):

@@ -34,7 +34,7 @@ READERS = {
     "messages": (conversations, {"messages": TURNS}, ["messages"]),
     "alpaca": (
         conversations,
-        {"instruction": "Say", "input": "it", "output": "it"},
+        {"instruction": "Say", "context": "it", "output": "it"},
         ["instruction"],
     ),
     "trl": (
@@ -173,12 +173,14 @@ def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
         (
             "messages",
             '{"messages": [{"role": "system", "content": "x"}]}',
-        ): "messages: turn 1 is 'system', expected 'user'",
-        ("messages", '{"messages": [{"role": "user", "content": ["x"]}]}'): "conversations.0: ",
+        ): "messages: no turn is a user's",
+        ("messages", '{"messages": [{"role": "user", "content": [7]}]}'): "messages: turn 1: ",
         (
             "trl",
-            '{"prompt": [{"role": "user", "content": "x"}], "completion": "y"}',
-        ): "prompt and completion: turn 2 is 'str'",
+            '{"prompt": [{"role": "user", "content": "x"}], "completion": TURN}'.replace(
+                "TURN", json.dumps(TURNS[0])
+            ),
+        ): "completion: expected text or a list of turns, not an object",
         (
             "lima-role",
             json.dumps(ROLE | {"index": 9, "sha256": "ab"}),

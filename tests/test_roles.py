@@ -643,6 +643,33 @@ def test_a_filled_in_sheet_is_read_back(tmp_path):
     ]
 
 
+FORMS = ["as filled in", "reordered", "saved by the page", "semicolons", "latin-1", "no table", "one note"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_readers_wrote_is_never_lost(tmp_path, form, capsys):
+    frame, path = roles.role_table(SAMPLES), tmp_path / "review.csv"
+    sheet = roles.review_sheet(frame, tmp_path / "review", 5)
+    work = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    work[list(roles.CRITERIA)], work["notes"] = "y", "café"
+    if form == "reordered":
+        work = work[::-1].assign(more="x")
+    if form == "saved by the page":
+        work = work[["id", *roles.CRITERIA, "notes"]]
+    if form == "one note":
+        work[list(roles.CRITERIA)], work["notes"] = "", ["", "", "hm", "", ""]
+    separator, encoding = (";" if form == "semicolons" else ","), ("latin-1" if form == "latin-1" else "utf-8")
+    path.write_bytes(b"PK\3\4" if form == "no table" else work.to_csv(index=False, sep=separator).encode(encoding))
+    before = path.read_bytes()
+    for rows, seed in ((5, 0), (5, 0), (4, 0), (5, 1), (5, 1)):
+        again = roles.review_sheet(frame, tmp_path / "review", rows, seed)
+        same = (rows, seed) == (5, 0) and form not in ("latin-1", "no table")
+        assert path.read_bytes() == before and set(sheet) == set(again)
+        assert ("kept as it was filled in" in capsys.readouterr().out) == same
+        assert again.notes.any() == same and (not same or again.id.tolist() == sheet.id.tolist())
+    assert len(list(tmp_path.glob("*.csv"))) == 2, "a blank sheet gives way"
+
+
 def test_an_empty_sheet_is_not_taken_for_a_filled_in_one(tmp_path, refused):
     sheet = roles.review_sheet(roles.role_table(SAMPLES), tmp_path / "review", 5)
     with refused("review.csv, line ", f"({sheet.id[0]}), column relevant: '' is no verdict"):

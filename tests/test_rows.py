@@ -69,9 +69,10 @@ def test_a_file_in_another_encoding_is_named(tmp_path, refused):
 
 
 def test_a_missing_file_is_named(tmp_path, refused):
-    for name in ("nosuch.jsonl", "."):
-        with refused(str(tmp_path / name), "no such file"):
-            read_rows(tmp_path / name, Sample)
+    with refused(str(tmp_path / "nosuch.jsonl"), "no such file"):
+        read_rows(tmp_path / "nosuch.jsonl", Sample)
+    with refused(str(tmp_path), "EmptyDatasetError", "save it as JSON lines"):
+        read_rows(tmp_path, Sample)
 
 
 def test_an_empty_file_is_named(jsonl, refused):
@@ -85,9 +86,9 @@ def test_an_empty_file_is_named(jsonl, refused):
     ("bad", "field"),
     [
         ({"conversations": "Why?"}, "conversations"),
-        ({"conversations": ["Why?", 7]}, "conversations.1"),
-        ({"conversations": None}, "conversations"),
-        ({"id": 7}, "id"),
+        ({"conversations": ["Why?", 7]}, "conversations: turn 2"),
+        ({"id": [7]}, "id"),
+        ({"id": True}, "id"),
         ({"domain": ["health"]}, "domain"),
         ({"role": "a nurse"}, "role"),
         ({"role": ROLE | {"expert": " "}}, "role.expert"),
@@ -105,7 +106,7 @@ def test_a_missing_column_is_named(jsonl, refused):
         "line 1: no conversations, messages, prompt, instruction or question", "name the column so"
     ):
         read_rows(jsonl("rows.jsonl", {"id": "a"}), Sample)
-    with refused("line 1: question: ", "at least 1 character"):
+    with refused("line 1: question is empty; write it"):
         read_rows(jsonl("rows.jsonl", {"id": "a", "question": ""}), Question)
 
 
@@ -120,8 +121,9 @@ def test_an_odd_number_of_turns_is_refused_with_the_mend(jsonl, refused):
 
 
 def test_a_conversation_without_turns_or_with_an_empty_question_is_refused(jsonl, refused):
-    with refused("line 2: conversations: ", "at least 1 item"):
-        read_rows(jsonl("none.jsonl", GOOD, {"conversations": []}), Sample)
+    for nothing in ([], None):
+        with refused("line 2: conversations is empty"):
+            read_rows(jsonl("none.jsonl", GOOD, {"conversations": nothing}), Sample)
     with refused("line 2: conversations: turn 1 is empty"):
         read_rows(jsonl("blank.jsonl", GOOD, {"conversations": [" \n", "Because."]}), Sample)
 
@@ -246,7 +248,7 @@ def test_a_mirror_may_be_in_the_home_folder(mirror, monkeypatch):
 
 @pytest.mark.parametrize(
     "row, fault",
-    [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations: ")],
+    [({"text": "plain"}, "no conversations"), ({"conversations": None}, "conversations is empty")],
 )
 def test_a_mirror_row_without_conversations_is_named(jsonl, refused, row, fault):
     path = jsonl("hub/my/set/plain_text/train.jsonl", row)

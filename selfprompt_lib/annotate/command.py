@@ -1,4 +1,4 @@
-"""`python -m selfprompt_lib annotate`: annotate a JSONL file without a notebook."""
+"""`python -m selfprompt_lib annotate`: annotate a file without a notebook."""
 
 import argparse
 import asyncio
@@ -15,13 +15,15 @@ from ..llm_client.ask import ask_missing
 from ..llm_client.endpoint import connect
 from ..llm_client.response_cache import ResponseCache
 from ..llm_client.run import PromptRun
+from ..reading import user_path
 from ..rows import Conversation, stream_rows
 from .outcomes import failures
 from .prompt import RolePrompt
 
 ABOUT = """\
-Have a model write a role for every row of a JSONL file. Rows have LIMA's conversations, TRL's
-messages or prompt, Alpaca's instruction, or a question. OUT.jsonl gets the rows with their roles
+Have a model write a role for every row of a file: JSON lines, a JSON list, CSV or Parquet. Rows
+have LIMA's or ShareGPT's conversations, OpenAI's messages, TRL's prompt, Alpaca's or Dolly's
+instruction, or a question. Columns that are not used are named. OUT.jsonl gets the rows with roles
 (data.train takes it), OUT.replies.jsonl every reply with its provenance, OUT.failed.jsonl the
 rows without a role and why. Run the same command again after a stop: only what is missing is
 asked. Exit status: 0 all rows have roles, 1 some do not, 2 bad input, 130 stopped by Ctrl-C."""
@@ -41,15 +43,15 @@ class ConversationFile:
     path: Path
 
     def __iter__(self) -> Iterator[Conversation]:
-        return stream_rows(self.path, Conversation)
+        return stream_rows(self.path, Conversation, told=False)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its arguments."""
-    go = commands.add_parser("annotate", help="write a role for every row of a JSONL file",
+    go = commands.add_parser("annotate", help="write a role for every row of a file",
                              description=ABOUT, epilog=_settings_help(),
                              formatter_class=argparse.RawDescriptionHelpFormatter)
-    go.add_argument("--data", required=True, type=Path, metavar="FILE.jsonl",
+    go.add_argument("--data", required=True, type=Path, metavar="FILE",
                     help="rows to annotate")
     go.add_argument("--out", required=True, type=Path, metavar="OUT.jsonl",
                     help="rows with their roles")
@@ -89,13 +91,14 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
 
 def run(given: argparse.Namespace) -> int:
     """Check all that can be checked without the server, then ask. Returns the exit status."""
-    profile, data, out = settings(given), ConversationFile(given.data), given.out
+    profile, data, out = settings(given), ConversationFile(given.data), user_path(given.out)
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
     require(out.resolve() != data.path.resolve(),
             f"--out {out}: this is the data file; give another name")
     require(not out.exists() or out.with_suffix(".replies.jsonl").exists(),
             f"--out {out}: exists and was not written by this command; give another name")
-    turns = [len(row.conversations) for row in data]  # a bad row stops here, before it costs
+    # A bad row stops here, before it costs, and columns that are not used are told.
+    turns = [len(row.conversations) for row in stream_rows(data.path, Conversation)]
     unanswered = sum(count % 2 and count > 1 for count in turns)
     if unanswered:
         print(f"{unanswered} conversations end on a user turn without an answer: {out.name} leaves "

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from sklearn.metrics import cohen_kappa_score
 
 from ..errors import UserError, require
-from ..files import write_json
 from ..sheets import read_filled_in, write_sheet
 from ..stats import rate
 from .judge import Pair
@@ -26,10 +25,7 @@ def blind_sheet(pairs: Sequence[Pair], path: Path, rows: int, seed: int = 0) -> 
     """A random sample of pairs in random order and places: `path`.csv, .html, and .key.json.
 
     Readers get the first two; the key says which answer stood first. An id must not tell whose
-    answers they are (appendix A1).
-
-    Raises:
-        UserError: a sheet that someone has begun to fill in lies there already.
+    answers they are. A sheet that was filled in stays, see `write_sheet` (appendix A1).
     """
     rng = random.Random(seed)
     chosen = rng.sample(list(pairs), min(rows, len(pairs)))
@@ -42,10 +38,8 @@ def blind_sheet(pairs: Sequence[Pair], path: Path, rows: int, seed: int = 0) -> 
         "answer 1": [one for one, _ in answers], "answer 2": [two for _, two in answers],
     })
     cards = [CARD.format(*row[1:]) for row in sheet.itertuples(index=False)]
-    sheet = write_sheet(sheet, path, {"better": "which helps more"}, ("1", "2", "tie"), cards,
-                        "Which answer is better?", ABOUT, "pairs.csv")
-    write_json(path.with_suffix(".key.json"), first)
-    return sheet
+    return write_sheet(sheet, path, {"better": "which helps more"}, ("1", "2", "tie"), cards,
+                       "Which answer is better?", ABOUT, first)
 
 
 def read_blind_sheet(path: Path, key: Path) -> pd.DataFrame:

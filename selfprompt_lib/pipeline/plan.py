@@ -41,7 +41,7 @@ def estimates(profile: Profile) -> dict[str, str]:
     """Model, data, cost, memory and time, estimated from names, row counts and the starter data."""
     data, settings = profile.data, profile.annotate
     size = parameters_from_name(profile.model)
-    from_hub = data.train != "starter" and not data.train.endswith(".jsonl")
+    from_hub = sources.from_hub(profile)
     starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
     rows = data.train_rows
     if rows is None:

@@ -30,14 +30,10 @@ CARD = Markup(
 
 
 def review_sheet(frame: pd.DataFrame, path: Path, rows: int, seed: int = 0) -> pd.DataFrame:
-    """A random sample to judge: `path`.csv for spreadsheets, `path`.html for a browser (chapter 2).
-
-    Raises:
-        UserError: a sheet that someone has begun to fill in lies there already.
-    """
+    """A random sample to judge, as `write_sheet` writes it: a filled-in one stays (chapter 2)."""
     sample = frame.sample(min(rows, len(frame)), random_state=seed)[SHOWN].reset_index(drop=True)
     cards = [CARD.format(row) for row in sample.itertuples()]
-    return write_sheet(sample, path, CRITERIA, "yn", cards, "Review sheet", ABOUT, "review.csv")
+    return write_sheet(sample, path, CRITERIA, "yn", cards, "Review sheet", ABOUT)
 
 
 def read_sheet(path: Path) -> pd.DataFrame:

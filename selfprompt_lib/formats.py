@@ -1,0 +1,170 @@
+"""Instruction sets as people have them, as turns that alternate between user and assistant.
+
+Names of columns and speakers are those of LIMA, OpenAI and TRL (`messages`, `prompt`, `completion`,
+`chosen`), ShareGPT (`from`, `value`), Alpaca, Dolly and OpenOrca. TRL's own converters are not
+called: `trl.data_utils` takes seconds to load, and renames the keys of ShareGPT, not its speakers.
+A system turn is put before the first question.
+"""
+
+from collections.abc import Sequence
+
+CONVERSATIONS = ("conversations", "messages", "conversation")
+SYSTEM = ("system", "system_prompt")
+ASKED = ("prompt", "instruction", "question", "query")
+CONTEXT = ("input", "context")
+ANSWERED = ("completion", "output", "response", "answer", "reference", "chosen")
+SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+            "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
+            "system": "system", "developer": "system"}
+TOOLS = "tool calls are not read; take out the rows that have them"
+MEDIA = "only text is read; take out the rows that have images, sound or films"
+REFUSED = {
+    "tools": TOOLS, "functions": TOOLS, "tool_calls": TOOLS, "function_call": TOOLS,
+    "image": MEDIA, "images": MEDIA, "audio": MEDIA, "audios": MEDIA, "videos": MEDIA,
+    "history": "earlier turns in a column of their own are not read; put them into conversations",
+}
+MESSAGE_KEYS = {"role", "from", "content", "value", *REFUSED}
+
+
+def filled(value: object) -> bool:
+    """Whether a cell holds anything: no null, no NaN, no white space alone, no empty list."""
+    return value == value and bool(value.strip() if isinstance(value, str) else value is not None
+                                   and value not in ([], {}))
+
+
+def read_turns(row: dict, answered: bool = False) -> tuple[list, set[str]]:
+    """The turns of a row, and the columns that they come from; `answered`: it needs an answer.
+
+    Raises:
+        ValueError: no known columns, two that say the same, a format that cannot be read, or turns
+            that do not alternate between user and assistant.
+    """
+    for name in REFUSED:
+        if filled(row.get(name)):
+            raise ValueError(f"{name}: {REFUSED[name]}")
+    if row.get("label") is False:
+        raise ValueError("label is false: an answer that was judged bad (TRL's unpaired "
+                         "preference); take the row out")
+    whole = next((name for name in CONVERSATIONS if filled(row.get(name))), None)
+    if whole:
+        used, messages = [whole], _messages(row[whole], whole, 0)
+    else:
+        used, messages = _question_and_answer(row, answered)
+    system = _one_of(row, SYSTEM)
+    if system:
+        messages = [{"role": "system", "content": row[system]}, *messages]
+    return _alternating(messages, " and ".join(used)), {*used, system}
+
+
+def unknown_keys(row: dict) -> set[str]:
+    """Keys of a row's messages that are not read, such as OpenAI's `weight`."""
+    messages = (m for value in row.values() if isinstance(value, list) for m in value)
+    return {key for message in messages if isinstance(message, dict) and _speaker(message)
+            for key, value in message.items() if filled(value)} - MESSAGE_KEYS
+
+
+def _one_of(row: dict, names: Sequence[str]) -> str | None:
+    """The one column of these that is filled in."""
+    there = [name for name in names if filled(row.get(name))]
+    if len(there) > 1:
+        raise ValueError(f"{' and '.join(there)} are both filled in; keep one of them")
+    return there[0] if there else None
+
+
+def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]]:
+    asked, context, answer = _one_of(row, ASKED), _one_of(row, CONTEXT), _one_of(row, ANSWERED)
+    if asked is None and context == "input":
+        asked, context = context, None
+    if asked is None and answer == "chosen":
+        if isinstance(row[answer], str):
+            raise ValueError("chosen: a preference pair whose prompt stands inside the text "
+                             "(Anthropic's form); part it into prompt and chosen")
+    elif asked is None:
+        empty = next((name for name in (*CONVERSATIONS, *ASKED, "input") if name in row), None)
+        raise ValueError(
+            f"{empty} is empty; write it, or take the row out" if empty else "no conversations, "
+            "messages, prompt, instruction or question; name the column so "
+            f"(there are {', '.join(map(str, row)) or 'none'})")
+    if needed and answer is None:
+        empty = next((name for name in ANSWERED if name in row), None)
+        raise ValueError(f"{empty} is empty; write it, or take the row out" if empty else
+                         "no completion, output, response or answer; name the column so "
+                         f"(there are {', '.join(row)})")
+    messages = _messages(row[asked], asked, 0) if asked else []
+    if context:
+        question = _text(_content(messages[-1]), asked)
+        if not question.strip():
+            raise ValueError(f"{asked} is empty; write it, or take the row out")
+        messages[-1]["content"] = f"{question}\n\n{_text(row[context], context)}"
+    if answer:
+        reply = _messages(row[answer], answer, 1)
+        # TRL's preference pairs may hold the prompt in chosen, too.
+        messages = reply if _speaker(reply[0]) in ("user", "system") else messages + reply
+    return list(filter(None, (asked, context, answer))), messages
+
+
+def _messages(value: object, column: str, first: int) -> list[dict]:
+    """A cell as messages; plain texts are turns, the `first` the user's (0) or assistant's (1)."""
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        rows = zip(*value.values(), strict=False)  # as older versions of datasets store messages
+        value = [dict(zip(value, items, strict=True)) for items in rows]
+    if isinstance(value, str) and column not in CONVERSATIONS:
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{column}: expected text or a list of turns, not {_kind(value)}")
+    return [dict(turn) if isinstance(turn, dict) else
+            {"role": ("user", "assistant")[(number + first) % 2], "content": turn}
+            for number, turn in enumerate(value)]
+
+
+def _speaker(message: dict) -> str | None:
+    said = str(message.get("role", message.get("from")))
+    return SPEAKERS.get(said.lower(), None if said == "None" else said)
+
+
+def _content(message: dict) -> object:
+    return message.get("content", message.get("value"))
+
+
+def _alternating(messages: list[dict], columns: str) -> list[str]:
+    system, turns = [], []
+    for number, message in enumerate(messages, 1):
+        who = _speaker(message)
+        expected = "assistant" if len(turns) % 2 else "user"
+        if who in ("tool", "function", "observation", "function_call") or any(
+                filled(message.get(name)) for name in ("tool_calls", "function_call")):
+            raise ValueError(f"{columns}: turn {number}: {TOOLS}")
+        text = _text(_content(message), f"{columns}: turn {number}")
+        if who == "system" and not turns:
+            system.append(text)
+        elif who == expected:
+            turns.append(text)
+        else:
+            raise ValueError(f"{columns}: turn {number} is {who!r}, expected {expected!r}")
+        if not text.strip() and who != "system":
+            raise ValueError(f"{columns}: turn {number} is empty; write it, or take the row out")
+    if not turns:
+        raise ValueError(f"{columns}: no turn is a user's")
+    turns[0] = "\n\n".join([*filter(str.strip, system), turns[0]])
+    return turns
+
+
+def _text(content: object, where: str) -> str:
+    """What a message says; OpenAI's content parts are joined where all are text."""
+    if isinstance(content, list) and content:
+        kinds = [part.get("type", "text") if isinstance(part, dict) else "text" for part in content]
+        if others := [kind for kind in kinds if kind not in ("text", "input_text", "output_text")]:
+            raise ValueError(f"{where} has a part {others[0]!r}: {MEDIA}")
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        return "\n".join(_text(part, where) for part in parts if not isinstance(part, list))
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        raise ValueError(f"{where}: expected text, not {_kind(content)}")
+    return content
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number",
+             float: "a number", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
