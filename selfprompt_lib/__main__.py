@@ -1,4 +1,4 @@
-"""The command line: `python -m selfprompt_lib run --profile cpu`, `annotate` and `lima-role`."""
+"""The command line: `selfprompt run --profile cpu`, `annotate`, `lima-role` and `compare`."""
 
 import argparse
 import sys
@@ -26,14 +26,33 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
     lima_role.add_command(commands)
+    _add_compare(commands)
     return top
+
+
+def _add_compare(commands) -> None:
+    pair = commands.add_parser("compare",
+                               help="paired differences of two runs of lm_eval --log_samples")
+    pair.add_argument("old", type=Path, help="folder of the first run")
+    pair.add_argument("new", type=Path, help="folder of the second; new minus old is told")
+    pair.add_argument("--metric", help="such as acc_norm (default: the first of each task)")
+    pair.add_argument("--filter", help="such as strict-match (default: the last of each task)")
+    pair.add_argument("--out", type=Path, metavar="FOLDER",
+                      help="also write differences.csv and differences.png there")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
-    commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run}
+    commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
+                "compare": _compare}
     return run_command(commands[given.command], given)
+
+
+def _compare(given: argparse.Namespace) -> None:
+    from .evaluate.logged_samples import compare_command  # so that the other commands start at once
+
+    compare_command(given)
 
 
 def _run(given: argparse.Namespace) -> None:
