@@ -59,7 +59,7 @@ def _run(given: argparse.Namespace) -> None:
     # Imported here, so that the other commands start at once.
     from . import book, sources
     from .files import run_folder
-    from .llm_client.endpoint import hosted
+    from .llm_client.endpoint import check
     from .pipeline import plan, run
 
     settings = profiles.parse_settings(given.set)
@@ -71,8 +71,8 @@ def _run(given: argparse.Namespace) -> None:
         plan.print_plan(profile, root, chapters)
         return
     sources.check_inputs(profile)
-    if profile.judge.base_url and any(chapter.name == "judge" for chapter in chapters):
-        hosted(profile.judge, profile.model)  # a missing key stops the run here, not in an hour
+    if any(chapter.name == "judge" for chapter in chapters):
+        check(profile.judge, profile.model)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))

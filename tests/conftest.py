@@ -135,7 +135,7 @@ def annotation(served, data, out, **settings):
 
 def lines(path):
     """The objects of a JSONL file; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
 
 
 CHROMIUM = next(

@@ -30,7 +30,7 @@ class Behaviour:
     kinds: tuple[str, ...] = FAULTS
     seed: int = 0
     key: str | None = None  # the only key that is let in
-    models: tuple[str, ...] | str = ("served-model",)  # a text is the whole answer
+    models: tuple[str, ...] | str | int | None = ("served-model",)  # or: a page, an error's status, no answer
     replies: tuple[
         dict | None, ...
     ] = ()  # the first, second … reply to a question, then the last one again (see `completion`)
@@ -38,12 +38,14 @@ class Behaviour:
         None  # "perfect", "first", "second", "longer" or "prose" (see `verdict_for`)
     )
     raw: str | None = None  # the whole body of every completion
-    refuse: dict | None = None  # {"status": …, "body": …} for every completion
+    refuse: dict | None = None  # {"status": …, "body": …} for every completion (see `refusal_of`)
     batches: bool = True  # has the Batch API
     broken: str | None = None  # why every batch fails at once
     expire: int = 0  # the first so many batches expire half done
     failed_rows: float = 0.0  # share of batch rows that end in the error file
     batch_seconds: float = 0.3
+    ends_as: str = "completed"  # how a batch ends that does not expire
+    lines: dict | None = None  # number of a line in a batch's output: what stands in its place; "": nothing
     after_upload: float = 0.0  # seconds between taking the first file and saying so
     after_hand_in: float = 0.0  # and the first batch
 
@@ -115,6 +117,22 @@ def verdict_for(body: dict, judge: str) -> str:
     return f"It seems so to me.\nVerdict: {place}"
 
 
+def refusal_of(refuse: dict, body: dict, asked: int) -> web.Response | None:
+    """The refusal of a call, if it gets one.
+
+    `text` stands for a body that is no JSON, of the content type `kind`. Those are let through
+    that are among the first `before` calls or come after `until`, ask no question that holds the words
+    `about`, or open with no turn of the `role`.
+    """
+    let_in = not refuse.get("before", 0) < asked <= refuse.get("until", asked)
+    let_in |= refuse.get("about", "") not in question_of(body)
+    if let_in or body["messages"][0]["role"] != refuse.get("role", body["messages"][0]["role"]):
+        return None
+    text = refuse["text"] if "text" in refuse else json.dumps(refuse["body"])
+    kind = refuse.get("kind", "application/json")
+    return web.Response(text=text, status=refuse["status"], content_type=kind, headers=refuse.get("headers"))
+
+
 def completion(
     body: dict, content: str | None = None, finish_reason: str = "stop", refusal: str | None = None
 ) -> dict:
@@ -182,8 +200,9 @@ def create(behaviour: Behaviour) -> web.Application:
         return made
 
     async def answer(request: web.Request, body: dict) -> web.StreamResponse:
-        if behaviour.refuse:
-            return web.json_response(behaviour.refuse["body"], status=behaviour.refuse["status"])
+        asked = sum(state.asked.values())
+        if behaviour.refuse and (refusal := refusal_of(behaviour.refuse, body, asked)) is not None:
+            return refusal
         kind = dice.choice(behaviour.kinds) if dice.random() < behaviour.faults else "fine"
         if kind == "429":
             return error(429, "slow down", **{"Retry-After": "0.2"})
@@ -209,6 +228,10 @@ def create(behaviour: Behaviour) -> web.Application:
     async def models(_: web.Request) -> web.Response:
         if isinstance(behaviour.models, str):
             return web.Response(text=behaviour.models, content_type="text/html")
+        if isinstance(behaviour.models, int):
+            return error(behaviour.models, "not for this key")
+        while behaviour.models is None:
+            await asyncio.sleep(0.1)
         data = [
             {"id": name, "object": "model", "created": 0, "owned_by": "tests"}
             for name in behaviour.models
@@ -273,13 +296,16 @@ def create(behaviour: Behaviour) -> web.Application:
             told["status"] == "in_progress"
             and time.time() - batch["born"] >= behaviour.batch_seconds
         ):
-            told["status"] = "expired" if batch["expires"] else "completed"
+            told["status"] = "expired" if batch["expires"] else behaviour.ends_as
             good, bad = work(batch)
             told["request_counts"] |= {"completed": len(good), "failed": len(bad)}
             for kind, rows in (("output_file_id", good), ("error_file_id", bad)):
                 if rows:
                     told[kind] = f"file-{len(state.files)}"
-                    state.files[told[kind]] = "\n".join(map(json.dumps, rows)).encode()
+                    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+                    for number, line in (behaviour.lines or {}).items():
+                        lines[int(number)] = line.replace("KEY", rows[int(number)]["custom_id"])
+                    state.files[told[kind]] = "\n".join(lines).encode(errors="surrogateescape")
         return told
 
     def work(batch: dict) -> tuple[list, list]:
@@ -296,6 +322,8 @@ def create(behaviour: Behaviour) -> web.Application:
                         }
                     }
                 )
+            elif behaviour.refuse and (refused := refusal_of(behaviour.refuse, line["body"], 1)) is not None:
+                bad.append(row | {"response": {"status_code": refused.status, "body": json.loads(refused.text)}})
             elif dice.random() < behaviour.failed_rows:
                 fault = {"error": {"message": "server error", "code": "500"}}
                 bad.append(

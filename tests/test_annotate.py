@@ -357,7 +357,14 @@ OUTCOMES = {
         2,
     ),
     "half a character": ({"replies": [{"content": GOOD + "\ud83d"}]}, "malformed", "request: ", 2),
-    "unreadable": ({"raw": "<html>"}, "malformed", "no chat completion", 2),
+    "filter in its own words": (
+        {"refuse": {"status": 400, "body": {"error": {"message": "flagged", "code": "content_policy_violation"}}}},
+        "content filter",
+        "HTTP 400: flagged",
+        1,
+    ),
+    "paid but unreadable": ({"raw": '{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 7}}'}, "malformed",
+                            "no chat completion", 2),
 }
 
 
@@ -429,9 +436,9 @@ def test_a_failed_reply_is_asked_again_with_the_reason(loopback, tmp_path, reply
 
 @pytest.mark.parametrize("status, message, told", [
     (404, "no such model",
-     "NotFoundError: no such model; it lists served-model-large; check annotate.model"),
-    (401, "who are you?", "AuthenticationError: who are you?"),
-    (400, "top_k is not known", "BadRequestError: top_k is not known"),
+     "HTTP 404: no such model; it lists served-model-large; check annotate.model"),
+    (401, "who are you?", "HTTP 401: who are you?; check the key in $OPENAI_API_KEY"),
+    (400, "top_k is not known", "HTTP 400: top_k is not known; check annotate.model, annotate.parameters"),
 ])  # fmt: skip
 def test_a_refused_first_call_stops_before_the_rest(
     loopback, tmp_path, refused, status, message, told
@@ -450,7 +457,7 @@ def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_cal
 ):
     served = loopback(key="sk-right")
     for key, told in {
-        "sk-wrong": "refused the key in $OPENAI_API_KEY",
+        "sk-wrong": "HTTP 401: Incorrect API key provided: ***; check the key in $OPENAI_API_KEY",
         "sk-ключ": "a character that no key has",
     }.items():
         monkeypatch.setenv("OPENAI_API_KEY", key)
@@ -459,7 +466,7 @@ def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_cal
     assert not served.counts()["asked"]
     monkeypatch.setenv("OPENAI_API_KEY", " sk-right\n")  # as it is pasted
     assert ask(served, tmp_path)[0]["outcome"] == "role"
-    with refused("no answer from http://127.0.0.1:9/v1 (APIConnectionError)", "check the address"):
+    with refused("no answer from http://127.0.0.1:9/v1 (APIConnectionError: ", "check the address"):
         ask(served, tmp_path, base_url="http://127.0.0.1:9/v1")
 
 
@@ -469,7 +476,7 @@ def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, 
         served = loopback(
             models=models, refuse={"status": 404, "body": {"error": {"message": "no such model"}}}
         )
-        with refused("NotFoundError: no such model; check"):
+        with refused("HTTP 404: no such model; check"):
             ask(served, tmp_path / "other")
 
 

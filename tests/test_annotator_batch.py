@@ -101,7 +101,7 @@ def test_rows_that_fail_in_every_batch_are_listed_with_the_reason(loopback, json
     served, out = loopback(failed_rows=1.0), tmp_path / "roles.jsonl"
     assert main(in_batches(served, jsonl("q.jsonl", *ROWS[:3]), out, retries=1, tries=1)) == 1
     assert [(row["outcome"], row["reason"]) for row in outputs(out)[1]] == [
-        ("error", "500: server error")
+        ("error", "HTTP 500: server error")
     ] * 3
     assert served.counts()["batches"] == 2 and served.paid() == 0
 
@@ -137,7 +137,7 @@ def test_a_server_without_the_batch_api_is_told_of(loopback, jsonl, tmp_path, ca
     )
     assert main(in_batches(served, data, out)) == 2
     assert (
-        f"{served.base_url} refused a batch (NotFoundError: " in (told := capsys.readouterr().err)
+        f"{served.base_url} refused a batch (HTTP 404: " in (told := capsys.readouterr().err)
         and "use mode: live" in told
     )
     assert main(annotation(served, data, out)) == 0 and len(outputs(out)[0]) == 3
@@ -154,7 +154,7 @@ def test_a_batch_that_is_refused_gives_its_reason_and_is_handed_in_anew(
     for number in range(2):
         assert main(in_batches(served, data, out)) == 2
         assert (
-            f"the server refused batch batch-{number}: the model has no batches"
+            f"refused batch batch-{number}: the model has no batches"
             in capsys.readouterr().err
         )
 

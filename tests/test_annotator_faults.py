@@ -79,10 +79,11 @@ def test_with_faults_every_row_is_done_or_listed_and_none_is_paid_for_twice(
     assert done.returncode == 1 and all(
         row["reason"] and row["outcome"] not in ("role", "not asked") for row in failed
     )
-    paid = served.counts()["paid"]
+    # An answer that is cut on its way is a call that failed, as one is whose connection drops.
+    paid = {question: [kind for kind in kinds if kind != "cut body"]
+            for question, kinds in served.counts()["paid"].items()}  # fmt: skip
     assert sum(map(len, paid.values())) == len(log) and set(sum(paid.values(), [])) == {
         *FINAL,
-        "cut body",
         "cut text",
         "empty",
     }
@@ -91,15 +92,15 @@ def test_with_faults_every_row_is_done_or_listed_and_none_is_paid_for_twice(
         "role",
         "refusal",
         "truncated",
-        "malformed",
         "empty",
     }
+    before = served.counts()["paid"]
     assert main(arguments) == 1
     again = served.counts()["paid"]
     open_rows = {
         f"What is fact number {row['id'][4:]}?" for row in failed if row["outcome"] == "error"
     }
-    assert {question for question in again if again[question] != paid.get(question)} <= open_rows
+    assert {question for question in again if again[question] != before.get(question)} <= open_rows
 
 
 def test_rows_whose_calls_fail_are_listed_and_asked_by_the_next_run(loopback, questions, tmp_path):
@@ -113,11 +114,8 @@ def test_rows_whose_calls_fail_are_listed_and_asked_by_the_next_run(loopback, qu
     roles, failed, log = outputs(out)
     assert {row["outcome"] for row in failed} == {"error"} and len(roles) + len(failed) == 60
     reasons = {row["reason"] for row in failed}
-    assert reasons == {
-        "InternalServerError: server error",
-        "RateLimitError: slow down",
-        "APIConnectionError",
-    }
+    dropped = "APIConnectionError: Server disconnected without sending a response."
+    assert reasons == {"HTTP 500: server error", "HTTP 429: slow down", dropped}
     while main(arguments):
         pass
     assert len(outputs(out)[0]) == 60 and set(map(len, served.counts()["paid"].values())) == {1}
@@ -338,6 +336,4 @@ def test_the_key_is_nowhere(loopback, questions, tmp_path, name):
     assert KEY not in done.stdout + done.stderr and not [
         path for path in files if KEY.encode() in path.read_bytes()
     ]
-    assert ("***" in done.stderr + "".join(path.read_text() for path in files)) == name.startswith(
-        "400"
-    )
+    assert ("***" in done.stderr + "".join(path.read_text() for path in files)) == name.startswith("40")

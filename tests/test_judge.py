@@ -257,6 +257,16 @@ def test_a_model_that_the_server_lacks_stops_at_the_first_call(loopback, tmp_pat
         )
 
 
+def test_credit_that_ends_in_the_middle_stops_the_judge_and_the_next_run_goes_on(loopback, tmp_path, refused):
+    refuse = {"status": 402, "body": {"error": "no credits left"}, "before": 3, "until": 5}
+    served = loopback(judge="longer", refuse=refuse)
+    with refused(f"judge: stopped: served-judge at {served.base_url}: HTTP 402: no credits left; add credit", "run again"):
+        ask(served, tmp_path, concurrency=1)
+    with refused("judge: the first call to served-judge", "HTTP 402: no credits left; add credit"):
+        ask(served, tmp_path)
+    assert all(row["verdict"] for row in ask(served, tmp_path)) and served.paid() == 2 * len(PAIRS)
+
+
 def test_two_pairs_with_one_id_are_refused_and_no_pairs_are_no_rows(loopback, tmp_path, refused):
     with refused("2 pairs have the id 'q1'"):
         ask(loopback(), tmp_path, [*PAIRS, PAIRS[1]])

@@ -2,13 +2,13 @@
 
 import asyncio
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, require
 from .batch import ask_in_batches
 from .endpoint import Endpoint
 from .prompt import Item, Prompt
@@ -28,8 +28,10 @@ async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item],
     with ResponseCache(folder / "replies.jsonl") as cache:
         run = PromptRun(endpoint, prompt, cache)
         await ask_missing(run, items, folder / "batches.json")
+        stopped = f"stopped: {run.stopped}; what came is kept, run again to go on"
+        require(not run.refused, f"{run.settings.section}: {stopped}")
         if run.stopped:
-            print(f"stopped: {run.stopped}; what came is kept, run again to go on")
+            print(stopped)
         return list(run.rows(items))
 
 
@@ -52,28 +54,45 @@ async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path) -> 
 
 
 async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | None:
-    """Call the model once, for the first item that has no usable reply yet; None if all are done.
+    """Call the model for the first item that has no usable reply yet; None if all are done.
 
-    Returns the reply's row with `tokens_a_character`, the measured length of a token.
+    Returns the reply's row with `tokens_a_character`, the measured length of a token. Where the
+    failure may be this item's own, the shortest one is asked too: if that fails as well, all will.
 
     Raises:
         UserError: the server refuses the model, the key or a setting; nothing more was asked.
     """
-    for item in items:
+    failure = None
+    for item in _first_and_shortest(run, items):
         key = run.key(item)
-        if run.is_done(key):
-            continue
         row = await run.ask(key, item)
         if row:
             return row | {"tokens_a_character": row["prompt_tokens"] / _characters(run, item)}
-        if key not in run.errors:
+        failure = run.errors.get(key)
+        if failure is None:
             return None  # the budget is spent: nothing was asked
-        endpoint, section, reason = run.endpoint, run.settings.section, run.errors[key]
-        near = await endpoint.similar_models() if "NotFound" in reason else ""
-        raise UserError(f"{section}: the first call to {endpoint.name} at {endpoint.base_url} "
-                        f"failed: {reason}{near}; check {section}.model, {section}.parameters "
-                        "and the key, then run again")
-    return None
+        own = not failure.final and not failure.passes  # of this item, if others had replies
+        if own and any(run.is_done(run.key(other)) for other in items):
+            return None
+        if failure.status is None or not (failure.too_long or failure.passes):
+            break
+    if failure is None:
+        return None
+    endpoint = run.endpoint
+    near = await endpoint.similar_models() if failure.status == 404 else ""
+    raise UserError(f"{run.settings.section}: the first call to {endpoint.name} at "
+                    f"{endpoint.base_url} failed: {failure.told}{near}; {run.mend(failure)}")
+
+
+def _first_and_shortest(run: PromptRun, items: Iterable[Item]) -> Iterator[Item]:
+    """The first item without a usable reply; then the shortest of those not asked in this run."""
+    for shortest in (False, True):
+        waiting = (item for item in items
+                   if run.key(item) not in run.errors and not run.is_done(run.key(item)))
+        item = (min(waiting, key=lambda item: _characters(run, item), default=None)
+                if shortest else next(waiting, None))
+        if item is not None:
+            yield item
 
 
 def estimate_cost(run: PromptRun, items: Iterable[Item],
@@ -125,8 +144,9 @@ async def ask_live(run: PromptRun, items: Iterable[Item], count: int, done: int)
             key = run.key(item)
             if run.stopped:
                 return
-            if key in in_flight or run.is_done(key):
-                continue  # done before, or the same question twice
+            refused = key in run.errors and not run.errors[key].passes  # as the first call
+            if key in in_flight or refused or run.is_done(key):
+                continue  # the third: done before, or the same question twice
             in_flight.add(key)
             while not run.stopped:
                 row = await run.ask(key, item)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,8 +14,9 @@ from tqdm import tqdm
 
 from ..errors import UserError, require
 from ..files import write_json
+from .failures import BAD_ANSWER, Failure, failure_in, hidden_failure, status_by_words, words
 from .prompt import Item
-from .reply import read_completion, server_message
+from .reply import read_completion
 from .run import PromptRun, interruptible
 
 ENDED = ("completed", "expired", "failed", "cancelled")
@@ -84,18 +86,20 @@ async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path) -> N
                     await _wait(run, registry, entry)
                     if run.stopped:
                         return
-                    refused |= await _collect(run, entry, by_key)
-                    registry.put(entry, status="collected")
+                    refused |= await _collect(run, registry, entry, by_key)
                 missing = [key for key in by_key if key not in refused and submitted[key] < most
                            and not run.is_done(key)]
-                if not missing:
-                    return
+                if run.stopped or not missing:
+                    break
                 submitted.update(await _submit(run, registry, missing, by_key))
         except openai.OpenAIError as error:
-            reason = run.endpoint.clean(str(getattr(error, "message", error)))
-            raise UserError(f"{mode}: {run.endpoint.base_url} refused a batch "
-                            f"({type(error).__name__}: {reason}); check that the server has the "
-                            "Batch API, or use mode: live") from None
+            failure = run.endpoint.failure(error)
+            raise UserError(f"{mode}: {run.endpoint.base_url} refused a batch ({failure.told}); "
+                            f"{run.mend(failure)}; check that the server has the Batch API and "
+                            f"that {path} names batches of this key, or use mode: live") from None
+    for key, times in submitted.items():
+        lost = Failure(None, "", f"no line for this row in the replies of {times} batches")
+        run.errors.setdefault(key, lost)
 
 
 async def _recover(run: PromptRun, registry: BatchRegistry) -> None:
@@ -134,7 +138,7 @@ async def _create_batch(run: PromptRun, registry: BatchRegistry,
     """Upload the requests and create a batch of them; if the receipt is lost, look for it."""
     requests = [{"custom_id": key, "method": "POST", "url": URL, "body": body}
                 for key, body in bodies.items()]
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in requests).encode()
+    content = "".join(json.dumps(row) + "\n" for row in requests).encode()  # ASCII: line ends only
     tag = f"{len(registry.entries)}-{hashlib.sha256(content).hexdigest()[:24]}"
     entry = {"tag": tag, "id": None, "rows": len(bodies), "status": "submitting"}
     registry.put(entry)
@@ -146,7 +150,7 @@ async def _create_batch(run: PromptRun, registry: BatchRegistry,
         batch = await batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h",
                                      metadata={"selfprompt": tag})
     except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError) as error:
-        run.errors |= dict.fromkeys(bodies, run.endpoint.clean(server_message(error)))
+        run.errors |= dict.fromkeys(bodies, run.endpoint.failure(error))
         await asyncio.sleep(run.settings.poll_seconds)
         await _recover(run, registry)
     else:
@@ -156,9 +160,6 @@ async def _create_batch(run: PromptRun, registry: BatchRegistry,
 
 async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any]) -> None:
     """Poll a batch until it has ended or the run is stopped, with a progress bar.
-
-    Raises:
-        UserError: the server refused the batch; nothing was done of it.
     """
     seconds = run.settings.poll_seconds
     with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit=run.prompt.kind) as bar:
@@ -166,50 +167,71 @@ async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any]) 
             batch = await run.endpoint.client.batches.retrieve(entry["id"])
             counts = batch.request_counts
             if counts:
-                bar.update(counts.completed + counts.failed - bar.n)
-            if batch.status in ENDED:
-                break
-            bar.set_postfix_str(batch.status)
+                bar.update((counts.completed or 0) + (counts.failed or 0) - bar.n)
+            if str(batch.status).lower() in ENDED:
+                return
+            bar.set_postfix_str(str(batch.status))
             for _ in range(max(1, round(10 * seconds))):
                 await asyncio.sleep(min(0.1, seconds))
                 if run.stopped:
                     print(f"batch {entry['id']} goes on at the server")
                     return
-    if batch.status != "completed":
-        print(f"batch {batch.id} ended as {batch.status}; what is missing is submitted again")
-    if batch.status == "failed":
-        registry.drop(entry)
-        errors = batch.errors.data if batch.errors and batch.errors.data else []
-        reason = "; ".join(error.message for error in errors if error.message) or "no reason given"
-        raise UserError(f"{run.settings.section}.mode: the server refused batch {batch.id}: "
-                        f"{run.endpoint.clean(reason)}")
 
 
-async def _collect(run: PromptRun, entry: dict[str, Any], by_key: dict[str, Item]) -> set[str]:
-    """Write a batch's replies into the cache; returns the keys that the server refuses for good."""
-    client = run.endpoint.client
+async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any],
+                   by_key: dict[str, Item]) -> set[str]:
+    """Write a batch's replies into the cache; returns the keys that the server refuses for good.
+
+    Raises:
+        UserError: the server refused the batch as a whole.
+    """
+    client, refused = run.endpoint.client, set()
     batch = await client.batches.retrieve(entry["id"])
-    refused = set()
     for file in filter(None, (batch.output_file_id, batch.error_file_id)):
         content = await client.files.content(file)
-        for line in content.text.splitlines():
-            row = json.loads(line) if line.strip() else {}
-            key, response = row.get("custom_id"), row.get("response") or {}
-            last = run.cache.last(key) if key else None
-            if not key or last and last.get("batch") == batch.id:
-                continue  # the second: collected before an interruption
-            status, body = response.get("status_code"), response.get("body") or {}
-            if status == 200:
-                reply = read_completion(json.dumps(body), run.endpoint.model)
-                run.record(key, by_key.get(key), reply,
-                           batch=batch.id, request_id=response.get("request_id"))
-                run.errors.pop(key, None)
-                continue
-            run.price.settle(key, 0.0)
-            error = row.get("error") or body.get("error") or {}
-            reason = f"{error.get('code') or status}: {error.get('message') or 'no reply'}"
-            run.errors[key] = run.endpoint.clean(reason)
-            if status and 400 <= status < 500 and status not in (408, 409, 429):
-                refused.add(key)
+        for line in content.content.split(b"\n"):  # other line ends may stand in a text
+            if line.strip():
+                refused |= _collect_line(run, batch.id, line, by_key)
     run.price.reserved.clear()  # what got no reply costs nothing
+    status = str(batch.status).lower()
+    if status == "failed":
+        registry.drop(entry)
+        reason = words(json.dumps(batch.to_dict().get("errors"))) or "no reason given"
+        raise UserError(f"{run.settings.section}.mode: {run.endpoint.base_url} refused batch "
+                        f"{batch.id}: {run.endpoint.clean(reason)}")
+    registry.put(entry, status="collected")
+    if status == "cancelled":
+        run.stop(f"batch {batch.id} was cancelled at the server")
+    elif status != "completed":
+        print(f"batch {batch.id} ended as {status}; what is missing is submitted again")
     return refused
+
+
+def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Item]) -> set[str]:
+    """Read a line of a batch's replies; returns its key, if it is not to be submitted again."""
+    text = line.decode(errors="replace")
+    try:
+        row = json.loads(text)
+        key, response = row["custom_id"], row.get("response") or {}
+        last = run.cache.last(key)
+        status, body = int(response.get("status_code") or 0), response.get("body")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        known = set(re.findall("[0-9a-f]{64}", text)) & set(by_key)
+        reason = f"its line in the replies of batch {batch} cannot be read: {text}"
+        run.errors |= dict.fromkeys(known, Failure(None, "", run.endpoint.clean(reason)))
+        return known
+    if last and last.get("batch") == batch:
+        return set()  # collected before an interruption, or a line that comes twice
+    item, said = by_key.get(key), json.dumps(body)
+    hidden = hidden_failure(said) if status == 200 else None
+    if status == 200 and not hidden:
+        run.record(key, item, read_completion(said, run.endpoint.model), batch=batch,
+                   request_id=response.get("request_id"))
+        return set()
+    if not body:
+        said = json.dumps(row.get("error"))
+    label = "no reply" if hidden or not status else f"HTTP {status}"
+    status = status_by_words(hidden or status or BAD_ANSWER, said)
+    failure = failure_in(status, said, run.endpoint.clean, label)
+    run.fail(key, item, failure, batch=batch)
+    return set() if failure.passes or failure.no_system else {key}

@@ -11,19 +11,32 @@ import sys
 import tempfile
 import time
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
 import openai
+from jinja2 import TemplateError
 
 from ..errors import UserError, require
 from ..profiles import Profile
+from ..rows import chat_messages
 from ..sections import Client
+from .failures import Failure, failure_of, show_failure
 
 # Continuous batching in small blocks: on two cores about twice as fast as one after another.
 SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800",
                 "--cb-max-batch-tokens", "512")  # fmt: skip
+# The server ends with the process that started it, even a killed one: its end of the pipe closes.
+SERVE = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+from transformers.cli.transformers import main
+main()
+"""
+SIDE_CHECK = 10  # seconds for what decides nothing
+NOTHING_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
 @dataclass
@@ -31,7 +44,8 @@ class Endpoint:
     """A server to ask.
 
     `address` and `name` identify it in keys and artefacts: for a local server "local" and the
-    model's own name, whatever its port and folder. `model` is what requests ask for.
+    model's own name, whatever its port and folder. `model` is what requests ask for. Where
+    `no_system` is set, the server was found to take no system turn.
     """
 
     base_url: str
@@ -40,12 +54,28 @@ class Endpoint:
     model: str
     client: openai.AsyncOpenAI
     process: subprocess.Popen | None = None
+    no_system: bool = False
+    log: Path | None = None  # of a local server
 
     def stop(self) -> None:
         """Stop the server if this run started it."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=20)
+
+    def before_requests(self, hook: Callable) -> None:
+        """Have the client call `hook` before each request that it sends, repeated ones too."""
+        hooks = {"request": [hook], "response": [show_failure]}
+        http = openai.DefaultAsyncHttpxClient(event_hooks=hooks)
+        self.client = self.client.with_options(http_client=http)
+
+    def failure(self, error: openai.OpenAIError) -> Failure:
+        """Why a call failed; what a local server hides stands in its log."""
+        failure = failure_of(error, self.clean)
+        if not (self.log and failure.status == 500):
+            return failure
+        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", self.log.read_text(), re.MULTILINE)
+        return replace(failure, told=self.clean(f"{failure.told}: {(raised or ['?'])[-1]}"))
 
     async def similar_models(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
@@ -60,37 +90,47 @@ class Endpoint:
     def clean(self, text: str) -> str:
         """Server text without our key, on one line: for messages and artefacts."""
         key = self.client.api_key
-        text = text.encode(errors="replace").decode()  # half a character cannot be written
         text = text.replace(key, "***") if len(key) > 5 else text
-        return " ".join(re.sub(r"\b(sk|key)-[\w*.-]+", "***", text).split())[:300]
+        text = re.sub(r"\b(sk|key)-[\w*.-]+", "***", text)
+        # Control characters and half characters can be neither shown nor written.
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        return " ".join(text.split())[:300]
 
 
 async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
     """The profile's annotator, or with `settings` another model, such as `profile.judge`.
 
-    The server is checked to answer. Where the settings name none, a local one is started.
+    Where the settings name no server, a local one is started. A hosted one is only checked to be
+    there: whether it lists its models decides nothing, the first chat call does.
 
     Raises:
-        UserError: no key, no answer, or a refused key, before anything is paid.
+        UserError: no key, nothing at the address, or a model that cannot be asked.
     """
     settings = settings or profile.annotate
-    open_endpoint = start_local if settings.base_url is None else hosted
-    endpoint = open_endpoint(settings, profile.model)
-    where = f"{settings.section}.base_url"
+    if settings.base_url is None:
+        return start_local(settings, profile.model)
+    endpoint = hosted(settings, profile.model)
     try:
-        client = endpoint.client.with_options(timeout=20, max_retries=1)
+        client = endpoint.client.with_options(timeout=SIDE_CHECK, max_retries=1)
         await client.get("/models", cast_to=httpx2.Response)
-    except (openai.AuthenticationError, openai.PermissionDeniedError):
-        raise UserError(f"{where}: {endpoint.base_url} refused the key in "
-                        f"${settings.api_key_env}") from None
-    except openai.APIStatusError:
-        pass  # it answers; not every server lists its models
     except openai.OpenAIError as error:
-        endpoint.stop()
-        raise UserError(f"{where}: no answer from {endpoint.base_url} ({type(error).__name__}); "
-                        "check the address and that the server runs, or leave it null for a "
-                        "local one") from None
+        require(not isinstance(error.__cause__, NOTHING_THERE),
+                f"{settings.section}.base_url: no answer from {endpoint.base_url} "
+                f"({endpoint.failure(error).told}); check the address and that the server runs, "
+                "or leave it null for a local one")
     return endpoint
+
+
+def check(settings: Client, model: str) -> None:
+    """Find at the door of a long run what would stop a chapter an hour later.
+
+    Raises:
+        UserError: no key for a hosted model; a local one without a chat template.
+    """
+    if settings.base_url is None:
+        local_model(settings, model)
+    else:
+        hosted(settings, model)
 
 
 def hosted(settings: Client, model: str) -> Endpoint:
@@ -107,40 +147,71 @@ def hosted(settings: Client, model: str) -> Endpoint:
     require(key or local,
             f"{section}: no key in the environment variable {variable}; export it, or set "
             f"{section}.base_url to null for a local model")
-    client = openai.AsyncOpenAI(base_url=settings.base_url, api_key=key or "none",
-                                timeout=settings.timeout, max_retries=settings.retries)
     name = settings.model or model
+    client = _client(settings, settings.base_url, key or "none")
     return Endpoint(settings.base_url, settings.base_url.rstrip("/"), name, name, client)
+
+
+def _client(settings: Client, url: str, key: str) -> openai.AsyncOpenAI:
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [show_failure]})
+    try:
+        return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.timeout,
+                                  max_retries=settings.retries, http_client=http)
+    except httpx2.InvalidURL as error:
+        raise UserError(f"{settings.section}.base_url: {url} is no address ({error}); write it as "
+                        "http://host:port/v1") from None
+
+
+def local_model(settings: Client, model: str) -> tuple[str, bool]:
+    """The model for a local server, as `from_pretrained` takes it; if it takes a system turn.
+
+    Raises:
+        UserError: a base model: without a chat template it can be asked nothing.
+    """
+    from transformers import AutoTokenizer  # takes seconds, which a hosted model does not need
+
+    from .. import models
+
+    name, section = settings.model or model, settings.section
+    source = models.resolve(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{section}.model: cannot load {name}: {reason}; check the name and the "
+                        f"network, or use {models.STARTER}") from None
+    require(tokenizer.chat_template,
+            f"{section}.model: {name} has no chat template, so it is a base model that follows no "
+            f"instructions; name an instruct model, such as {models.STARTER}")
+    turns = [{"role": "system", "content": "Be brief."}, *chat_messages("Why?")]
+    try:
+        return source, bool(tokenizer.apply_chat_template(turns, tokenize=False))
+    except TemplateError:
+        return source, False
 
 
 def start_local(settings: Client, model: str) -> Endpoint:
     """Start `transformers serve` on a free loopback port and wait until it is healthy.
 
     Raises:
-        UserError: it does not start, with its last words.
+        UserError: a model without a chat template; a server that does not start, with its last
+            words.
     """
-    from .. import models  # loads torch, which a hosted model does not need
-
-    name = settings.model or model
-    folder = models.resolve(name)
+    name, (source, takes_system) = settings.model or model, local_model(settings, model)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = tempfile.mkdtemp(prefix="selfprompt-serve-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    hub = Path(home) / "hub"  # the server lists its models from a hub cache, here an empty one
-    hub.mkdir()
     log = Path(home) / "server.log"
-    main = "from transformers.cli.transformers import main; main()"
-    command = [sys.executable, "-c", main, "serve", folder, "--host", "127.0.0.1",
+    command = [sys.executable, "-c", SERVE, "serve", source, "--host", "127.0.0.1",
                "--port", str(port), *SERVER_FLAGS]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out,
-                                   env=os.environ | {"HF_HUB_CACHE": str(hub)})
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
-    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="local", timeout=settings.timeout,
-                                max_retries=settings.retries)
-    endpoint = Endpoint(f"{url}/v1", "local", name, folder, client, process)
+    client = _client(settings, f"{url}/v1", "local")
+    endpoint = Endpoint(f"{url}/v1", "local", name, source, client, process,
+                        not takes_system, log)
     atexit.register(endpoint.stop)
     for _ in range(240):  # two minutes
         try:
@@ -152,4 +223,4 @@ def start_local(settings: Client, model: str) -> Endpoint:
             break
     endpoint.stop()
     raise UserError(f"{settings.section}: the local server did not start; its last words: "
-                    f"{log.read_text()[-300:]}")
+                    f"{' '.join(log.read_text()[-300:].split())}")

@@ -130,3 +130,11 @@ def read_guideline(settings: Client, package_file: Path) -> str:
 def user_turn(text: str) -> dict[str, str]:
     """A turn of the user."""
     return {"role": "user", "content": text}
+
+
+def fold_system(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The conversation with its system turn in front of the user's first, for models without."""
+    if turns[0]["role"] != "system":
+        return turns
+    system, first, *rest = turns
+    return [user_turn(f"{system['content']}\n\n{first['content']}"), *rest]

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import openai
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from .prompt import Prompt
@@ -66,7 +65,7 @@ class Reply:
             reason = "the server's answer was cut short or is no chat completion"
             return "malformed", reason, None
         if self.ending == "content_filter":
-            return "content filter", "the server's filter stopped the reply", None
+            return "content filter", self.refusal or "the server's filter stopped the reply", None
         if self.refusal:
             return "refusal", " ".join(self.refusal.split())[:200], None
         if not self.text.strip():
@@ -100,10 +99,3 @@ def read_completion(text: str, model: str) -> Reply:
         request_id=str(answer.get("id") or "none"),
         usage=usage,
     )
-
-
-def server_message(error: openai.OpenAIError) -> str:
-    """Why a call failed: the kind of failure, and what the server said of it."""
-    body = getattr(error, "body", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

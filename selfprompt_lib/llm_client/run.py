@@ -16,20 +16,18 @@ import openai
 from tqdm import tqdm
 
 from .endpoint import Endpoint
+from .failures import Failure
 from .limits import Price, RateLimits
-from .prompt import Item, Prompt
-from .reply import Reply, read_completion, server_message
+from .prompt import Item, Prompt, fold_system
+from .reply import Reply, read_completion
 from .response_cache import ResponseCache
-
-FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-FILTERED = ("content_filter", "content_policy_violation")  # codes of an error that is a reply
 
 
 class PromptRun:
     """A run under way: who is asked, what for, and what came of it so far.
 
-    `stopped` says why nothing more is asked; `errors` has the reason by key of each row that got
-    no reply.
+    `stopped` says why nothing more is asked, and `refused` that the server refuses every row;
+    `works` is set once a reply came; `errors` has the failure by key of each row that got none.
 
     Raises:
         UserError: a budget without a known price.
@@ -41,11 +39,10 @@ class PromptRun:
         self.price = Price.from_settings(self.settings, endpoint)
         self.price.spent = cache.dollars
         self.limits = RateLimits(self.settings)
-        self.stopped = ""
-        self.errors: dict[str, str] = {}
+        self.stopped, self.refused, self.works = "", False, False
+        self.errors: dict[str, Failure] = {}
         if self.limits:
-            http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._before_retry]})
-            endpoint.client = endpoint.client.with_options(http_client=http)
+            endpoint.before_requests(self._before_retry)
 
     def key(self, item: Item) -> str:
         """The key of an item's row in the cache."""
@@ -68,6 +65,8 @@ class PromptRun:
         """The next request for this row: the first, or one after a reply that was of no use."""
         local = self.endpoint.process is not None
         body = self.prompt.request(item.question, self.endpoint.model, local)
+        if self.endpoint.no_system:
+            body["messages"] = fold_system(body["messages"])
         last = self.cache.last(key)
         return self.prompt.retry_request(body, last["reply"], last["reason"]) if last else body
 
@@ -84,7 +83,9 @@ class PromptRun:
                 "/chat/completions", cast_to=httpx2.Response, body=body
             )
         except openai.OpenAIError as error:
-            return self._record_error(key, item, error)
+            row = self.fail(key, item, self.endpoint.failure(error))
+            folded = self.endpoint.no_system and body["messages"][0]["role"] == "system"
+            return await self.ask(key, item) if folded else row
         more = {
             "seconds": round(time.perf_counter() - began, 2),
             "retries": int(answer.request.headers.get("x-stainless-retry-count", 0)),
@@ -109,17 +110,28 @@ class PromptRun:
             await asyncio.sleep(0.05)
         return True
 
-    def _record_error(self, key: str, item: Item, error: openai.OpenAIError) -> dict | None:
-        """A refusal by the server's filter is an outcome; any other failed call has no reply."""
-        code = getattr(error, "code", None)
-        if code in FILTERED:
+    def fail(self, key: str, item: Item | None, failure: Failure, **more: Any) -> dict | None:
+        """Note a call without a reply; what the server's filter refused is an outcome, and final.
+
+        A refusal that every row would get stops the run. One of the system turn lets requests be
+        made without it.
+        """
+        if failure.filtered:
             self.price.reserved[key] = 0.0
-            return self.record(key, item, Reply(self.endpoint.model, "content_filter"))
+            reply = Reply(self.endpoint.model, "content_filter", refusal=failure.told)
+            return self.record(key, item, reply, **more)
         self.price.settle(key, 0.0)
-        self.errors[key] = self.endpoint.clean(server_message(error))
-        if isinstance(error, FATAL) or code == "insufficient_quota":
-            self.stop(f"the server refused: {self.errors[key]}")
+        self.errors[key] = failure
+        self.endpoint.no_system |= failure.no_system and not self.works
+        if failure.final:
+            self.refused = True
+            where = f"{self.endpoint.name} at {self.endpoint.base_url}"
+            self.stop(f"{where}: {failure.told}; {self.mend(failure)}")
         return None
+
+    def mend(self, failure: Failure) -> str:
+        """What the user can do about it."""
+        return failure.mend(self.settings, self.endpoint.base_url)
 
     def record(self, key: str, item: Item | None, reply: Reply, **more: Any) -> dict[str, Any]:
         """Write one reply into the cache, with its provenance, and count its price.
@@ -153,6 +165,8 @@ class PromptRun:
         }
         self.cache.append(row)
         self.price.settle(key, dollars)
+        self.errors.pop(key, None)
+        self.works = self.works or reply.ending != "content_filter"
         return row
 
     def rows(self, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
@@ -163,7 +177,7 @@ class PromptRun:
             if row is None:
                 error = self.errors.get(key)
                 row = {"key": key, "outcome": "error" if error else "not asked",
-                       "reason": error or self.stopped, self.prompt.kind: None,
+                       "reason": error.told if error else self.stopped, self.prompt.kind: None,
                        "reply": "", "attempt": 0, "tokens": 0}
             yield row | {"id": item.id, "domain": item.domain, "question": item.question}
 
