@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import annotation, lines
-from test_annotator_faults import PRICE, forked, outputs, wait_for
+from test_annotator_faults import PRICE, forking, outputs, wait_for
 
 from selfprompt_lib.__main__ import main
 
@@ -42,7 +42,7 @@ def test_killed_at_any_step_every_row_is_done_and_paid_for_once(loopback, jsonl,
     behaviour, reached = MOMENTS[moment]
     served = loopback(expire=1, failed_rows=0.05, seed=4, **behaviour)
     out, data = tmp_path / "roles.jsonl", jsonl("questions.jsonl", *ROWS)
-    with forked(in_batches(served, data, out)) as process:
+    with forking(in_batches(served, data, out)) as process:
         wait_for(lambda: reached(served, out), process.is_alive)
         assert process.is_alive(), process.exitcode
         process.kill()

@@ -228,6 +228,13 @@ def test_what_a_server_says_of_its_models_decides_nothing(loopback, rows, tmp_pa
     assert status == 0 and len(log) == 3
 
 
+def test_a_server_that_is_silent_is_told_of_with_the_settings_that_say_how_long(loopback, rows, tmp_path, capsys):
+    served = loopback(faults=1, kinds=["time-out"])
+    status, told, *_ = annotate(served, rows(3), tmp_path / "r.jsonl", capsys, timeout=0.3)
+    assert status == 2 and f"{served.base_url} failed: APITimeoutError: ReadTimeout; run again" in told
+    assert "annotate.timeout higher" in told
+
+
 NO_SYSTEM = (
     (400, {"object": "error", "message": "System role not supported", "code": 400}),
     (500, {"error": {"message": "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/..."}}),

@@ -250,7 +250,7 @@ def test_faults_are_told_by_the_judge_s_own_fields(
 
 
 def test_a_model_that_the_server_lacks_stops_at_the_first_call(loopback, tmp_path, refused):
-    with refused("judge: the first call to served-judge", "check judge.model, judge.parameters"):
+    with refused("judge: the first call to served-judge", "check judge.model and judge.base_url"):
         ask(
             loopback(refuse={"status": 404, "body": {"error": {"message": "no such model"}}}),
             tmp_path,

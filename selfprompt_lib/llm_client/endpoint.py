@@ -19,6 +19,7 @@ import httpx2
 import openai
 from jinja2 import TemplateError
 
+from .. import models
 from ..errors import UserError, require
 from ..profiles import Profile
 from ..rows import chat_messages
@@ -75,7 +76,7 @@ class Endpoint:
         if not (self.log and failure.status == 500):
             return failure
         raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", self.log.read_text(), re.MULTILINE)
-        return replace(failure, told=self.clean(f"{failure.told}: {(raised or ['?'])[-1]}"))
+        return replace(failure, told=self.clean(": ".join([failure.told, *raised[-1:]])))
 
     async def similar_models(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
@@ -85,7 +86,7 @@ class Endpoint:
         except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return ""
         near = difflib.get_close_matches(self.model, ids, n=3, cutoff=0.3) or ids[:3]
-        return f"; it lists {', '.join(near)}" if near else ""
+        return self.clean(f"; it lists {', '.join(near)}") if near else ""
 
     def clean(self, text: str) -> str:
         """Server text without our key, on one line: for messages and artefacts."""
@@ -127,10 +128,10 @@ def check(settings: Client, model: str) -> None:
     Raises:
         UserError: no key for a hosted model; a local one without a chat template.
     """
-    if settings.base_url is None:
-        local_model(settings, model)
-    else:
+    if settings.base_url:
         hosted(settings, model)
+    elif (settings.model or model) not in (models.STARTER, models.SMOKE):  # those have a template
+        local_model(settings, model)
 
 
 def hosted(settings: Client, model: str) -> Endpoint:
@@ -169,8 +170,6 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
         UserError: a base model: without a chat template it can be asked nothing.
     """
     from transformers import AutoTokenizer  # takes seconds, which a hosted model does not need
-
-    from .. import models
 
     name, section = settings.model or model, settings.section
     source = models.resolve(name)

@@ -100,7 +100,10 @@ class Failure:
             return (f"set {section}.parameters to {{max_tokens: {settings.max_tokens}}}, the name "
                     "that older servers know")
         if self.passes:
-            return f"run again when the server is well, or set {section}.retries higher"
+            return (f"run again when the server is well, or set {section}.retries or "
+                    f"{section}.timeout higher")
+        if self.final:
+            return f"check {section}.model and {section}.base_url"
         return f"check {section}.model, {section}.parameters and the key, then run again"
 
 
@@ -116,7 +119,7 @@ def failure_of(error: openai.OpenAIError, clean: Callable[[str], str]) -> Failur
     response = getattr(error, "response", None)
     if response is None:
         cause = error.__cause__ or error
-        said = f"{type(error).__name__}: {cause or type(cause).__name__}"
+        said = f"{type(error).__name__}: {str(cause) or type(cause).__name__}"
         return Failure(None, said, clean(said))
     sent = response.extensions.get("http_status")
     label = f"HTTP {sent} without a reply" if sent else f"HTTP {response.status_code}"
@@ -199,7 +202,7 @@ def words(text: str) -> str:
         told = ""
     told = told or text
     if told.lstrip().startswith("<"):
-        plain = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>", " ", told)
+        plain = re.sub(r"(?s)<(script|style)\b.*?</\1>|</?[a-zA-Z!][^>]*>", " ", told)
         told = html.unescape(plain) if plain.strip() else told
     return " ".join(told.split())
 
