@@ -24,8 +24,9 @@ from .reading import (
 def is_on_hub(source: str) -> bool:
     """Whether a name is a data set's on the hub (`org/name`, `org/name:config`), no path's."""
     ends = (*JSON_SUFFIXES, *TABLE_SUFFIXES, *OTHER_SUFFIXES)
-    hub_name = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?", source)
-    return bool(hub_name) and not source.lower().endswith(ends) and not user_path(source).exists()
+    hub_name = re.fullmatch(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?(:[\w.-]+)?", source)
+    there = os.path.exists(user_path(source))
+    return bool(hub_name) and not source.lower().endswith(ends) and not there
 
 
 def hub_rows(path: str, name: str | None, split: str, mirror: str | None = None) -> list[dict]:
@@ -92,7 +93,7 @@ def run_folder(out: str | Path, profile: str) -> Path:
     """`<out>/<profile>`; a relative `out` counts from the project, also when started in `nbs/`."""
     here = Path.cwd()
     base = here.parent if here.name == "nbs" else here
-    return base / Path(out).expanduser() / profile
+    return base / os.path.expanduser(out) / profile
 
 
 def make_writable(folder: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from .errors import UserError, require
-from .rows import first_fault
+from .rows import all_faults
 from .sections import Annotate, Judge
 from .settings import ARMS, TASKS, Profile, Sft
 
@@ -43,11 +43,18 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
     try:
         return Profile.model_validate(fields)
     except ValidationError as error:
-        fault = first_fault(error)
-        shown = f"; got {error.errors()[0]['input']!r}"
-        if "base_url" in fault:
-            shown = ""  # an address may hold a password
-        raise UserError(f"profile {name}: {fault}{shown}") from None
+        faults = zip(all_faults(error), error.errors(), strict=True)
+        told = " | ".join(fault + _shown(fault, detail) for fault, detail in faults)
+        raise UserError(f"profile {name}: {told}") from None
+
+
+def _shown(fault: str, detail: Any) -> str:
+    """The value that was given, and how a list is written."""
+    if "base_url" in fault:
+        return ""  # an address may hold a password
+    given = detail["input"]
+    mend = f"; write a list: [{given}]" if detail["type"] == "tuple_type" else ""
+    return f"; got {given!r:.200}{mend}"
 
 
 def _put(fields: dict, key: str, value: Any) -> None:
@@ -55,8 +62,10 @@ def _put(fields: dict, key: str, value: Any) -> None:
     known = flatten(Profile(name="", about=""))
     del known["name"], known["about"]
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
+        if isinstance(value, dict) and value:  # as YAML has it
+            hint = f"; write {key}.{next(iter(value))}"
         fields_there = ", ".join(known)
         raise UserError(f"--set {key}: no profile has this field{hint} (fields: {fields_there})")
     if isinstance(value, bool) and not isinstance(known[key], bool):  # pydantic reads true as 1
@@ -79,8 +88,8 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         require(equals and key, f"--set {pair}: write it as field=value, for example sft.epochs=2")
         try:
             settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"--set {key}: cannot read the value {value!r} as YAML") from None
+        except (yaml.YAMLError, ValueError, RecursionError):  # such as the date 2026-13-45
+            raise UserError(f"--set {key}: cannot read the value {value!r:.200} as YAML") from None
     return settings
 
 

@@ -7,6 +7,7 @@ is at fault, and guesses types. It reads all other kinds of file, and folders.
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,9 +52,8 @@ class Faults:
 
 def user_path(name: Path | str) -> Path:
     """A path as a person writes it: `~` is the home folder, others count from the project."""
-    here = Path.cwd()
-    path = Path(name).expanduser()
-    return path if here.name != "nbs" or path.exists() else here.parent / path
+    here, path = Path.cwd(), Path(os.path.expanduser(name))  # which leaves an unknown ~name be
+    return path if here.name != "nbs" or os.path.exists(path) else here.parent / path
 
 
 def read_json_lines(path: Path) -> list[dict]:
@@ -74,7 +74,7 @@ def stream_objects(path: Path, faults: Faults) -> Iterator[tuple[str, dict]]:
         UserError: no such file, no rows, or a file that cannot be read as a whole.
     """
     path = user_path(path)
-    require(path.exists(), f"{path}: no such file; give an existing JSONL file")
+    require(os.path.exists(path), f"{path}: no such file; give an existing JSONL file")
     if path.is_dir():
         inside = [path / f"train{end}" for end in (*JSON_SUFFIXES, *TABLE_SUFFIXES)]
         path = next(filter(Path.is_file, inside), path)

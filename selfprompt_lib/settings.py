@@ -3,13 +3,14 @@
 `profiles` reads them from a file; the annotator's and the judge's sections are in `sections`.
 """
 
-from pathlib import Path
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from .designs import get_design
 from .errors import require
+from .reading import user_path
 from .sections import Annotate, Judge, Section
 
 TASKS = (
@@ -104,7 +105,8 @@ class Evaluate(Section):
     @field_validator("include_path")
     @classmethod
     def _exists(cls, folder: str | None) -> str | None:
-        if folder and not list(Path(folder).expanduser().glob("*.yaml")):
+        if folder and not (os.path.isdir(user_path(folder)) and
+                           list(user_path(folder).glob("*.yaml"))):
             raise ValueError(f"{folder} has no task YAMLs; give the folder that they lie in")
         return folder
 
@@ -135,7 +137,7 @@ class Profile(Section):
 
     name: str
     about: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     model: str = Field("smollm2-135m-instruct",
                        description="the starter model, a hub id or a folder")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="compute precision")

@@ -1,5 +1,6 @@
 """Where a profile's rows come from: the starter data, a file, the hub, or a mirror of the hub."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -58,7 +59,7 @@ def from_hub(profile: Profile) -> bool:
 
 def _rows_of_file(field: str, source: str, kind: type) -> list:
     path = user_path(source)
-    require(path.exists(), f"{field}: {path}: no such file or folder (from {Path.cwd()})")
+    require(os.path.exists(path), f"{field}: {path}: no such file or folder (from {Path.cwd()})")
     return read_rows(path, kind)
 
 

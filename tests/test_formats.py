@@ -295,7 +295,8 @@ def test_files_are_found_as_people_name_them(jsonl, tmp_path, monkeypatch, refus
         ):
             assert len(training_samples(load("smoke", {"data.train": name}))) == 1
             assert len(held_out_questions(load("smoke", {"data.questions": name}))) == 1
-    for name in ("alpaca.json", "~/alpaca.jsonl", "./mine/nowhere", "mine/none/such", "no.csv", "mine/none.parquet"):
+    missing = ["alpaca.json", "~/alpaca.jsonl", "./mine/nowhere", "mine/none/such", "no.csv", "a b", "~nosuch/x", "x\0", 9000 * "x"]
+    for name in missing:
         with refused("data.train: ", name.removeprefix("~/").removeprefix("./"), "no such file or folder"):
             training_samples(load("smoke", {"data.train": name}))
 

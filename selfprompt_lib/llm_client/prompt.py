@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from ..errors import UserError, require
+from ..reading import user_path
 from ..sections import Client
 
 
@@ -114,7 +115,7 @@ def read_guideline(settings: Client, package_file: Path) -> str:
     Raises:
         UserError: a file that is missing, empty or not UTF-8.
     """
-    path = Path(settings.guideline) if settings.guideline else package_file
+    path = user_path(settings.guideline) if settings.guideline else package_file
     where = f"{settings.section}.guideline: {path}"
     require(path.is_file(), f"{where} is missing; give an existing text file, or null")
     try:

@@ -18,7 +18,10 @@ from ..provenance import describe, folder_digests, peak_memory_gb
 from .chapters import CHAPTERS, Chapter
 from .inputs import current_inputs, used_inputs
 
-PARAMETERS = ("profile", "seed", "out", "settings")  # that every notebook takes
+PARAMETERS = {  # that every notebook takes, with how papermill is told one; all others are texts
+    "profile": (str, "-p {0} cpu"), "seed": (int, "-p {0} 1"), "out": (str | Path, "-r {0} {1}"),
+    "settings": (dict, "-y '{0}: {{sft.epochs: 2}}'"),
+}
 
 
 @dataclass
@@ -70,19 +73,15 @@ def start_chapter(name: str, namespace: dict[str, Any]) -> Stage:
     """Open a chapter with what its parameters cell set (pass `globals()`); all chapters.
 
     Raises:
-        UserError: unknown parameter, profile or field; a chapter that must run first; a run
-            folder that cannot be written.
+        UserError: unknown or ill-typed parameter, unknown profile or field; a chapter that must run
+            first; a run folder that cannot be written.
     """
     chapter = CHAPTERS[name]
-    given = _parameters(namespace)
-    known = PARAMETERS + chapter.parameters
-    for key in given:
-        require(key in known, f"{chapter.notebook.name}: unknown parameter {key!r}; "
-                              f"it takes {', '.join(known)}")
-    seed = given.get("seed", -1)
-    profile = profiles.load(given["profile"], given.get("settings"), seed if seed >= 0 else None)
+    given = _parameters(chapter, namespace)
+    seed = given["seed"]
+    profile = profiles.load(given["profile"], given["settings"], seed if seed >= 0 else None)
     fields = profiles.flatten(profile)
-    root = run_folder(given.get("out", "runs"), fields["name"])
+    root = run_folder(given["out"], fields["name"])
     own = {key: given[key] for key in chapter.parameters}
     stage = Stage(chapter, profile, root, current_inputs(chapter, profile, root, own))
     make_writable(stage.folder)
@@ -90,12 +89,23 @@ def start_chapter(name: str, namespace: dict[str, Any]) -> Stage:
     return stage
 
 
-def _parameters(namespace: dict[str, Any]) -> dict[str, Any]:
-    """The plain values among a notebook's globals: at its start, these are its parameters."""
+def _parameters(chapter: Chapter, namespace: dict[str, Any]) -> dict[str, Any]:
+    """A notebook's parameters, checked: at its start, they are the plain values of its globals."""
     plain = (str, int, float, bool, dict, list, tuple, type(None))
     hidden = {"In", "Out", "quit", "exit", "open"}
-    return {
-        key: value
-        for key, value in namespace.items()
-        if not key.startswith("_") and key not in hidden and isinstance(value, plain)
-    }
+    known = PARAMETERS | dict.fromkeys(chapter.parameters, (str, "-r {0} '{1}'"))
+    page = chapter.notebook.name
+    for key, value in namespace.items():
+        unknown = not key.startswith("_") and key not in {*known, *hidden}
+        require(not (unknown and isinstance(value, plain)),
+                f"{page}: unknown parameter {key!r}; it takes {', '.join(known)}")
+    given = {"seed": -1, "out": "runs", "settings": {}} | namespace
+    for key, (kind, call) in known.items():
+        value = given.get(key)
+        fits = isinstance(value, kind) and not isinstance(value, bool) and value != ""
+        names = {str: "text", int: "a whole number", dict: "a dictionary of profile fields"}
+        require(fits and not (kind is int and value < -1),
+                f"{page}: {key} is {value!r}, but must be {names.get(kind, 'text')}"
+                f"{' from 0, or -1 for the profile' if kind is int else ''}; with papermill: "
+                + call.format(key, "FOLDER" if value in ("", None) else value))
+    return {key: given[key] for key in known}
