@@ -58,8 +58,13 @@ def user_path(name: Path | str) -> Path:
 
 def read_json_lines(path: Path) -> list[dict]:
     """The objects of a file or folder; see `stream_objects`."""
+    return [row for _, row in read_placed_rows(path)]
+
+
+def read_placed_rows(path: Path) -> list[tuple[str, dict]]:
+    """The rows of a file with their places, such as "line 3"; stops where any has a fault."""
     faults = Faults(path)
-    rows = [row for _, row in stream_objects(path, faults)]
+    rows = list(stream_objects(path, faults))
     faults.tell()
     return rows
 

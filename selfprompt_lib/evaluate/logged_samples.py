@@ -13,7 +13,7 @@ import pandas as pd
 
 from .. import plots, stats
 from ..errors import require
-from ..files import stream_json_lines
+from ..reading import read_placed_rows
 from .compare import ALL, differences
 from .report import points
 from .results import UNTUNED
@@ -80,10 +80,10 @@ def read_scores(path: Path, metric: str | None, filter_name: str | None) -> pd.D
         UserError: a line that is no sample of lm-eval; the file lacks the metric or the filter; the
             metric has values other than 0 and 1.
     """
-    rows = list(stream_json_lines(path))
-    for number, row in rows:
+    rows = read_placed_rows(path)
+    for place, row in rows:
         lacking = {"doc_id", "doc_hash", "filter", "metrics", "resps", "doc"} - set(row)
-        require(not lacking, f"{path}, line {number}: no {', '.join(sorted(lacking))}; it is no "
+        require(not lacking, f"{path}, {place}: no {', '.join(sorted(lacking))}; it is no "
                 "sample of lm-eval 0.4.9 or newer")
     filters, metrics = list(dict.fromkeys(row["filter"] for _, row in rows)), rows[0][1]["metrics"]
     chosen, measure = filter_name or filters[-1], metric or metrics[0]
