@@ -60,7 +60,7 @@ def _run(given: argparse.Namespace) -> None:
     from . import book, sources
     from .files import run_folder
     from .llm_client.endpoint import check
-    from .pipeline import plan, run
+    from .pipeline import run
 
     settings = profiles.parse_settings(given.set)
     profile = chosen_profile(given)
@@ -68,6 +68,8 @@ def _run(given: argparse.Namespace) -> None:
     root = run_folder(out, profile.name)
     chapters = run.selected_chapters(given.only, given.start_from)
     if given.dry_run:
+        from .pipeline import plan
+
         plan.print_plan(profile, root, chapters)
         return
     sources.check_inputs(profile)

@@ -11,14 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from . import stats
 from .errors import UserError
 from .pipeline import CHAPTERS
-from .provenance import PROJECT
+from .provenance import PACKAGE, PROJECT
 
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
@@ -37,13 +35,12 @@ def build(root: Path, destination: Path) -> str:
                or not (root / chapter.name / "stage.json").is_file()]
     if missing:
         return f"book: not built, chapters {', '.join(missing)} have not run"
-    source = destination / "source"
-    assemble(root, source)
-    stamp, digest = destination / "source.sha256", folder_digest(source)
-    page = destination / "html" / "index.html"
+    source, page = destination / "source", destination / "html" / "index.html"
+    stamp, digest = destination / "source.sha256", inputs_digest(root)
     if page.is_file() and stamp.is_file() and stamp.read_text() == digest:
         return f"book: unchanged, {page}"
     stamp.unlink(missing_ok=True)
+    assemble(root, source)
     builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
     done = subprocess.run([*builder, "build", str(source), *options], capture_output=True,
@@ -105,6 +102,10 @@ def render(template: str, report: dict[str, Any]) -> str:
 
 
 def _template(name: str) -> Template:
+    import pandas as pd  # with SciPy it takes a second to load: not for a book that is unchanged
+
+    from . import stats
+
     pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
     pages.filters |= {
@@ -112,13 +113,10 @@ def _template(name: str) -> Template:
         "points": stats.points_text,
         "seen": lambda share: f"{100 * share:.0f}" if share < 1 else "none",
         "number": lambda value: "–" if pd.isna(value) else f"{value:,}",
-        "change": _change,
+        "change": lambda row: stats.points_with_interval(
+            row["difference"], row["low"], row["high"], decimals=1),
     }
     return pages.get_template(name)
-
-
-def _change(row: dict[str, float]) -> str:
-    return stats.points_with_interval(row["difference"], row["low"], row["high"], decimals=1)
 
 
 def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
@@ -130,9 +128,14 @@ def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
     readme.write_text(text, encoding="utf-8")
 
 
-def folder_digest(folder: Path) -> str:
-    """One digest of all files below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+def inputs_digest(root: Path) -> str:
+    """One digest of all that the book is made from: the run, the prose, and this package."""
+    notebooks = [chapter.executed_notebook(root) for chapter in CHAPTERS.values()]
+    figures = [root / "evaluate" / "differences.png", root / "report.json"]
+    settings = [PROJECT / "_toc.yml", PROJECT / "_config.yml"]
+    trees = [path for folder in (PROJECT / "book", PACKAGE) for path in sorted(folder.rglob("*"))
+             if path.is_file() and path.suffix != ".pyc"]
+    digest = hashlib.sha256(os.environ.get("BOOK_REPOSITORY_URL", "").encode())
+    for path in (*notebooks, *figures, *settings, *trees):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
