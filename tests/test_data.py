@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ from selfprompt_lib.rows import DOMAINS, STARTER_FOLDER, Question, Sample, read_
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 HELD_OUT = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
+UNSEEN = read_rows(STARTER_FOLDER / "unseen.jsonl", Question)
 MMLU = "cais/mmlu/all/test"
 STRATEGYQA = "ChilleD/StrategyQA/default/test"
 COMMONSENSE_QA = "tau/commonsense_qa/default/validation"
@@ -31,6 +32,9 @@ TRUTHFUL_QA = "truthfulqa/truthful_qa/multiple_choice/validation"
 GSM8K = "openai/gsm8k/main/test"
 AQUA = "deepmind/aqua_rat/raw/test"
 HUMANEVAL = "openai/openai_humaneval/openai_humaneval/test"
+ARC_EASY = "allenai/ai2_arc/ARC-Easy/test"
+PIQA = "ybisk/piqa/plain_text/validation"
+CONTROLS = (ARC_EASY, PIQA)  # so easy that a small model is above chance
 LABELLED = {"text": [str], "label": [str]}
 MARKED = {"choices": [str], "labels": [int]}
 SHAPES = {  # the columns of the real data sets, in their hub layout
@@ -61,6 +65,8 @@ SHAPES = {  # the columns of the real data sets, in their hub layout
         "test": str,
         "entry_point": str,
     },
+    ARC_EASY: {"id": str, "question": str, "choices": LABELLED, "answerKey": str},
+    PIQA: {"goal": str, "sol1": str, "sol2": str, "label": int},
 }
 ITEMS = {name: read_json_lines(STARTER_FOLDER / f"{name}.jsonl") for name in SHAPES}
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -108,12 +114,13 @@ def test_rows_have_exactly_the_documented_keys():
     assert keys == {("id", "domain", "source", "conversations", "role")}
     keys = {tuple(row["role"]) for row in read_json_lines(STARTER_FOLDER / "train.jsonl")}
     assert keys == {("expert", "brings", "request")}
-    keys = {tuple(row) for row in read_json_lines(STARTER_FOLDER / "heldout.jsonl")}
-    assert keys == {("id", "domain", "question", "reference")}
+    for name in ("heldout", "unseen"):
+        keys = {tuple(row) for row in read_json_lines(STARTER_FOLDER / f"{name}.jsonl")}
+        assert keys == {("id", "domain", "question", "reference")}
 
 
 def test_every_domain_has_its_share_in_order():
-    for rows, each in ((SAMPLES, 20), (HELD_OUT, 5)):
+    for rows, each in ((SAMPLES, 20), (HELD_OUT, 5), (UNSEEN, 5)):
         assert [row.domain for row in rows] == [domain for domain in DOMAINS for _ in range(each)]
 
 
@@ -122,9 +129,10 @@ def test_ids_name_domain_and_number():
     assert [s.id for s in SAMPLES] == [
         f"{d.replace(' ', '-')}-{i:02}" for d in DOMAINS for i in numbers
     ]
-    assert [q.id for q in HELD_OUT] == [
-        f"{d.replace(' ', '-')}-h{i}" for d in DOMAINS for i in numbers[:5]
-    ]
+    for rows, letter in ((HELD_OUT, "h"), (UNSEEN, "u")):
+        assert [q.id for q in rows] == [
+            f"{d.replace(' ', '-')}-{letter}{i}" for d in DOMAINS for i in numbers[:5]
+        ]
     assert {s.source for s in SAMPLES} == {"starter"}
 
 
@@ -149,7 +157,10 @@ def test_answers_have_the_promised_length():
 
 
 def test_references_have_the_promised_length():
-    assert [(q.id, n) for q in HELD_OUT if not 50 <= (n := word_count(q.reference)) <= 140] == []
+    long_or_short = [
+        (q.id, n) for q in HELD_OUT + UNSEEN if not 50 <= (n := word_count(q.reference)) <= 140
+    ]
+    assert long_or_short == []
 
 
 def test_no_turn_is_empty_or_padded():
@@ -160,7 +171,7 @@ def test_no_turn_is_empty_or_padded():
     ] == []
     assert [
         row.id
-        for row in HELD_OUT
+        for row in HELD_OUT + UNSEEN
         if row.question != row.question.strip() or row.reference != row.reference.strip()
     ] == []
 
@@ -173,6 +184,29 @@ def test_questions_come_in_many_forms():
     assert sum(question[0].islower() for question in questions) >= 20
     assert sum("\n" in question for question in questions) >= 25
     assert sum("?" not in question for question in questions) >= 50
+
+
+def test_unseen_questions_are_of_the_same_make_as_the_held_out_ones():
+    """Settings are chosen on the one set and measured on the other, so neither may be easier."""
+    held_out, unseen = make(HELD_OUT), make(UNSEEN)
+    assert [name for name in unseen if abs(unseen[name] - held_out[name]) > 7] == []
+    for column in ("question", "reference"):
+        old, new = (
+            np.array([len(getattr(row, column)) for row in rows]) for rows in (HELD_OUT, UNSEEN)
+        )
+        assert 0.9 < new.mean() / old.mean() < 1.1
+        assert new.min() >= 0.7 * old.min() and new.max() <= 1.1 * old.max()
+
+
+def make(rows):
+    """How many of the rows have a certain form."""
+    return {
+        "small letter": sum(row.question[0].islower() for row in rows),
+        "no question mark": sum("?" not in row.question for row in rows),
+        "several lines": sum("\n" in row.question for row in rows),
+        "code": sum("```" in row.reference for row in rows),
+        "list": sum(bool(re.search(r"^(- |1\. )", row.reference, re.MULTILINE)) for row in rows),
+    }
 
 
 # Roles
@@ -250,7 +284,7 @@ def test_no_role_gives_its_answer_away():
 def test_roles_are_read_back_and_no_answer_looks_like_one():
     openings = tuple(design.opening for design in DESIGNS.values() if design.writes_role)
     texts = [turn for sample in SAMPLES for turn in sample.conversations[1::2]] + [
-        q.reference for q in HELD_OUT
+        q.reference for q in HELD_OUT + UNSEEN
     ]
     assert [text for text in texts if text.startswith(openings)] == []
     for sample in SAMPLES:
@@ -262,7 +296,7 @@ def test_roles_are_read_back_and_no_answer_looks_like_one():
 
 
 def question_of(row):
-    return row.get("question") or row.get("question_stem") or row.get("prompt")
+    return next(row[k] for k in ("question", "question_stem", "prompt", "goal") if k in row)
 
 
 def right_answer(row):
@@ -273,15 +307,18 @@ def right_answer(row):
         return row["choices"]["text"][row["choices"]["label"].index(row["answerKey"])]
     if "mc1_targets" in row:
         return row["mc1_targets"]["choices"][0]
+    if "goal" in row:
+        return (row["sol1"], row["sol2"])[row["label"]]
     return next(
         row[key] for key in ("facts", "rationale", "canonical_solution", "answer") if key in row
     )
 
 
 def everything():
-    """(set, name, question, whole text) of each sample, held-out question and benchmark item."""
+    """(set, name, question, whole text) of each sample, open question and benchmark item."""
     rows = [("train", s.id, s.question, "\n".join(s.conversations)) for s in SAMPLES]
-    rows += [("held-out", q.id, q.question, f"{q.question}\n{q.reference}") for q in HELD_OUT]
+    for name, questions in (("held-out", HELD_OUT), ("unseen", UNSEEN)):
+        rows += [(name, q.id, q.question, f"{q.question}\n{q.reference}") for q in questions]
     for name, items in ITEMS.items():
         for i, item in enumerate(items):
             question = question_of(item)
@@ -341,6 +378,20 @@ def test_nothing_occurs_twice_with_small_changes():
         assert alike(rows, jaccard([row[column] for row in rows]), 0.2, across=False) == []
 
 
+def test_no_new_text_shares_eight_words_with_another():
+    """The unseen questions and the controls against all else, the probes of appendix A2 too."""
+    new = ("unseen", *CONTROLS)
+    rows = [(group, name, text) for group, name, _, text in everything()]
+    for file in (STARTER_FOLDER.parent / "robust").glob("*.jsonl"):
+        rows += [("probes", row["id"], row["question"]) for row in read_json_lines(file)]
+    holders = defaultdict(set)
+    for group, name, text in rows:
+        for run in runs(text, 8):
+            holders[run].add((group, name))
+    shared = {run: names for run, names in holders.items() if len(names) > 1}
+    assert [names for names in shared.values() if any(group in new for group, _ in names)] == []
+
+
 def test_no_role_is_written_twice():
     assert (
         alike(list(enumerate(SAMPLES)), jaccard([s.role.text for s in SAMPLES]), 0.15, across=False)
@@ -349,9 +400,9 @@ def test_no_role_is_written_twice():
 
 
 def test_training_says_nothing_of_the_test_sets():
-    rows = [row for row in everything() if row[0] in ("train", "held-out")]
+    rows = [row for row in everything() if row[0] in ("train", "held-out", "unseen")]
     assert leaks(rows) == []
-    benchmarks = {"held-out": "test"} | dict.fromkeys(ITEMS, "test")
+    benchmarks = {"held-out": "test", "unseen": "test"} | dict.fromkeys(ITEMS, "test")
     assert leaks([(benchmarks.get(row[0], row[0]), *row[1:]) for row in everything()]) == []
 
 
@@ -395,19 +446,20 @@ def test_a_planted_duplicate_would_be_found():
 # Benchmarks
 
 
-def test_a_mini_benchmark_has_25_items_in_the_real_schema():
+def test_a_mini_benchmark_has_its_items_in_the_real_schema():
     for name, items in ITEMS.items():
-        assert len(items) == 25
+        assert len(items) == (60 if name in CONTROLS else 25)
         assert [(name, i) for i, item in enumerate(items) if shape(item) != SHAPES[name]] == []
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs a mirror of the hub at ../shared/data")
 def test_the_real_benchmarks_have_that_schema():
-    real = {}
     for name in SHAPES:
-        with (REAL / f"{name}.jsonl").open(encoding="utf-8") as lines:
-            real[name] = shape(json.loads(next(lines)))
-    assert real == SHAPES
+        file = REAL / f"{name}.jsonl"
+        if name in CONTROLS and not file.exists():
+            continue  # an older mirror
+        with file.open(encoding="utf-8") as lines:
+            assert shape(json.loads(next(lines))) == SHAPES[name], name
 
 
 @pytest.mark.parametrize(
@@ -418,12 +470,15 @@ def test_the_real_benchmarks_have_that_schema():
         (COMMONSENSE_QA, "answerKey", "ABCDE"),
         (OPENBOOKQA, "answerKey", "ABCD"),
         (AQUA, "correct", "ABCDE"),
+        (ARC_EASY, "answerKey", "ABCD"),
+        (PIQA, "label", range(2)),
     ],
 )
 def test_answer_keys_are_balanced(name, field, keys):
     counts = Counter(item[field] for item in ITEMS[name])
     assert set(counts) == set(keys)
-    assert {key: n for key, n in counts.items() if abs(n - 25 / len(keys)) > 2} == {}
+    even = len(ITEMS[name]) / len(keys)
+    assert {key: n for key, n in counts.items() if abs(n - even) > 2} == {}
 
 
 @pytest.mark.parametrize(
@@ -453,8 +508,28 @@ def test_the_longest_choice_is_no_good_guess(name, choices, key):
     ] == []
 
 
+@pytest.mark.parametrize(("name", "chance"), [(ARC_EASY, 1 / 4), (PIQA, 1 / 2)])
+def test_length_says_nothing_of_the_right_choice_of_a_control(name, chance):
+    """In cloze form a shorter text is likelier, so neither end may hold the right one too often."""
+    longest, shortest, right, wrong = [], [], [], []
+    for item in ITEMS[name]:
+        texts = [item["sol1"], item["sol2"]] if name == PIQA else item["choices"]["text"]
+        lengths = [len(text) for text in texts]
+        assert len({text.lower() for text in texts}) == len(texts)
+        own = len(right_answer(item))
+        rest = list(lengths)
+        rest.remove(own)
+        longest.append(own > max(rest))
+        shortest.append(own < min(rest))
+        right.append(own)
+        wrong += rest
+    assert sum(longest) <= len(longest) * (chance + 0.05)
+    assert sum(shortest) <= len(shortest) * (chance + 0.05)
+    assert 0.95 < np.mean(right) / np.mean(wrong) < 1.05
+
+
 def test_choices_are_labelled_in_order():
-    for name, labels in ((COMMONSENSE_QA, "ABCDE"), (OPENBOOKQA, "ABCD")):
+    for name, labels in ((COMMONSENSE_QA, "ABCDE"), (OPENBOOKQA, "ABCD"), (ARC_EASY, "ABCD")):
         assert {"".join(item["choices"]["label"]) for item in ITEMS[name]} == {labels}
         assert {len(item["choices"]["text"]) for item in ITEMS[name]} == {len(labels)}
 
@@ -464,9 +539,10 @@ def test_items_are_marked_as_starter_items():
         STRATEGYQA: ("qid", "sqa"),
         COMMONSENSE_QA: ("id", "csqa"),
         OPENBOOKQA: ("id", "obqa"),
+        ARC_EASY: ("id", "arc"),
     }
     for name, (field, mark) in fields.items():
-        assert len({item[field] for item in ITEMS[name]}) == 25
+        assert len({item[field] for item in ITEMS[name]}) == len(ITEMS[name])
         assert {item[field].rpartition("-")[0] for item in ITEMS[name]} == {f"starter-{mark}"}
 
 

@@ -63,9 +63,9 @@ def test_no_two_probes_are_alike():
 
 
 def test_probes_are_not_the_data_s_own_questions():
-    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample) + read_rows(
-        STARTER_FOLDER / "heldout.jsonl", Question
-    )
+    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+    for name in ("heldout", "unseen"):
+        starter += read_rows(STARTER_FOLDER / f"{name}.jsonl", Question)
     known = {row.question for row in starter}
     assert known.isdisjoint(probe.question for probe in PROBES)
 
