@@ -56,8 +56,8 @@ async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path) -> 
 async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | None:
     """Call the model for the first item that has no usable reply yet; None if all are done.
 
-    Returns the reply's row with `tokens_a_character`, the measured length of a token. Where the
-    failure may be this item's own, the shortest one is asked too: if that fails as well, all will.
+    Returns the reply's row with `tokens_a_character`, the measured length of a token. A failure
+    may be this item's own, so the shortest is asked too: if that fails as well, all will.
 
     Raises:
         UserError: the server refuses the model, the key or a setting; nothing more was asked.
@@ -69,17 +69,15 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
         if row:
             return row | {"tokens_a_character": row["prompt_tokens"] / _characters(run, item)}
         failure = run.errors.get(key)
-        if failure is None:
-            return None  # the budget is spent: nothing was asked
-        own = not failure.final and not failure.passes  # of this item, if others had replies
-        if own and any(run.is_done(run.key(other)) for other in items):
-            return None
-        if failure.status is None or not (failure.too_long or failure.passes):
+        if failure is None or failure.final or failure.status is None:
             break
     if failure is None:
-        return None
+        return None  # all are done, or the budget is spent
+    settled = not failure.final and not failure.passes
+    if settled and any(run.is_done(run.key(other)) for other in items):
+        return None  # others had replies with these settings: the rows are at fault
     endpoint = run.endpoint
-    near = await endpoint.similar_models() if failure.status == 404 else ""
+    near = await endpoint.similar_models() if failure.of_model else ""
     raise UserError(f"{run.settings.section}: the first call to {endpoint.name} at "
                     f"{endpoint.base_url} failed: {failure.told}{near}; {run.mend(failure)}")
 

@@ -209,7 +209,7 @@ async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any
 
 def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Item]) -> set[str]:
     """Read a line of a batch's replies; returns its key, if it is not to be submitted again."""
-    text = line.decode(errors="replace")
+    text = line.decode("utf-8-sig", errors="replace")
     try:
         row = json.loads(text)
         key, response = row["custom_id"], row.get("response") or {}
@@ -222,7 +222,7 @@ def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Ite
         return known
     if last and last.get("batch") == batch:
         return set()  # collected before an interruption, or a line that comes twice
-    item, said = by_key.get(key), json.dumps(body)
+    item, said = by_key.get(key), body if isinstance(body, str) else json.dumps(body)
     hidden = hidden_failure(said) if status == 200 else None
     if status == 200 and not hidden:
         run.record(key, item, read_completion(said, run.endpoint.model), batch=batch,
@@ -234,4 +234,5 @@ def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Ite
     status = status_by_words(hidden or status or BAD_ANSWER, said)
     failure = failure_in(status, said, run.endpoint.clean, label)
     run.fail(key, item, failure, batch=batch)
-    return set() if failure.passes or failure.no_system else {key}
+    paid = bool(hidden) and '"usage"' in said  # for nothing: not at once again
+    return set() if (failure.passes or failure.no_system) and not paid else {key}

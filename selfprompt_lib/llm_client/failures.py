@@ -30,12 +30,13 @@ QUOTA = (r"insufficient.?(quota|funds|balance|credit)|(current|monthly|your) quo
 BAD_KEY = (r"(invalid|incorrect|wrong|missing) api.?key|api.?key (is )?(not valid|invalid|missing)|"
            r"unauthori[sz]ed|authentication")
 NOT_THERE = r"unexpected endpoint|not.?found|no (such )?route|unknown (url|path)"
+NO_MODEL = r"(invalid|unknown|unsupported) model|\bmodel\b.{0,60}\b(not|exist|unknown|invalid)\b"
 WAIT = r"(try again|retry)\w* (in|after)\b|per (minute|second)"
-TOO_LONG = (r"context.?(length|size|window)|too (long|large|many tokens)|"
+TOO_LONG = (r"context.?(length|size|window|limit)|too (long|large|many tokens)|"
             r"\b(maximum|max|limit|less than|exceed\w*)\b.{0,40}\btokens?\b|"
-            r"\btokens?\b.{0,40}\b(maximum|limit|exceed\w*)\b")
+            r"\btokens?\b.{0,40}\b(maximum|limit|exceed\w*)\b|maximum (\w+ )?length")
 FILTERED = (r"content.?(filter|policy)|content.management.policy|responsibleaipolicy|moderation|"
-            r"flagged|data_inspection|inappropriate")
+            r"flagged|data_inspection|inappropriate|safety (system|polic|setting)|usage polic")
 NO_SYSTEM = (r"\bsystem['\"`]? (role|message|prompt|turn|instruction)|\brole\S* .{0,60}\bsystem\b|"
              r"\broles?\b.{0,60}\bmust\b|roles are supported|developer instruction|\.role: |"
              r"(unsupported|unknown|invalid|unexpected) (message )?role")
@@ -72,6 +73,11 @@ class Failure:
     def too_long(self) -> bool:
         """Whether the request is longer than the model can read."""
         return self.status == 413 or self.status not in (None, 429) and self.means(TOO_LONG)
+
+    @property
+    def of_model(self) -> bool:
+        """Whether the server may not know the model."""
+        return self.status == 404 or self.status in (400, 422) and self.means(NO_MODEL)
 
     @property
     def filtered(self) -> bool:
@@ -180,18 +186,16 @@ def status_by_words(status: int, text: str, waits: bool = False) -> int:
 
 
 def _has_reply(body: dict[str, Any]) -> bool:
-    """Whether a body is a chat completion: a message, or at least tokens that were paid for."""
-    choices, usage = body.get("choices"), body.get("usage")
+    """Whether a body is a chat completion, which has a message in it, if perhaps an empty one."""
+    choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     choice = choice if isinstance(choice, dict) else {}
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else 0
     if content and isinstance(content, (str, list)):
         return True
-    if body.get("error") or choice.get("error") or choice.get("finish_reason") == "error":
-        return False
-    written = usage.get("completion_tokens") if isinstance(usage, dict) else 0
-    return content in (None, "", []) or isinstance(written, int) and written > 0
+    refused = body.get("error") or choice.get("error") or choice.get("finish_reason") == "error"
+    return content in (None, "", []) and not refused
 
 
 def words(text: str) -> str:
@@ -209,7 +213,7 @@ def words(text: str) -> str:
 
 def _said(text: str) -> str:
     codes = re.findall(r'"(?:code|type|status|error_type)"\s*:\s*"([^"]+)"', text)
-    return " ".join([words(text), *codes])
+    return " ".join([words(text)[:5000], *codes])
 
 
 def _told(value: Any) -> Iterator[str]:
