@@ -96,7 +96,7 @@ class Failure:
             return (f"addresses usually end in /v1: set {section}.base_url to {right}, or check "
                     f"{section}.model")
         if self.status == 402:
-            return "add credit or raise the limit there, then run again"
+            return "add credit or raise the limit there"
         if self.status in (401, 403):
             return f"check the key in ${settings.api_key_env}, and whether it may use this model"
         if self.too_long:
