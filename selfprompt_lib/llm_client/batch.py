@@ -37,7 +37,7 @@ class BatchRegistry:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self.entries = json.loads(path.read_text()) if path.is_file() else []
+            self.entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
             known = all({"tag", "id", "rows", "status"} <= set(entry) for entry in self.entries)
             require(known, "")
         except (ValueError, TypeError):

@@ -75,7 +75,8 @@ class Endpoint:
         failure = failure_of(error, self.clean)
         if not (self.log and failure.status == 500):
             return failure
-        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", self.log.read_text(), re.MULTILINE)
+        words = self.log.read_text(encoding="utf-8", errors="replace")
+        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", words, re.MULTILINE)
         return replace(failure, told=self.clean(": ".join([failure.told, *raised[-1:]])))
 
     async def similar_models(self) -> str:
@@ -205,7 +206,7 @@ def start_local(settings: Client, model: str) -> Endpoint:
     log = Path(home) / "server.log"
     command = [sys.executable, "-c", SERVE, "serve", source, "--host", "127.0.0.1",
                "--port", str(port), *SERVER_FLAGS]
-    with log.open("w") as out:
+    with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
     client = _client(settings, f"{url}/v1", "local")
@@ -221,5 +222,6 @@ def start_local(settings: Client, model: str) -> Endpoint:
         if process.poll() is not None:
             break
     endpoint.stop()
+    last_words = log.read_text(encoding="utf-8", errors="replace")[-300:]
     raise UserError(f"{settings.section}: the local server did not start; its last words: "
-                    f"{' '.join(log.read_text()[-300:].split())}")
+                    f"{' '.join(last_words.split())}")

@@ -1,0 +1,70 @@
+"""On systems that are not Unix, all modules can be imported, texts have an encoding, and what cannot be done there is said."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from selfprompt_lib import sandbox
+
+PACKAGE = Path(sandbox.__file__).parent
+# Loads the libraries first, then all modules of the package anew, on a system without what Unix alone has.
+ELSEWHERE = """
+import importlib, os, pkgutil, select, signal, socket, sys
+import selfprompt_lib
+
+def load_all():
+    names = [m.name for m in pkgutil.walk_packages(selfprompt_lib.__path__, "selfprompt_lib.")]
+    return [importlib.import_module(name) for name in names]
+
+load_all()
+for name in "resource fcntl pwd grp termios tty pty posix syslog crypt _posixsubprocess".split():
+    sys.modules[name] = None
+for module, names in {
+    os: "fork forkpty getuid geteuid getgid getegid getgroups killpg setsid getpgid setpgid getpgrp setuid uname wait3 wait4 "
+        "mkfifo sched_getaffinity sched_setaffinity getloadavg statvfs sysconf pread pwrite nice chroot chown O_NONBLOCK",
+    signal: "SIGKILL SIGHUP SIGALRM SIGCHLD SIGSTOP SIGCONT SIGUSR1 SIGUSR2 SIGQUIT SIGPIPE SIGXCPU alarm setitimer",
+    socket: "AF_UNIX socketpair CMSG_LEN", select: "poll epoll kqueue",
+}.items():
+    for name in names.split():
+        vars(module).pop(name, None)
+for sys.platform in ("win32", "darwin"):  # not os.name, without which paths cannot be made here
+    for name in [name for name in sys.modules if name.startswith("selfprompt_lib.")]:
+        del sys.modules[name]
+    loaded = load_all()
+    from selfprompt_lib import provenance, sandbox
+    try:
+        sandbox.run_program("def f(): return 1", "def check(candidate): pass", "f")
+    except ValueError as error:
+        print(sys.platform, len(loaded), provenance.peak_memory_gb(), error)
+"""
+
+
+def test_every_module_can_be_imported_elsewhere_and_the_sandbox_says_what_it_needs():
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = [line.split(" ", 3) for line in done.stdout.splitlines()[-2:]]
+    assert [system for system, *_ in said] == ["win32", "darwin"]
+    for _, count, memory, told in said:
+        assert int(count) > 80 and memory == "None"
+        assert told.startswith("no sandbox for model-written programs: it needs bubblewrap, which only Linux has")
+
+
+def opened_without_encoding(path):
+    """The lines of a module that open a text in the system's own encoding."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = {keyword.arg for keyword in node.keywords}
+        modes = [value.value for value in (*node.args, *(k.value for k in node.keywords)) if isinstance(value, ast.Constant)]
+        opens = name in ("open", "fdopen") and modes and all(mode in ("w", "r", "a", "x", "r+", "w+", "a+") for mode in modes)
+        text = name in ("run", "Popen", "check_output") and "text" in given
+        if (opens or text or name in ("read_text", "write_text")) and "encoding" not in given:
+            yield f"{path.relative_to(PACKAGE)}:{node.lineno} {name}"
+
+
+def test_every_text_is_opened_with_its_encoding():
+    """Windows would take its own: what one computer wrote, another could not read."""
+    inside = PACKAGE / "sandbox_inside.py"  # runs on Linux alone, and writes ASCII
+    assert [line for path in PACKAGE.rglob("*.py") if path != inside for line in opened_without_encoding(path)] == []
