@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
 from selfprompt_lib.stats import Estimate, holm, mcnemar_p, paired_difference, rate
 
@@ -143,6 +144,12 @@ def test_holm_known_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.4]) == [0.4]
     assert max(holm([0.6, 0.9, 0.8])) == 1.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+@settings(max_examples=25)
+def test_holm_is_that_of_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 @settings(max_examples=15)  # statsmodels takes 50 ms a call
