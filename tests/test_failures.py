@@ -132,6 +132,9 @@ FINAL = {
     "key": (401, {"detail": "Invalid API key"}, "check the key in $OPENAI_API_KEY"),
     "key as 400": (400, [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}],
                    "check the key in $OPENAI_API_KEY"),
+    "account": (403, {"error": {"message": "Your account was flagged for inappropriate content"}}, "check the key"),
+    "arrears": (400, {"error": {"code": "Arrearage", "message": "Access denied."}}, "add credit"),
+    "no more of it": (429, {"error": "insufficient_quota: try again in 30 days"}, "add credit"),
     "rights": (403, {"message": "no access to this model"}, "check the key in $OPENAI_API_KEY"),
     "model": (404, {"error": "model 'x' not found, try pulling it first"}, "check annotate.model"),
 }  # fmt: skip
@@ -158,6 +161,7 @@ PASSING = {
     "quota a minute": (429, {"error": {"message": "You exceeded your current quota, please check your plan and billing "
                                                   "details. Please retry in 23.5s."}}),
     "busy": (503, {"error": "busy"}), "overloaded": (529, {"type": "error", "error": {"message": "Overloaded"}}),
+    "no filter": (503, {"error": {"message": "content filter unavailable"}}),
     "bad gateway": (502, "<html>upstream not found"), "as a success": (200, {"error": {"message": WORDS}}),
 }  # fmt: skip
 
@@ -175,7 +179,9 @@ def test_what_passes_is_repeated(loopback, rows, tmp_path, capsys, name):
 OWN = {
     "policy": (400, {"error": {"message": "The response was filtered by our content management policy.", "code":
                                "content_filter"}}, "content filter"),
-    "policy as 403": (403, {"error": {"message": "Your input was flagged", "code": 403}}, "content filter"),
+    "policy as 403": (403, {"error": {"message": "Moderation: your input was flagged. No credits were charged.", "code": 403}},
+                      "content filter"),
+    "policy as 200": (200, {"error": {"code": "content_filter", "message": "no"}}, "content filter"),
     "too long": (400, {"error": {"message": "This model's maximum context length is 2048 tokens. However, you requested 3101",
                                  "code": "context_length_exceeded"}}, "error"),
     "too long as 500": (500, {"error": "the request exceeds the available context size"}, "error"),
@@ -193,7 +199,7 @@ def test_a_rows_own_refusal_costs_that_row_alone(loopback, rows, tmp_path, capsy
     for _ in range(2):
         status, _, failed, log = annotate(served, rows(), out, capsys, retries=2, price=[1, 1])
         assert status == 1 and [(row["id"], row["outcome"]) for row in failed] == [(f"row-{number}", outcome)]
-        assert failed[0]["reason"].startswith(f"HTTP {code}: ") and served.paid() == 11
+        assert failed[0]["reason"].startswith(f"HTTP {code}") and served.paid() == 11
     assert served.counts()["asked"][f"What is fact number {number}?"] == (1 if outcome != "error" else 2)
 
 
@@ -231,7 +237,7 @@ def test_what_a_server_says_of_its_models_decides_nothing(loopback, rows, tmp_pa
 def test_a_server_that_is_silent_is_told_of_with_the_settings_that_say_how_long(loopback, rows, tmp_path, capsys):
     served = loopback(faults=1, kinds=["time-out"])
     status, told, *_ = annotate(served, rows(3), tmp_path / "r.jsonl", capsys, timeout=0.3)
-    assert status == 2 and f"{served.base_url} failed: APITimeoutError: ReadTimeout; run again" in told
+    assert status == 2 and f"{served.base_url} failed: APITimeoutError: ReadTimeout; check annotate.base_url" in told
     assert "annotate.timeout higher" in told
 
 

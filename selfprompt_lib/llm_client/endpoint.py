@@ -79,10 +79,15 @@ class Endpoint:
         raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", words, re.MULTILINE)
         return replace(failure, told=self.clean(": ".join([failure.told, *raised[-1:]])))
 
+    @property
+    def side_check(self) -> openai.AsyncOpenAI:
+        """The client for what only advises: it does not wait long."""
+        return self.client.with_options(timeout=SIDE_CHECK, max_retries=1)
+
     async def similar_models(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
         try:
-            answer = await self.client.get("/models", cast_to=httpx2.Response)
+            answer = await self.side_check.get("/models", cast_to=httpx2.Response)
             ids = [str(model["id"]) for model in answer.json()["data"]]
         except (openai.OpenAIError, ValueError, KeyError, TypeError):
             return ""
@@ -113,8 +118,7 @@ async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
         return start_local(settings, profile.model)
     endpoint = hosted(settings, profile.model)
     try:
-        client = endpoint.client.with_options(timeout=SIDE_CHECK, max_retries=1)
-        await client.get("/models", cast_to=httpx2.Response)
+        await endpoint.side_check.get("/models", cast_to=httpx2.Response)
     except openai.OpenAIError as error:
         require(not isinstance(error.__cause__, NOTHING_THERE),
                 f"{settings.section}.base_url: no answer from {endpoint.base_url} "

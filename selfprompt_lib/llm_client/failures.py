@@ -25,18 +25,20 @@ SILENT = {"type", "object", "code", "param", "status", "status_code", "id", "inp
           "path", "model", "usage", "created", "timestamp", "request_id", "user_id", "error_type",
           "finish_reason", "role", *LOUD}  # fmt: skip
 # What servers mean, where the status does not say it.
-QUOTA = (r"insufficient.?(quota|funds|balance|credit)|(current|monthly|your) quota|billing|"
-         r"\bcredits?\b|hard.?limit")
+SPENT = r"insufficient.?(quota|funds|balance|credit)"
+QUOTA = (rf"{SPENT}|quota|billing|arrearage|good standing|credit (balance|limit)|余额|欠费|"
+         r"\b(no|enough|of|more|your|add \d+) credits?\b|credits? (left|exhausted|remain)")
 BAD_KEY = (r"(invalid|incorrect|wrong|missing) api.?key|api.?key (is )?(not valid|invalid|missing)|"
            r"unauthori[sz]ed|authentication")
 NOT_THERE = r"unexpected endpoint|not.?found|no (such )?route|unknown (url|path)"
 NO_MODEL = r"(invalid|unknown|unsupported) model|\bmodel\b.{0,60}\b(not|exist|unknown|invalid)\b"
-WAIT = r"(try again|retry)\w* (in|after)\b|per (minute|second)"
+WAIT = r"(try again|retry)\w* (in|after|later|shortly)\b|per (minute|second)"
 TOO_LONG = (r"context.?(length|size|window|limit)|too (long|large|many tokens)|"
             r"\b(maximum|max|limit|less than|exceed\w*)\b.{0,40}\btokens?\b|"
             r"\btokens?\b.{0,40}\b(maximum|limit|exceed\w*)\b|maximum (\w+ )?length")
-FILTERED = (r"content.?(filter|policy)|content.management.policy|responsibleaipolicy|moderation|"
-            r"flagged|data_inspection|inappropriate|safety (system|polic|setting)|usage polic")
+FILTERED = (r"content.?(filter|policy)|content.management.policy|responsibleaipolicy|safety system|"
+            r"data_inspection|inappropriate content|"
+            r"\b(input|prompt|content|request)\b.{0,40}\b(flagged|inappropriate|safety)\b")
 NO_SYSTEM = (r"\bsystem['\"`]? (role|message|prompt|turn|instruction)|\brole\S* .{0,60}\bsystem\b|"
              r"\broles?\b.{0,60}\bmust\b|roles are supported|developer instruction|\.role: |"
              r"(unsupported|unknown|invalid|unexpected) (message )?role")
@@ -67,7 +69,7 @@ class Failure:
     def passes(self) -> bool:
         """Whether the same call may succeed later."""
         return self.status is None or self.status in PASSING or (
-            self.status >= 500 and not self.no_system and not self.too_long)
+            self.status >= 500 and not (self.no_system or self.too_long or self.filtered))
 
     @property
     def too_long(self) -> bool:
@@ -82,7 +84,8 @@ class Failure:
     @property
     def filtered(self) -> bool:
         """Whether the server's filter refused what was asked."""
-        return self.status not in (None, 401, 402, 404, 429) and self.means(FILTERED)
+        refused = self.status in (400, 403, 422, 451, BAD_ANSWER)
+        return refused and self.means(FILTERED) and not self.means(r"\b(account|organi[sz]ation)\b")
 
     @property
     def no_system(self) -> bool:
@@ -106,8 +109,8 @@ class Failure:
             return (f"set {section}.parameters to {{max_tokens: {settings.max_tokens}}}, the name "
                     "that older servers know")
         if self.passes:
-            return (f"run again when the server is well, or set {section}.retries or "
-                    f"{section}.timeout higher")
+            return (f"check {section}.base_url and the server, then run again, or set "
+                    f"{section}.retries or {section}.timeout higher")
         if self.final:
             return f"check {section}.model and {section}.base_url"
         return f"check {section}.model, {section}.parameters and the key, then run again"
@@ -178,8 +181,9 @@ def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
 def status_by_words(status: int, text: str, waits: bool = False) -> int:
     """The status that a failure amounts to; `waits`: the server says when to try again."""
     failure = Failure(status, _said(text))
-    if status in (400, 403, 429, BAD_ANSWER) and failure.means(QUOTA):
-        return status if waits or failure.means(WAIT) else 402
+    waits = (waits or failure.means(WAIT)) and not failure.means(SPENT)
+    if status in (400, 403, 429, BAD_ANSWER) and failure.means(QUOTA) and not failure.filtered:
+        return status if waits else 402
     if status in (400, BAD_ANSWER) and failure.means(BAD_KEY):
         return 401
     return 404 if status == BAD_ANSWER and failure.means(NOT_THERE) else status

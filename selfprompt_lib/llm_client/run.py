@@ -84,8 +84,8 @@ class PromptRun:
             )
         except openai.OpenAIError as error:
             row = self.fail(key, item, self.endpoint.failure(error))
-            folded = self.endpoint.no_system and body["messages"][0]["role"] == "system"
-            return await self.ask(key, item) if folded else row
+            refolds = self.endpoint.no_system and body["messages"][0]["role"] == "system"
+            return await self.ask(key, item) if refolds and row is None else row
         more = {
             "seconds": round(time.perf_counter() - began, 2),
             "retries": int(answer.request.headers.get("x-stainless-retry-count", 0)),
