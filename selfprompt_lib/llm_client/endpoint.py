@@ -62,7 +62,10 @@ class Endpoint:
         """Stop the server if this run started it."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
 
     def before_requests(self, hook: Callable) -> None:
         """Have the client call `hook` before each request that it sends, repeated ones too."""
