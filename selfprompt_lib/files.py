@@ -11,22 +11,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from .errors import UserError, require
-from .reading import (
-    JSON_SUFFIXES,
-    OTHER_SUFFIXES,
-    TABLE_SUFFIXES,
-    one_line,
-    read_json_lines,
-    user_path,
-)
+from .reading import DATA_SUFFIXES, one_line, read_json_lines, user_path
 
 
 def is_on_hub(source: str) -> bool:
     """Whether a name is a data set's on the hub (`org/name`, `org/name:config`), no path's."""
-    ends = (*JSON_SUFFIXES, *TABLE_SUFFIXES, *OTHER_SUFFIXES)
     hub_name = re.fullmatch(r"\w[\w.-]{0,95}(/\w[\w.-]{0,95})?(:[\w.-]+)?", source)
     there = os.path.exists(user_path(source))
-    return bool(hub_name) and not source.lower().endswith(ends) and not there
+    return bool(hub_name) and not source.lower().endswith(DATA_SUFFIXES) and not there
 
 
 def hub_rows(path: str, name: str | None, split: str, mirror: str | None = None) -> list[dict]:

@@ -8,11 +8,12 @@ A system turn is put before the first question.
 
 from collections.abc import Sequence
 
-CONVERSATIONS = ("conversations", "messages", "conversation")
-SYSTEM = ("system", "system_prompt")
+CONVERSATIONS = ("conversations", "messages", "conversation", "contents")
+SYSTEM = ("system", "system_prompt", "systemInstruction")
 ASKED = ("prompt", "instruction", "question", "query")
 CONTEXT = ("input", "context")
-ANSWERED = ("completion", "output", "response", "answer", "reference", "chosen")
+ANSWERED = ("completion", "output", "response", "answer", "reference", "chosen", "preferred_output")
+CONTENT = ("content", "value", "parts")
 SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
             "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
             "system": "system", "developer": "system"}
@@ -23,7 +24,9 @@ REFUSED = {
     "image": MEDIA, "images": MEDIA, "audio": MEDIA, "audios": MEDIA, "videos": MEDIA,
     "history": "earlier turns in a column of their own are not read; put them into conversations",
 }
-MESSAGE_KEYS = {"role", "from", "content", "value", *REFUSED}
+MESSAGE_KEYS = {"role", "from", *CONTENT, *REFUSED}
+HINTS = {"text": "a text that is not parted into turns is not read", "content": "one message a row "
+         "is not read; put those of a conversation into one row, as messages"}
 
 
 def filled(value: object) -> bool:
@@ -48,6 +51,8 @@ def read_turns(row: dict, answered: bool = False) -> tuple[list, set[str]]:
     whole = next((name for name in CONVERSATIONS if filled(row.get(name))), None)
     if whole:
         used, messages = [whole], _messages(row[whole], whole, 0)
+        if _speaker(messages[-1]) == "user" and filled(row.get("chosen")):  # ShareGPT's preferences
+            used, messages = [whole, "chosen"], messages + _messages(row["chosen"], "chosen", 1)
     else:
         used, messages = _question_and_answer(row, answered)
     system = _one_of(row, SYSTEM)
@@ -81,10 +86,11 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
                              "(Anthropic's form); part it into prompt and chosen")
     elif asked is None:
         empty = next((name for name in (*CONVERSATIONS, *ASKED, "input") if name in row), None)
+        hint = next((f"; {HINTS[name]}" for name in HINTS if name in row), "")
         raise ValueError(
             f"{empty} is empty; write it, or take the row out" if empty else "no conversations, "
             "messages, prompt, instruction or question; name the column so "
-            f"(there are {', '.join(map(str, row)) or 'none'})")
+            f"(there are {', '.join(map(str, row)) or 'none'}){hint}")
     if needed and answer is None:
         empty = next((name for name in ANSWERED if name in row), None)
         raise ValueError(f"{empty} is empty; write it, or take the row out" if empty else
@@ -95,26 +101,36 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
         question = _text(_content(messages[-1]), asked)
         if not question.strip():
             raise ValueError(f"{asked} is empty; write it, or take the row out")
-        messages[-1]["content"] = f"{question}\n\n{_text(row[context], context)}"
+        text = f"{question}\n\n{_text(row[context], context)}"
+        messages[-1] = {"role": _speaker(messages[-1]), "content": text}
     if answer:
         reply = _messages(row[answer], answer, 1)
-        # TRL's preference pairs may hold the prompt in chosen, too.
-        messages = reply if _speaker(reply[0]) in ("user", "system") else messages + reply
+        if answer == "chosen" and _speaker(reply[0]) in ("user", "system"):
+            return [answer], reply  # TRL's preference pairs may hold the prompt in chosen, too
+        messages = messages + reply
     return list(filter(None, (asked, context, answer))), messages
 
 
 def _messages(value: object, column: str, first: int) -> list[dict]:
     """A cell as messages; plain texts are turns, the `first` the user's (0) or assistant's (1)."""
-    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+    if isinstance(value, dict) and "messages" in value:  # OpenAI's preferences
+        value = value["messages"]
+    elif isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
         rows = zip(*value.values(), strict=False)  # as older versions of datasets store messages
         value = [dict(zip(value, items, strict=True)) for items in rows]
-    if isinstance(value, str) and column not in CONVERSATIONS:
+    whole = column in CONVERSATIONS
+    if not whole and (isinstance(value, str) or isinstance(value, dict) and _speaker(value)):
         value = [value]
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{column}: expected text or a list of turns, not {_kind(value)}")
-    return [dict(turn) if isinstance(turn, dict) else
-            {"role": ("user", "assistant")[(number + first) % 2], "content": turn}
-            for number, turn in enumerate(value)]
+        wanted = "" if whole else "text or "
+        raise ValueError(f"{column}: expected {wanted}a list of turns, not {_kind(value)}")
+    messages = []
+    for number, turn in enumerate(value, 1):
+        if not isinstance(turn, dict | str):
+            raise ValueError(f"{column}: turn {number}: expected text, not {_kind(turn)}")
+        who = ("assistant", "user")[(number + first) % 2]
+        messages.append(turn if isinstance(turn, dict) else {"role": who, "content": turn})
+    return messages
 
 
 def _speaker(message: dict) -> str | None:
@@ -123,7 +139,7 @@ def _speaker(message: dict) -> str | None:
 
 
 def _content(message: dict) -> object:
-    return message.get("content", message.get("value"))
+    return next((message[key] for key in CONTENT if message.get(key) is not None), None)
 
 
 def _alternating(messages: list[dict], columns: str) -> list[str]:
@@ -152,11 +168,11 @@ def _alternating(messages: list[dict], columns: str) -> list[str]:
 def _text(content: object, where: str) -> str:
     """What a message says; OpenAI's content parts are joined where all are text."""
     if isinstance(content, list) and content:
-        kinds = [part.get("type", "text") if isinstance(part, dict) else "text" for part in content]
+        kinds = [part.get("type", "text") if isinstance(part, dict) else _kind(part)
+                 for part in content]
         if others := [kind for kind in kinds if kind not in ("text", "input_text", "output_text")]:
-            raise ValueError(f"{where} has a part {others[0]!r}: {MEDIA}")
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        return "\n".join(_text(part, where) for part in parts if not isinstance(part, list))
+            raise ValueError(f"{where}: a part of type {others[0]!r}: {MEDIA}")
+        return "\n".join(_text(part.get("text"), where) for part in content)
     if content is None:
         return ""
     if not isinstance(content, str):

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 from .errors import UserError, require
 from .files import hub_rows, write_json
 from .provenance import machine
+from .reading import user_path
 from .rows import (
     Conversation,
     Role,
@@ -220,12 +221,15 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def join_command(given: argparse.Namespace) -> int:
     """Join, say what matched, and write what was asked for. Returns the exit status."""
+    file = given.measure and user_path(given.measure)
+    ours = not file or not file.exists() or b"roles_sha256" in file.read_bytes()
+    require(ours, f"--measure {file}: exists, and is no measurement of roles; give another name")
     joined = load_lima_role(given.mirror)
     print(joined)
     if given.out:
-        folder = save_dataset(joined, given.out)
+        folder = save_dataset(joined, user_path(given.out))
         print(f"written: {folder}; use it with data.train={folder / 'train.jsonl'}")
-    if given.measure:
-        write_json(given.measure, measure_quality(joined) | {"provenance": machine()})
-        print(f"written: {given.measure}")
+    if file:
+        write_json(file, measure_quality(joined) | {"provenance": machine()})
+        print(f"written: {file}")
     return 0

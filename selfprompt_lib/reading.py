@@ -19,6 +19,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may escape one, but no fi
 JSON_SUFFIXES, TABLE_SUFFIXES = (".jsonl", ".json", ".ndjson"), (".csv", ".tsv")
 OTHER_SUFFIXES = (".parquet", ".arrow", ".gz", ".zst", ".zip", ".txt", ".xlsx", ".xls", ".yaml")
 BLANK = b"\xef\xbb\xbf \t\r\n"  # with the mark that some editors begin a file with
+DATA_SUFFIXES = (*JSON_SUFFIXES, *TABLE_SUFFIXES, *OTHER_SUFFIXES)
 SHOWN = 3  # places of a kind of fault, and kinds of fault, that a message names
 
 

@@ -79,6 +79,17 @@ SEVERAL = {
     },
     "implicit prompt": lambda turns, s: {"chosen": messages(turns, s), "rejected": messages(turns, s)},
     "ultrafeedback": lambda turns, s: {"prompt": turns[0], "chosen": messages(turns, s), "rejected": messages(turns, s)},
+    "gemini": lambda turns, s: {"system": s, "contents": messages(turns, names=("user", "model"), content="parts", wrap=parts)},
+    "sharegpt preference": lambda turns, s: {
+        "conversations": sharegpt(turns[:-1], s),
+        "chosen": sharegpt(turns)[-1],
+        "rejected": sharegpt(turns)[-1],
+    },
+    "openai preference": lambda turns, s: {
+        "input": {"messages": messages(turns[:-1], s), "tools": []},
+        "preferred_output": messages(turns)[-1:],
+        "non_preferred_output": messages(turns)[-1:],
+    },
     "older datasets": lambda turns, s: {"conversations": {k: [m[k] for m in sharegpt(turns, s)] for k in ("from", "value")}},
 }
 WITH_SYSTEM = {"alpaca with system", "openorca", *SEVERAL} - {"lima"}
@@ -179,7 +190,7 @@ def test_the_reader_agrees_with_trls_converters():
     turns = ["Why?", "So.", "How?", "Thus."]
     for name, write in SEVERAL.items():
         row = write(turns, "Be brief.")
-        if isinstance(row.get("conversations"), dict) or name == "lima":
+        if name in ("lima", "gemini", "older datasets", "openai preference", "sharegpt preference"):
             continue
         theirs = maybe_convert_to_chatml(copy.deepcopy(row))
         assert name == "ultrafeedback" or is_conversational(theirs)
@@ -204,7 +215,9 @@ REFUSED = [
     ({"messages": messages(["q", "a"])[::-1]}, "messages: turn 1 is 'assistant', expected 'user'"),
     ({"messages": [*messages(["q"]), {"role": "narrator", "content": "x"}]}, "turn 2 is 'narrator', expected 'assistant'"),
     ({"messages": [*messages(["q", "a"]), *messages(["q2", "a2"], "Now rhyme.")]}, "turn 3 is 'system', expected 'user'"),
-    ({"input": {"messages": messages(["q"])}, "preferred_output": "a"}, "(there are input, preferred_output)"),
+    ({"conversation": [["q", "a"], ["q2", "a2"]]}, "conversation: turn 1: expected text, not a list"),
+    ({"conversations": json.dumps(sharegpt(["q", "a"]))}, "conversations: expected a list of turns, not text"),
+    ({"role": "user", "content": "q"}, "one message a row is not read; put those of a conversation into one row, as messages"),
 ]  # fmt: skip
 
 

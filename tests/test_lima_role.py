@@ -404,6 +404,9 @@ def test_the_command_refuses_what_is_not_lima(jsonl, tmp_path, capsys):
     )
     assert "a mirror has <org>/<name>/<config>/<split>.jsonl" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    (tmp_path / "notes.json").write_text("mine")
+    assert main(["lima-role", "--mirror", str(mirror), "--measure", str(tmp_path / "notes.json")]) == 2
+    assert "notes.json: exists, and is no measurement of roles" in capsys.readouterr().err
 
 
 def test_a_run_on_what_is_not_lima_stops_before_the_first_notebook(jsonl, tmp_path, capsys):

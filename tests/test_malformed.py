@@ -180,7 +180,7 @@ def test_more_faults_are_named_with_line_and_field(tmp_path_factory):
             '{"prompt": [{"role": "user", "content": "x"}], "completion": TURN}'.replace(
                 "TURN", json.dumps(TURNS[0])
             ),
-        ): "completion: expected text or a list of turns, not an object",
+        ): "prompt and completion: turn 2 is 'user', expected 'assistant'",
         (
             "lima-role",
             json.dumps(ROLE | {"index": 9, "sha256": "ab"}),

@@ -15,7 +15,8 @@ from pyarrow import ArrowException
 
 from .. import sandbox
 from ..errors import UserError, require
-from ..files import hub_rows, read_json_lines
+from ..files import hub_rows
+from ..reading import DATA_SUFFIXES, read_json_lines, user_path
 from .extraction import KINDS
 from .numbers import canonical_number
 
@@ -24,15 +25,15 @@ ID_COLUMNS = ("id", "qid", "task_id", "question_id")
 YES_NO_KEYS = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
 
 
-def load_benchmark(path: str = "", name: str = "default", split: str = "test",
+def load_benchmark(path: str = "", name: str | None = None, split: str = "test",
                    columns: dict[str, Any] | None = None, kind: str = "", shuffle: bool = False,
                    data: str | None = None, items: int | None = None, seed: int = 0,
                    config_source: str = "", **_) -> dict[str, datasets.Dataset]:
     """The docs of a benchmark as the split `test` (chapter 5).
 
     lm-eval passes `metadata` and `dataset_kwargs` of the YAML. `path` is a data set's name on the
-    hub, read from there or from the folder `data` in the hub's layout, or a `.jsonl` file,
-    relative to the YAML. `items` and `seed` pick a fixed subset, see `stratified_subset`.
+    hub, read from there or from the folder `data` in the hub's layout, or a file (`.jsonl`, `.csv`,
+    …), relative to the YAML. `items` and `seed` pick a fixed subset, see `stratified_subset`.
 
     Raises:
         UserError: no such data, a fault in a row or in `columns`, no sandbox for programs.
@@ -43,13 +44,14 @@ def load_benchmark(path: str = "", name: str = "default", split: str = "test",
     require(path, f"{yaml}: dataset_kwargs.path is missing; "
                   "name a data set of the hub or a .jsonl file")
     data = data or os.environ.get("SELFPROMPT_DATA")
-    if path.endswith(".jsonl"):
-        file = Path(config_source).parent / Path(path).expanduser()
+    if path.lower().endswith(DATA_SUFFIXES):
+        file = Path(config_source).parent / user_path(path)
         rows, where = read_json_lines(file), str(file)
     else:
-        rows, where = hub_rows(path, name, split, data), f"{path} ({name}, {split}) on the hub"
+        which = f"{name}, {split}" if name else split
+        rows, where = hub_rows(path, name, split, data), f"{path} ({which}) on the hub"
         if data:
-            where = f"{Path(data).expanduser() / path / name / split}.jsonl"
+            where = f"{user_path(data) / path / (name or '*') / split}.jsonl"
     docs = make_docs(rows, columns or {}, kind, shuffle, f"{yaml}: {where}")
     try:
         return {"test": datasets.Dataset.from_list(stratified_subset(docs, items, seed))}
