@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline import CHAPTERS, start_chapter
-from selfprompt_lib.pipeline.inputs import why_run
 from selfprompt_lib.profiles import flatten, load, parse_settings
 
 FIELDS = [key for key in flatten(load("cpu")) if key not in ("name", "about")]
@@ -88,20 +87,6 @@ def test_what_papermill_makes_of_the_calls_is_taken(tmp_path):
     exec(injected.source, namespace)
     stage = start_chapter("annotate", {name: value for name, value in namespace.items() if name != "__builtins__"})
     assert (stage.profile.seed, stage.profile.sft.epochs, stage.root) == (1, 2, Path(tmp_path / "2026" / "smoke"))
-
-
-def test_a_sheet_that_is_filled_in_reruns_no_chapter(tmp_path):
-    chapter, given = CHAPTERS["annotate"], GOOD | {"out": str(tmp_path)}
-    stage = start_chapter("annotate", given)
-    for name in ("sheet.csv", "artefact.txt"):
-        stage.path(name).write_text("blank")
-    stage.finish({})
-    chapter.executed_notebook(stage.root).parent.mkdir()
-    chapter.executed_notebook(stage.root).touch()
-    stage.path("sheet.csv").write_text("filled in")
-    assert why_run(chapter, stage.profile, stage.root) == []
-    stage.path("artefact.txt").write_text("edited")
-    assert why_run(chapter, stage.profile, stage.root) == ["artefact artefact.txt"]
 
 
 @given(st.sampled_from(FIELDS), VALUES)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Annotate
-from ..rows import Role, Sample, first_fault, read_rows
+from ..rows import Name, Role, Sample, first_fault, read_rows
 
 ANNOTATION_FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
 FIELDS = ("expert", "brings", "request")
@@ -49,7 +49,7 @@ class RoleReply(Role):
 class Example(BaseModel):
     """A line of the examples file."""
 
-    id: str
+    id: Name
     question: str = Field(min_length=1)
     role: RoleReply
 

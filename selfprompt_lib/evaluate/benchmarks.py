@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
 from textwrap import shorten
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from lm_eval.tasks import TaskManager
 
 from ..profiles import TASKS, Profile
+from ..reading import user_path
 from ..rows import STARTER_FOLDER
 from ..tasks import TASKS_FOLDER
 from ..tasks.checks import check_task, check_task_folder
@@ -36,7 +36,7 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     folders = [str(TASKS_FOLDER)]
     if settings.include_path:
-        own = Path(settings.include_path).expanduser()
+        own = user_path(settings.include_path)
         check_task_folder(own)  # lm-eval would leave out a faulty file without a word
         folders.append(str(own))
     data = str(STARTER_FOLDER) if profile.data.benchmarks == "starter" else profile.data.mirror

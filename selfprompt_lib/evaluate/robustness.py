@@ -19,8 +19,9 @@ from .. import infer, stats
 from ..designs import Design
 from ..errors import require
 from ..profiles import Profile
+from ..reading import user_path
 from ..roles.metrics import derangement, embed
-from ..rows import read_rows
+from ..rows import Name, read_rows
 from ..sources import take_evenly_spaced
 from ..tasks import NO_ANSWER
 from ..tasks.extraction import extract_answer
@@ -49,7 +50,7 @@ class Probe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(min_length=1)
+    id: Name = Field(min_length=1)
     kind: str = Field(min_length=1)
     question: str
     domain: str = "unknown"
@@ -85,7 +86,8 @@ def load_probes(per_kind: int | None = None, path: Path = PROBES_FOLDER) -> list
     """
     require(per_kind is None or per_kind >= 1,
             f"evaluate.probes: {per_kind}; set it to 1 or more, or to null for all")
-    files = sorted(Path(path).glob("*.jsonl")) if Path(path).is_dir() else [Path(path)]
+    path = user_path(path)
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     require(files, f"{path}: no probes; put JSONL files with id, kind and question there")
     probes = [probe for file in files for probe in read_rows(file, Probe)]
     twice = [name for name, count in Counter(probe.id for probe in probes).items() if count > 1]

@@ -17,6 +17,7 @@ from ..designs import DESIGNS, Design, get_design
 from ..errors import require
 from ..files import make_writable, run_folder, write_json
 from ..profiles import Profile, seed_profiles
+from ..reading import user_path
 from ..rows import Sample, read_rows
 from .trainer import accumulation_steps, this_process
 
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
                                   description="Fine-tune as chapter 3 does, on any number of cards")
     add_profile_arguments(top, run=True)
     top.add_argument("--data", type=Path, metavar="FILE",
-                     help="JSONL file of samples (chapter 1's training rows without it)")
+                     help="file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS),
                      help="what to train; may be repeated (default: the profile's, and none)")
     top.add_argument("--dry-run", action="store_true",
@@ -82,12 +83,12 @@ def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
 
 
 def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sample]:
-    path = given.data or root / "annotate" / "train.jsonl"
-    mend = "give a JSONL file of samples with --data"
+    path = user_path(given.data or root / "annotate" / "train.jsonl")
+    mend = "give a file of samples with --data"
     if not given.data:
         mend = ("run chapter 1 first: python -m selfprompt_lib run "
                 f"--profile {profile.name} --out {given.out} --only 1")
-    require(path.is_file(), f"{path}: missing; {mend}")
+    require(path.exists(), f"{path}: missing; {mend}")
     return read_rows(path, Sample)
 
 
