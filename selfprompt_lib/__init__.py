@@ -2,6 +2,8 @@
 
 import logging
 
+from . import digests  # first of all: it notes which files of the package are used
+
 __version__ = "0.1.0"
 
 # On some processors bitsandbytes warns that it has no fast 4-bit product; nothing here uses one.

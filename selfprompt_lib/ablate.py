@@ -1,45 +1,15 @@
 """Chapter 6: prompt designs compared at equal data and budget."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from . import evaluate, infer, sft, stats
-from .designs import get_design
+from . import evaluate, infer, stats
+from .ablate_measure import measured_before, train_and_measure
 from .profiles import Profile
-from .rows import Question, Sample
 
-
-def measured_before(profile: Profile, name: str, arm: str, replies: list[dict],
-                    items: pd.DataFrame,
-                    questions: Sequence[Question]) -> tuple[list[dict], pd.DataFrame]:
-    """What chapters 4 and 5 measured of a design's arm: this chapter's questions, tasks, seed."""
-    ids = {question.id for question in questions}
-    of_arm = (items.arm == arm) & (items.seed == profile.seed)
-    kept = items[of_arm & items.task.isin(profile.ablate.tasks)]
-    asked = [row | {"design": name} for row in replies if row["id"] in ids]
-    return asked, kept.assign(arm=name)
-
-
-def train_and_measure(profile: Profile, name: str, samples: Sequence[Sample],
-                      questions: Sequence[Question],
-                      folder: Path) -> tuple[dict, list[dict], pd.DataFrame]:
-    """One design with the budget of chapter 3: its training's record, its replies, its items.
-
-    Args:
-        name: of the design; `none` is allowed here, as the baseline.
-        folder: the trainer's checkpoints.
-    """
-    variant, design = profile.model_copy(update={"design": name}), get_design(name)
-    model, tokenizer, record = sft.train(variant, samples, design, folder)
-    replies = infer.ask_questions(model, tokenizer, variant, design, questions,
-                            label=f"asking, design {name}")
-    tasks = evaluate.load_tasks(variant, variant.ablate.tasks)
-    items = evaluate.ask_benchmarks(model, tokenizer, variant, tasks, [evaluate.plain_arm(name)],
-                                    variant.seed)
-    return record, [row | {"design": name} for row in replies], items
+__all__ = ["design_accuracy", "design_differences", "measured_before", "rate_table", "report_text",
+           "role_rates", "summarize", "train_and_measure"]
 
 
 def role_rates(replies: pd.DataFrame) -> pd.DataFrame:

@@ -1,15 +1,19 @@
 """What files, folders and code are, by content: wherever they lie, and whenever they were written.
 
-Two copies of a run, a model or a data set on two machines have the same digests.
+Two copies of a run, a model or a data set on two machines have the same digests. And which of the
+package's own files this process has opened: the code that it imported, and the data that it read.
 """
 
 import ast
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,43 @@ from platformdirs import user_cache_path
 PACKAGE = Path(__file__).parent
 LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
+
+
+_opened: set[str] = set()
+_noting = True
+
+
+def _note(event: str, arguments: tuple) -> None:
+    if event == "open" and _noting and str(arguments[0]).startswith(f"{PACKAGE}{os.sep}"):
+        _opened.add(str(arguments[0]))
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """What is opened meanwhile is opened to be compared, not to be used."""
+    global _noting
+    _noting, before = False, _noting
+    try:
+        yield
+    finally:
+        _noting = before
+
+
+def opened_files() -> set[str]:
+    """The files of the package that this process has used, by their paths in the package.
+
+    A compiled module counts as its source.
+    """
+    paths = (source_from_cache(name) if name.endswith(".pyc") else name for name in _opened)
+    return {Path(path).relative_to(PACKAGE).as_posix() for path in paths}
+
+
+def note_opened(names: Iterable[str]) -> None:
+    """Count files of the package as used, as a result is that was taken up and not made."""
+    _opened.update(str(PACKAGE / name) for name in names)
 
 
 def cache_folder() -> Path:
@@ -45,7 +86,7 @@ def file_digest(path: Path) -> str:
         known = cache_folder() / "digests" / text_digest(mark)
         if known.is_file() and len(kept := known.read_text(encoding="ascii")) == 64:
             return kept
-    with path.open("rb") as file:
+    with _unnoticed(), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if known:
         _remember(known, digest)
@@ -81,7 +122,8 @@ def path_digest(path: Path) -> str:
 
 def code_digest(*paths: Path) -> str:
     """A digest of what Python files do: without comments, docstrings and layout."""
-    return text_digest([_tree(path.read_bytes()) for path in paths])
+    with _unnoticed():
+        return text_digest([_tree(path.read_bytes()) for path in paths])
 
 
 @cache
@@ -122,15 +164,17 @@ def imported_modules(name: str) -> set[str]:
     known, found = package_modules(), set()
     path = known[name]
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    with _unnoticed():
+        source = path.read_bytes()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in known}
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: -(node.level - 1) or None] if node.level else []
-            source = ".".join([*base, *filter(None, [node.module])])
+            whole = ".".join([*base, *filter(None, [node.module])])
             for alias in node.names:
-                inner = f"{source}.{alias.name}"
-                target = inner if inner in known else source
+                inner = f"{whole}.{alias.name}"
+                target = inner if inner in known else whole
                 if target in known and not name.startswith(f"{target}."):  # its own is there
                     found.add(target)
     return found - {name}

@@ -5,6 +5,8 @@ result depends on.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,6 +18,23 @@ _FIELDS_READ: set[str] = set()
 def fields_read() -> frozenset[str]:
     """The fields that were read in this process, such as `seed` and `sft.epochs`."""
     return frozenset(_FIELDS_READ)
+
+
+def note_read(names: Iterable[str]) -> None:
+    """Count fields as read: a result that was taken up depends on what was read to make it."""
+    _FIELDS_READ.update(names)
+
+
+@contextmanager
+def fields_noted() -> Iterator[set[str]]:
+    """The fields that are read within, known at its end."""
+    before, found = set(_FIELDS_READ), set()
+    _FIELDS_READ.clear()
+    try:
+        yield found
+    finally:
+        found |= _FIELDS_READ
+        _FIELDS_READ.update(before)
 
 
 class Section(BaseModel):

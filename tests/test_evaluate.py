@@ -1,6 +1,6 @@
 """Chapter 5: arms, the table of items, and its measurement, with the smoke model."""
 
-import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +10,7 @@ from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import measure_arms, measurement_plan, results
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
+from selfprompt_lib.sections import fields_noted
 
 EXPERTS = [sample.role for sample in read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:20]]
 DESIGN = get_design("from-now-on")
@@ -132,20 +133,27 @@ def trained(tmp_path, smoke, profile):
 
 
 def test_all_arms_and_seeds_are_measured_and_kept(
-    trained, tmp_path, profile, tasks, refused, capsys
+    trained, tmp_path, profile, tasks, smoke, monkeypatch, capsys
 ):
     two = profile.model_copy(update={"sft": profile.sft.model_copy(update={"seeds": 2})})
     assert [(name, seed, len(asked)) for name, seed, asked in measurement_plan(two)] == [
         ("base", -1, 1), ("baseline", 0, 2), ("self-prompt", 0, 5), ("baseline", 1, 1), ("self-prompt", 1, 1)]  # fmt: skip
-    items = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1})
+    given = tasks, lambda _, name: trained / name, EXPERTS, tmp_path / "parts"
+    items = measure_arms(two, *given)
     said = "9 items in 3 tasks; 10 times asked, of 5 models;\nup to 16 tokens a reply\n"
     assert capsys.readouterr().out == said
     assert len(items) == 90 and set(items.arm) == set(profiles.ARMS)
-    shutil.rmtree(trained)  # what was measured is not measured again
-    again = measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 1})
-    pd.testing.assert_frame_equal(again, items)
-    with refused("sft/baseline"):
-        measure_arms(two, tasks, trained, EXPERTS, tmp_path / "parts", {"a": 2})
+    asked = []
+    monkeypatch.setattr(models, "load", lambda place, *_: asked.append(Path(place).name) or smoke)
+    with fields_noted() as read:
+        pd.testing.assert_frame_equal(measure_arms(two, *given), items)
+    assert not asked and {"evaluate.second_pass", "evaluate.batch_size", "design"} <= read
+    once = two.evaluate.model_copy(update={"second_pass": False, "arms": ("base", "baseline", "self-prompt")})
+    assert measure_arms(two.model_copy(update={"evaluate": once}), *given).arm.nunique() == 3
+    assert len(asked) == 5
+    (trained / "baseline" / "model.safetensors").write_bytes(b"other weights")
+    measure_arms(two, *given)
+    assert asked[5:] == ["baseline"], "the others are taken up"
 
 
 def test_a_table_with_a_fault_is_named(own, tmp_path, refused):

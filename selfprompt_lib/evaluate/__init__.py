@@ -1,8 +1,9 @@
 """Chapter 5: does it answer better? Benchmarks, open questions, a judge, how sure one may be.
 
-`benchmarks` has the tasks and `harness` asks a model through lm-eval; `arms` says who is asked and
-measures all; `results` is the table of items that comes out. `compare` has its paired differences,
-`subjects` those of MMLU's subjects, and `report` says what they mean.
+`benchmarks` has the tasks and `harness` asks a model through lm-eval; `arms` says who is asked,
+`measure` asks and keeps what was measured; `results` is the table of items that comes out.
+`compare` has its paired differences, `subjects` those of MMLU's subjects, and `report` says what
+they mean.
 
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
 pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
@@ -10,8 +11,8 @@ pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdict
 draws both. `committed_study` is the page "What we found".
 """
 
-from .arms import RoleSources, measure_arms, measurement_plan, plain_arm, substituted_arms
-from .benchmarks import chance, data_note, load_tasks, overview, scored_tasks
+from .arms import RoleSources, plain_arm, substituted_arms
+from .benchmarks import PREFIX, chance, data_note, load_tasks, overview, scored_tasks
 from .compare import (
     arm_contrasts,
     differences,
@@ -20,6 +21,7 @@ from .compare import (
     seed_differences,
 )
 from .harness import Arm, ArmsLM, ask_benchmarks
+from .measure import measure_arms, measure_model, measurement_plan, task_content
 from .report import difference_table, report_text, summarize, vs_chance
 from .results import (
     SUBSTITUTED,
@@ -35,10 +37,10 @@ from .results import (
 from .subjects import subject_differences
 
 __all__ = [
-    "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "accuracy_of_seed", "arm_contrasts",
-    "ask_benchmarks", "chance", "check_items", "data_note", "difference_table", "differences",
-    "disputed", "load_tasks", "measure_arms", "measurement_plan", "needed_sizes",
-    "overview", "plain_arm", "read_items", "readings", "report_text", "role_contrasts",
-    "save_items", "scored_tasks", "seed_differences", "subject_differences", "substituted_arms",
-    "summarize", "vs_chance", "won_items",
+    "PREFIX", "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "accuracy_of_seed",
+    "arm_contrasts", "ask_benchmarks", "chance", "check_items", "data_note", "difference_table",
+    "differences", "disputed", "load_tasks", "measure_arms", "measure_model", "measurement_plan",
+    "needed_sizes", "overview", "plain_arm", "read_items", "readings", "report_text",
+    "role_contrasts", "save_items", "scored_tasks", "seed_differences", "subject_differences",
+    "substituted_arms", "summarize", "task_content", "vs_chance", "won_items",
 ]

@@ -1,12 +1,10 @@
-"""The arms of chapter 5: which model is asked, and with which role; all of a profile, measured.
+"""The arms of chapter 5: which model is asked, and with which role.
 
 To ask what a role does, the same model must answer the same item with another one. So the
 self-prompt model is asked again with substituted roles, which it did not write for the item.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import models
-from ..designs import GAP, Design, get_design
+from ..designs import GAP, Design
 from ..generate import count_tokens
 from ..infer import roles_of_others
-from ..profiles import Profile, seed_profiles
 from ..rows import Role
-from .harness import Arm, ItemKey, ask_benchmarks
-from .results import (
-    BASE,
-    BASELINE,
-    EXPERT,
-    IRRELEVANT,
-    MANUAL,
-    NO_ROLE,
-    OTHER,
-    OWN,
-    SUBSTITUTED,
-    UNTUNED,
-    check_items,
-    save_items,
-)
+from .harness import Arm, ItemKey
+from .results import EXPERT, IRRELEVANT, MANUAL, NO_ROLE, OTHER
 
 # Role-play prompting sets a role in one round and answers in the next (arXiv 2308.07702, section
 # 3). Its roles are made for one data set each; this one is fixed for all tasks.
@@ -121,58 +104,3 @@ def substituted_arms(names: Sequence[str], items: pd.DataFrame, sources: RoleSou
         prefills = dict(zip(keys, SUBSTITUTED_ROLES[name](items, sources), strict=True))
         arms.append(Arm(name, prefills=prefills, opening=sources.design.opening))
     return arms
-
-
-def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
-    """Each model that is asked, its training seed (-1: untuned), and its arms (chapter 5)."""
-    chosen = profile.evaluate.arms
-    if BASE in chosen:
-        yield BASE, UNTUNED, [BASE]
-    for place, run in enumerate(seed_profiles(profile)):
-        # Only the first training seeds answer with roles that are not the model's own.
-        more = chosen if place < profile.evaluate.given_seeds else ()
-        yield BASELINE, run.seed, [BASELINE, *(name for name in (MANUAL,) if name in more)]
-        yield OWN, run.seed, [OWN, *(name for name in SUBSTITUTED if name in more)]
-
-
-def measure_arms(profile: Profile, tasks: dict[str, Any], trained: Path, experts: Sequence[Role],
-                 folder: Path, inputs: dict[str, Any]) -> pd.DataFrame:
-    """The table of items for all arms and training seeds (chapter 5).
-
-    Args:
-        tasks: of `load_tasks`.
-        trained: chapter 3's folder.
-        experts: roles of the training data, to draw the random expert from.
-        folder: each model's rows are kept here, so that a run that was killed goes on.
-        inputs: what the result depends on; rows kept from other inputs are not taken up.
-    """
-    plan, parts = list(measurement_plan(profile)), []
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    count = sum(len(list(task.eval_docs)) for task in tasks.values())
-    times = sum(len(arms) for _, _, arms in plan)
-    print(f"{count} items in {len(tasks)} tasks; {times} times asked, of {len(plan)} models;\n"
-          f"up to {profile.evaluate.max_new_tokens} tokens a reply")
-    for name, seed, arms in plan:
-        path = folder / digest / f"{name}-{seed}.parquet"
-        if not path.is_file():
-            place = profile.model if name == BASE else _checkpoint(trained, profile, name, seed)
-            save_items(_measure_model(profile, tasks, place, seed, arms, experts), path)
-        parts.append(pd.read_parquet(path))
-    return check_items(pd.concat(parts, ignore_index=True))
-
-
-def _checkpoint(trained: Path, profile: Profile, name: str, seed: int) -> str:
-    return str(trained / (name if seed == profile.seed else f"{name}-seed{seed}"))
-
-
-def _measure_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int, arms: list[str],
-                   experts: Sequence[Role]) -> pd.DataFrame:
-    """One model's rows: first the plain arms, then those that need the roles it wrote in them."""
-    model, tokenizer = models.load(place, profile.dtype)
-    parts = [ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm(name)], seed)
-             for name in arms if name not in SUBSTITUTED]
-    sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
-    others = substituted_arms(arms, parts[0], sources)
-    if others:
-        parts.append(ask_benchmarks(model, tokenizer, profile, tasks, others, seed))
-    return pd.concat(parts, ignore_index=True)

@@ -1,55 +1,77 @@
 """What a chapter's result depends on, and whether any of it has changed since the chapter ran.
 
 Nobody lists by hand what a chapter depends on. When it finishes, its `stage.json` keeps the profile
-fields that were read and the code that was imported in its process; later runs compare those.
+fields that were read, the artefacts that were taken, and the code and data of the package that its
+process opened; later runs compare those. All are compared by content, so that a run copied to
+another machine is skipped there too. For the same reason the versions of libraries are not
+compared: they stand in the record's provenance.
 """
 
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from ..digests import (
+    PACKAGE,
+    folder_digests,
+    opened_files,
+    path_digest,
+    text_digest,
+)
 from ..errors import require
 from ..profiles import Profile, flatten
-from ..provenance import (
-    file_digest,
-    folder_digests,
-    loaded_rooms,
-    named_path_digests,
-    package_digests,
-)
 from ..sections import fields_read
-from .chapters import CHAPTERS, Chapter, read_record
+from .chapters import CHAPTERS, Chapter, page_record, read_record
 
-# Rooms that decide no result: they read settings, which are compared as such, and run chapters.
-NEUTRAL_ROOMS = {"pipeline", "provenance", "profiles", "sections", "settings", "resources/profiles"}
-PARTLY_USED = ("fields", "named_paths", "code")  # inputs of which a chapter uses some
+# These decide no result: they read settings, which are compared as such, and run chapters.
+NEUTRAL = ("__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
+           "provenance.py", "resources/profiles/", "sections.py", "settings.py")
 
 
 def current_inputs(
     chapter: Chapter, profile: Profile, root: Path, parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """All that may shape a chapter's result, as it is now.
+    """All that may shape a chapter's result, as it is now, but for the artefacts that it takes.
 
     Raises:
         UserError: when a chapter that this one reads has not finished, or belongs to another run.
     """
-    fields = flatten(profile)
-    artefacts = {}
     for name in chapter.reads:
         record = read_record(root, name)
         require(record, f"{root / name}: chapter {CHAPTERS[name].label} ({name}) has not "
                         "finished; run it first")
         _require_one_run(chapter, name, record, root)
-        artefacts |= {f"{name}/{file}": digest for file, digest in record["outputs"].items()}
-    return {
-        "fields": fields,
-        "parameters": parameters,
-        "artefacts": artefacts,
-        "named_paths": named_path_digests(fields),
-        "version": __version__,
-        "code": package_digests() | {"notebook": file_digest(chapter.notebook)},
-    }
+    fields = {name: _identity(name, value, root) for name, value in flatten(profile).items()}
+    code = {name: digest for name, digest in folder_digests(PACKAGE).items()
+            if not name.startswith(NEUTRAL)}
+    return {"fields": fields, "parameters": parameters, "artefacts": {},
+            "code": code | {"notebook": _notebook_digest(chapter.notebook)}}
+
+
+def _identity(field: str, value: Any, root: Path) -> Any:
+    """What is compared of a field: of a file or folder that it names, the content."""
+    if isinstance(value, list):
+        return [_identity(field, part, root) for part in value]
+    if field == "dtype" and (forced := os.environ.get("SELFPROMPT_BF16")):
+        return f"{value}, SELFPROMPT_BF16={forced}"
+    if isinstance(value, str) and value and field not in ("name", "about"):
+        path = Path(os.path.expanduser(value)).resolve()
+        if os.path.exists(path) and not root.resolve().is_relative_to(path):  # so named by chance
+            return f"sha256:{path_digest(path)}"
+    return value
+
+
+def _notebook_digest(path: Path) -> str:
+    """Of what a reader sees and a kernel runs: the cells, without their ids and settings."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return text_digest([(cell["cell_type"], "".join(cell["source"])) for cell in cells])
+
+
+def artefact_digest(root: Path, name: str) -> str | None:
+    """An artefact as it is now, such as `sft/baseline`; None where there is none."""
+    return path_digest(root / name) if (root / name).exists() else None
 
 
 def _require_one_run(chapter: Chapter, read: str, record: dict[str, Any], root: Path) -> None:
@@ -58,28 +80,21 @@ def _require_one_run(chapter: Chapter, read: str, record: dict[str, Any], root: 
     Such as replies of a model that was trained again since.
     """
     for name, digest in record["inputs"]["artefacts"].items():
-        source, _, file = name.partition("/")
-        there = read_record(root, source) if source in chapter.reads else None
-        same = there is None or there["outputs"].get(file) == digest
-        require(same, f"{root / read}: chapter {CHAPTERS[read].label} ({read}) was made from "
-                      f"another {name} than is there now; run it again")
+        if name.partition("/")[0] in chapter.reads:
+            require(artefact_digest(root, name) == digest,
+                    f"{root / read}: chapter {CHAPTERS[read].label} ({read}) was made from "
+                    f"another {name} than is there now; run it again")
 
 
 def used_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     """Those of `current_inputs` that this process has used."""
-    fields, rooms = fields_read(), loaded_rooms() - NEUTRAL_ROOMS
+    fields, files = fields_read(), {*opened_files(), "notebook"}
+    return inputs | {"fields": _only(inputs["fields"], fields),
+                     "code": _only(inputs["code"], files)}
 
-    def used_code(room: str) -> bool:
-        return room in rooms or room == "notebook" or (
-            room.startswith("resources/") and room not in NEUTRAL_ROOMS
-        )
 
-    return inputs | {
-        "fields": {name: value for name, value in inputs["fields"].items() if name in fields},
-        "named_paths": {name: digest for name, digest in inputs["named_paths"].items()
-                        if name.partition("=")[0] in fields},
-        "code": {room: digest for room, digest in inputs["code"].items() if used_code(room)},
-    }
+def _only(part: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name in names}
 
 
 def why_run(chapter: Chapter, profile: Profile, root: Path) -> list[str]:
@@ -88,16 +103,16 @@ def why_run(chapter: Chapter, profile: Profile, root: Path) -> list[str]:
     Raises:
         UserError: when a chapter that this one reads has not finished.
     """
-    record, page = read_record(root, chapter.name), chapter.executed_notebook(root)
-    if not page.is_file():
+    record, page = read_record(root, chapter.name), page_record(chapter.executed_notebook(root))
+    if page is None:
         return ["not run here before"]
     if record is None:
         return ["it has not finished before"]
-    if (root / chapter.name / "stage.json").stat().st_mtime > page.stat().st_mtime:
+    if record["finished"] > page.get("end_time", ""):
         return ["its artefacts are newer than its executed notebook"]
-    there = folder_digests(root / chapter.name)
+    folder = f"{chapter.name}/"
     edited = [name for name, digest in record["outputs"].items()
-              if there.get(name) != digest and not name.endswith(".csv")]  # people fill those in
+              if artefact_digest(root, folder + name) != digest]
     return [*_changed_inputs(chapter, profile, root, record["inputs"]),
             *(f"artefact {name}" for name in edited)]
 
@@ -107,14 +122,6 @@ def _changed_inputs(
 ) -> list[str]:
     """What differs from the inputs that a chapter's record holds, in words."""
     now = current_inputs(chapter, profile, root, before["parameters"])
-    now = json.loads(json.dumps(now))  # tuples become lists, as in the record
-    reasons = []
-    for part, new in now.items():
-        old = before.get(part)
-        if isinstance(new, dict) and isinstance(old, dict):
-            names = set(old) if part in PARTLY_USED else set(old) | set(new)
-            reasons += [f"{part}: {name}" for name in sorted(names)
-                        if new.get(name) != old.get(name)]
-        elif new != old:
-            reasons.append(part)
-    return reasons
+    now["artefacts"] = {name: artefact_digest(root, name) for name in before["artefacts"]}
+    return [f"{part}: {name}" for part, used in before.items() for name, old in used.items()
+            if now.get(part, {}).get(name) != old]

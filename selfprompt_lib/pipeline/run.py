@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
@@ -15,7 +14,7 @@ from traitlets.config import Config
 from ..errors import UserError, require
 from ..files import make_writable, write_json
 from ..profiles import Profile
-from .chapters import CHAPTERS, Chapter, read_record
+from .chapters import CHAPTERS, Chapter, page_record, read_record
 from .inputs import why_run
 
 # glibc hands large blocks back to the system at once and pays page faults for each new one; kept,
@@ -110,16 +109,8 @@ def write_report(profile: Profile, root: Path) -> None:
         if record:
             kept = ("metrics", "seconds", "peak_memory_gb", "finished", "provenance")
             stages[chapter.name] = {"title": chapter.title} | {name: record[name] for name in kept}
-            whole = _notebook_seconds(chapter.executed_notebook(root))
-            if whole:
-                stages[chapter.name]["seconds"] = whole
+            page = page_record(chapter.executed_notebook(root)) or {}
+            if whole := page.get("duration"):  # with the start of the kernel
+                stages[chapter.name]["seconds"] = round(whole, 1)
     write_json(root / "report.json",
                {"profile": profile.name, "seed": profile.seed, "stages": stages})
-
-
-def _notebook_seconds(page: Path) -> float | None:
-    """Seconds of an executed notebook as papermill counts them, with the start of the kernel."""
-    if not page.is_file():
-        return None
-    duration = nbformat.read(page, 4).metadata.get("papermill", {}).get("duration")
-    return duration and round(duration, 1)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import profiles
+from ..digests import folder_digests
 from ..errors import require
 from ..files import make_writable, run_folder, write_json, write_rows
 from ..profiles import Profile
-from ..provenance import describe, folder_digests, peak_memory_gb
+from ..provenance import describe, peak_memory_gb
 from .chapters import CHAPTERS, Chapter
-from .inputs import current_inputs, used_inputs
+from .inputs import artefact_digest, current_inputs, used_inputs
 
 PARAMETERS = {  # that every notebook takes, with how papermill is told one; all others are texts
     "profile": (str, "-p {0} cpu"), "seed": (int, "-p {0} 1"), "out": (str | Path, "-r {0} {1}"),
@@ -33,6 +34,7 @@ class Stage:
     root: Path
     inputs: dict[str, Any]
     started: float = field(default_factory=time.perf_counter)
+    set_aside: list[str] = field(default_factory=lambda: ["stage.json"])
 
     @property
     def folder(self) -> Path:
@@ -42,10 +44,20 @@ class Stage:
         """Where this chapter's artefact of that name lies."""
         return self.folder / name
 
+    def aside(self, name: str) -> Path:
+        """Where something lies that is no result, such as a sheet that people fill in.
+
+        Whatever begins with this name may change, and the chapter need not run again.
+        """
+        self.set_aside.append(name)
+        return self.path(name)
+
     def source(self, chapter: str, name: str) -> Path:
-        """An artefact of an earlier chapter."""
+        """An artefact of an earlier chapter, which this one depends on from now on."""
         path = self.root / chapter / name
         require(path.exists(), f"{path}: missing; run chapter {CHAPTERS[chapter].label} again")
+        taken = f"{chapter}/{name}"
+        self.inputs["artefacts"][taken] = artefact_digest(self.root, taken)
         return path
 
     def save(self, name: str, content: Any) -> Path:
@@ -62,7 +74,8 @@ class Stage:
             "peak_memory_gb": peak_memory_gb(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": used_inputs(self.inputs),
-            "outputs": folder_digests(self.folder),
+            "outputs": {name: digest for name, digest in folder_digests(self.folder).items()
+                        if not name.startswith(tuple(self.set_aside))},
             "provenance": describe(self.profile) | provenance,
         }
         write_json(self.path("stage.json"), record)

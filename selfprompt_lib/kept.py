@@ -1,0 +1,83 @@
+"""Costly results, kept where they were made and taken up again when the same is asked for.
+
+So a page that runs again, because of a word in it or the colour of a figure, trains nothing anew.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .digests import (
+    PACKAGE,
+    closure,
+    code_digest,
+    file_digest,
+    note_opened,
+    opened_files,
+    package_modules,
+    text_digest,
+)
+from .files import write_json
+from .profiles import Profile, flatten
+from .sections import fields_noted, note_read
+
+USED = "used.json"
+NEUTRAL = tuple(f"{__package__}.{name}" for name in (
+    "digests", "errors", "files", "kept", "profiles", "provenance", "sections", "settings"))
+
+
+def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile: Profile,
+         *arguments: Any) -> dict[str, Any]:
+    """What `make(profile, *arguments)` returns, or an earlier call that is alike has returned.
+
+    Alike are what was `asked` (JSON: all that `make` uses and no profile says), the code of its
+    module with all that this imports, and what was used when it was made: the profile fields that
+    `make` read, and the package's data. These count as used in this process too. Results are tables
+    and JSON values by name (chapters 5 and 6).
+    """
+    modules = closure([make.__module__], without=NEUTRAL)
+    code = code_digest(*map(package_modules().get, modules))
+    mark = text_digest([asked, code, os.environ.get("SELFPROMPT_BF16")])[:16]
+    fields = flatten(profile)
+    for noted in sorted(folder.glob(f"{mark}-*/{USED}")):
+        used = json.loads(noted.read_text(encoding="utf-8"))
+        if used == {"fields": {name: fields.get(name) for name in used["fields"]},
+                    "data": _digests(used["data"])}:
+            note_read(used["fields"])
+            note_opened(used["data"])
+            return _results(noted.parent)
+    with fields_noted() as names:
+        results = make(profile, *arguments)
+    data = [name for name in opened_files()
+            if name.startswith("resources/") and not name.startswith("resources/profiles/")]
+    used = {"fields": {name: fields[name] for name in sorted(names & fields.keys())},
+            "data": _digests(data)}
+    place = folder / f"{mark}-{text_digest(used)[:8]}"
+    partial = place.with_suffix(".partial")
+    for there in (place, partial):
+        shutil.rmtree(there, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, result in results.items():
+        if isinstance(result, pd.DataFrame):
+            result.to_parquet(partial / f"{name}.parquet", index=False)
+        else:
+            write_json(partial / f"{name}.json", result)
+    write_json(partial / USED, used)
+    partial.rename(place)
+    return _results(place)
+
+
+def _digests(names: Iterable[str]) -> dict[str, str | None]:
+    paths = {name: PACKAGE / name for name in sorted(names)}
+    return {name: file_digest(path) if path.is_file() else None for name, path in paths.items()}
+
+
+def _results(place: Path) -> dict[str, Any]:
+    tables = {path.stem: pd.read_parquet(path) for path in place.glob("*.parquet")}
+    plain = (path for path in place.glob("*.json") if path.name != USED)
+    return tables | {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in plain}
