@@ -56,12 +56,14 @@ def summarize(profile: Profile, rates: pd.DataFrame, accuracy: pd.DataFrame,
 def report_text(rates: pd.DataFrame, accuracy: pd.DataFrame, differences: pd.DataFrame) -> str:
     """Is the role written, and does the wording make a difference? (chapter 6)"""
     with_role = rates[rates.design != "none"].rate
-    seen = int((differences.p_holm < 0.05).sum())
+    seen, smallest = int((differences.p_holm < 0.05).sum()), differences.smallest.median()
+    power = ("with so few items only differences of about "
+             f"{smallest:.0%} and more could have been seen" if smallest < 1 else
+             "so few items could not have shown any")
     return (
         f"With equal data and budget, {(with_role >= 0.9).sum()} of {len(with_role)} designs with "
         "roles were written for at least 90% of the questions. Accuracies lie between "
         f"{accuracy.accuracy.min():.0%} and {accuracy.accuracy.max():.0%} on "
         f"{int(accuracy.n.max())} items each. Of {len(differences)} differences from the design "
-        f"without a role, {seen} are significant after Holm's correction; with so few items only "
-        f"differences of about {differences.smallest.median():.0%} and more could have been seen. "
+        f"without a role, {seen} are significant after Holm's correction; {power}. "
         "Absence of evidence is what this page reports, not evidence of absence.")

@@ -18,6 +18,7 @@ from statsmodels.stats.power import TTestPower
 from .stats import Estimate, Z, mcnemar_p, paired_difference
 
 DRAWS = 80  # true variances between seeds that a p-value is averaged over
+ROUNDING = 1e-24  # a variance below is that of items which are all alike
 MOST_SEEDS, MOST_TIMES = 200, 10**6  # seeds, and times as many items, beyond which nobody looks
 
 
@@ -134,7 +135,7 @@ def _item_and_residual(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left = table - item_means - seed_means + item_means.mean(axis=-2, keepdims=True)
     mean_square = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1))
     # Where all items are alike there is no variance to see. Then about as wide as Tango's interval.
-    return np.where(items > 0, items, (Z / n) ** 2), mean_square / (n * seeds)
+    return np.where(items > ROUNDING, items, (Z / n) ** 2), mean_square / (n * seeds)
 
 
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..errors import require
 from ..generate import prompt_text
 from ..roles.metrics import embed
 from ..rows import Question
+from ..two_way import ROUNDING
 
 MEASURES = {  # column of `measure_replies` → the words of a figure
     "likelihood": "log-likelihood of the reference (nats a token)",
@@ -225,7 +226,7 @@ def mean_changes(frame: pd.DataFrame, old: str, by_domain: bool = False) -> pd.D
 def _change(new: pd.Series, old: pd.Series) -> dict[str, float]:
     change = (new - old).to_numpy()
     low = high = np.nan
-    if np.ptp(change) > 0:
+    if change.var() > ROUNDING:
         low, high = ttest_1samp(change, 0).confidence_interval()
     return {"mean": new.mean(), "old mean": old.mean(), "difference": change.mean(),
             "low": float(low), "high": float(high), "n": len(change)}

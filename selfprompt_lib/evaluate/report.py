@@ -75,7 +75,9 @@ def report_text(differences: pd.DataFrame, roles: pd.DataFrame, needed: pd.DataF
 
 def _overall(row: pd.Series, tasks: int) -> str:
     pairs = f"{int(row.seeds)} pairs of models, one a training seed"
-    text = (f"Over {int(row.n):,} items in {tasks} tasks, each task counting the same, and with "
+    asked = f"{int(row.n):,} item{'s' if row.n > 1 else ''}"
+    among = f"{tasks} tasks, each task counting the same," if tasks > 1 else "one task,"
+    text = (f"Over {asked} in {among} and with "
             f"{'one pair of models' if row.seeds == 1 else pairs}, the self-prompt model differs "
             f"from the baseline by **{points(row.difference)} points** (95% interval "
             f"{points(row.low)} to {points(row.high)}, p = {row.p:.2f}). ")
@@ -95,7 +97,7 @@ def _tasks(tasks: pd.DataFrame) -> str:
     seen = tasks[tasks.p_holm < 0.05]
     if seen.empty:
         return ("In none of the tasks does a difference remain after Holm's correction (smallest "
-                f"corrected p {tasks.p_holm.min():.2f}).")
+                f"corrected p {tasks.p_holm.min():.2f})." if len(tasks) > 1 else "")
     listed = ", ".join(f"{row.task} ({points(row.difference)} points, p = {row.p_holm:.3f})"
                        for row in seen.itertuples())
     return (f"After Holm's correction a difference remains in {len(seen)} of {len(tasks)} tasks: "

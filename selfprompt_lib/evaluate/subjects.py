@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import t
 
 from ..errors import require
-from ..two_way import two_way_interval
+from ..two_way import ROUNDING, two_way_interval
 from .compare import paired_table
 from .results import BASELINE, OWN
 
@@ -77,7 +77,8 @@ def shrink(parts: Sequence[np.ndarray]) -> pd.DataFrame:
     # An item varies alike in all groups: a group of few items has no variance worth the name.
     squares = sum(((part.mean(axis=1) - part.mean()) ** 2).sum() for part in parts)
     within = squares / max(1, sizes.sum() - len(parts))
-    noise = (within or float(whole.components.items) * whole.n) / sizes  # shape (groups,)
+    alike = within <= ROUNDING
+    noise = (float(whole.components.items) * whole.n if alike else within) / sizes  # (groups,)
     shrunk, variance = partial_pooling(seen, noise) if len(parts) > 1 else (seen, noise)
 
     # What the seeds have in common moves all groups alike: it is not shrunk, and widens them all.
