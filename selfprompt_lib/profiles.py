@@ -5,6 +5,7 @@ A profile says everything a run depends on. `--set key=value` on the command lin
 """
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
     """The profile of that name, with `settings` ({"sft.epochs": 2, …}) and `seed` put in.
 
     Raises:
-        UserError: unknown profile, unknown field, or a value of the wrong type.
+        UserError: unknown profile, unknown field, a value of the wrong type, or fields that
+            contradict each other.
     """
     path = PROFILES_FOLDER / f"{name}.yaml"
     require(name in names(),
@@ -41,11 +43,14 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
     if seed is not None:
         fields["seed"] = seed
     try:
-        return Profile.model_validate(fields)
+        profile = Profile.model_validate(fields)
     except ValidationError as error:
         faults = zip(all_faults(error), error.errors(), strict=True)
         told = " | ".join(fault + _shown(fault, detail) for fault, detail in faults)
         raise UserError(f"profile {name}: {told}") from None
+    faults = " | ".join(_contradictions(flatten(profile)))
+    require(not faults, f"profile {name}: {faults}")
+    return profile
 
 
 def _shown(fault: str, detail: Any) -> str:
@@ -55,6 +60,34 @@ def _shown(fault: str, detail: Any) -> str:
     given = detail["input"]
     mend = f"; write a list: [{given}]" if detail["type"] == "tuple_type" else ""
     return f"; got {given!r:.200}{mend}"
+
+
+def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
+    """What fields allow one by one and not together, with the mend.
+
+    They are taken from the flat profile: reading them here says nothing of what a chapter reads.
+    """
+    for field in ("evaluate.tasks", "ablate.tasks"):
+        unknown = [name for name in fields[field] if name not in TASKS]
+        if unknown and not fields["evaluate.include_path"]:
+            yield (f"{field}: unknown task {unknown[0]!r}; got {fields[field]}; choose of "
+                   f"{', '.join(TASKS)}, or set evaluate.include_path for your own")
+        if set(fields[field]) == {"humaneval"} and not fields["evaluate.run_code"]:
+            yield (f"{field}: humaneval alone, and evaluate.run_code is false, so nothing is "
+                   "asked; set evaluate.run_code=true, or add a task")
+    for field, value in fields.items():
+        names = value if isinstance(value, list) else []
+        twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]
+        if twice:
+            yield f"{field}: {twice[0]!r} is named twice; name it once"
+    low, high = fields["sft.final_learning_rate"], fields["sft.learning_rate"]
+    if low >= high:
+        yield (f"sft.final_learning_rate: {low:g} is not below sft.learning_rate, which is "
+               f"{high:g}; set it lower, or null for a tenth of it")
+    for section in ("annotate", "judge"):
+        if fields[f"{section}.mode"] == "batch" and fields[f"{section}.base_url"] is None:
+            yield (f"{section}.mode: batch, and {section}.base_url is null: the local server has "
+                   "no Batch API; set a base_url, or live")
 
 
 def _put(fields: dict, key: str, value: Any) -> None:

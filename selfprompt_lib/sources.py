@@ -127,9 +127,10 @@ def _check_own_tasks(profile: Profile) -> None:
 
     folder = profile.evaluate.include_path
     there = check_task_folder(user_path(folder))
-    unknown = [name for name in profile.evaluate.tasks if name not in (*TASKS, *there)]
-    require(not unknown, f"evaluate.tasks: no task {unknown[:1]} here or in {folder}, "
-                         f"which has {', '.join(there)}")
+    for field, names in (("evaluate", profile.evaluate.tasks), ("ablate", profile.ablate.tasks)):
+        unknown = [name for name in names if name not in (*TASKS, *there)]
+        require(not unknown, f"{field}.tasks: no task {unknown[:1]} here or in {folder}, "
+                             f"which has {', '.join(there)}")
 
 
 def check_roles(profile: Profile, samples: Sequence[Sample]) -> None:

@@ -9,6 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 Z = float(norm.ppf(0.975))
+ROUNDING = 1e-24  # a variance below is that of values which are all alike
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from scipy.special import stdtr
 from scipy.stats import chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
-from .stats import Estimate, Z, mcnemar_p, paired_difference
+from .stats import ROUNDING, Estimate, Z, mcnemar_p, paired_difference
 
 DRAWS = 80  # true variances between seeds that a p-value is averaged over
-ROUNDING = 1e-24  # a variance below is that of items which are all alike
 MOST_SEEDS, MOST_TIMES = 200, 10**6  # seeds, and times as many items, beyond which nobody looks
 
 
@@ -134,7 +133,7 @@ def _item_and_residual(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     items = _variance_of_mean(item_means[..., 0])
     left = table - item_means - seed_means + item_means.mean(axis=-2, keepdims=True)
     mean_square = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1))
-    # Where all items are alike there is no variance to see. Then about as wide as Tango's interval.
+    # Where all items are alike no variance is seen. Then about as wide as Tango's interval.
     return np.where(items > ROUNDING, items, (Z / n) ** 2), mean_square / (n * seeds)
 
 

@@ -5,7 +5,6 @@ What costs time (models, training, asking) is put in the place of by the caller.
 
 import ast
 import json
-import time
 
 import matplotlib.pyplot as plt
 import nbformat

@@ -258,3 +258,35 @@ def test_flat_keys_cover_the_whole_profile():
     assert sorted(FIELDS) == sorted(
         inner + [k for k in Profile.model_fields if k not in {"name", "about", *SECTIONS}]
     )
+
+
+@pytest.mark.parametrize(("settings", "parts"), [
+    ({"ablate.tasks": ["mine"]}, ("ablate.tasks: unknown task 'mine'", "evaluate.include_path")),
+    ({"evaluate.tasks": ["humaneval"]}, ("evaluate.tasks: humaneval alone", "evaluate.run_code=true")),
+    ({"ablate.tasks": ["humaneval"]}, ("ablate.tasks: humaneval alone", "evaluate.run_code=true")),
+    ({"evaluate.tasks": ["mmlu", "gsm8k", "mmlu"]}, ("evaluate.tasks: 'mmlu' is named twice",)),
+    ({"evaluate.arms": ["baseline", "self-prompt", "baseline"]}, ("evaluate.arms: 'baseline' is named twice",)),
+    ({"ablate.designs": ["none", "none"]}, ("ablate.designs: 'none' is named twice",)),
+    ({"sft.final_learning_rate": 3e-4}, ("sft.final_learning_rate: 0.0003 is not below sft.learning_rate", "null")),
+    ({"annotate.mode": "batch"}, ("annotate.mode: batch", "annotate.base_url is null", "live")),
+    ({"judge.mode": "batch"}, ("judge.mode: batch", "judge.base_url is null")),
+    ({"judge.mode": "batch", "ablate.tasks": ["mine"], "sft.final_learning_rate": 1},
+     ("judge.mode", "ablate.tasks", "sft.final_learning_rate")),
+])  # fmt: skip
+def test_fields_that_contradict_each_other_are_refused_before_any_work_all_at_once(settings, parts, refused):
+    with refused("profile cpu: ", *parts):
+        load("cpu", settings)
+
+
+def test_the_final_learning_rate_follows_the_rate():
+    assert load("cpu", {"sft.learning_rate": 1e-5}).sft.final_learning_rate == 1e-6
+    assert load("cpu", {"sft.final_learning_rate": 0}).sft.final_learning_rate == 0
+    assert load("mistral-7b").sft.final_learning_rate == 1e-6
+
+
+def test_a_check_reads_no_field():
+    from selfprompt_lib.sections import fields_noted
+
+    with fields_noted() as read:
+        load("two-cores", {"sft.epochs": 2})
+    assert read == set()

@@ -11,6 +11,7 @@ from ..designs import get_design
 from ..digests import path_digest
 from ..kept import keep
 from ..profiles import Profile, seed_profiles
+from ..reading import user_path
 from ..rows import Role
 from ..tasks import TASKS_FOLDER
 from .arms import RoleSources, plain_arm, substituted_arms
@@ -68,7 +69,7 @@ def task_content(profile: Profile, tasks: dict[str, Any]) -> list:
     `load_tasks` has put fields of the profile into the tasks: which items, how long a reply.
     """
     own = profile.evaluate.include_path
-    folders = [TASKS_FOLDER, *([Path(own).expanduser()] if own else [])]
+    folders = [TASKS_FOLDER, *([user_path(own)] if own else [])]
     docs = {name: [str(task.config.generation_kwargs), *map(str, task.eval_docs)]
             for name, task in tasks.items()}
     return [docs, list(map(path_digest, folders))]

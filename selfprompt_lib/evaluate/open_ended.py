@@ -19,7 +19,7 @@ from ..errors import require
 from ..generate import prompt_text
 from ..roles.metrics import embed
 from ..rows import Question
-from ..two_way import ROUNDING
+from ..stats import ROUNDING
 
 MEASURES = {  # column of `measure_replies` → the words of a figure
     "likelihood": "log-likelihood of the reference (nats a token)",

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy.stats import t
 
 from ..errors import require
-from ..two_way import ROUNDING, two_way_interval
+from ..stats import ROUNDING
+from ..two_way import two_way_interval
 from .compare import paired_table
 from .results import BASELINE, OWN
 

@@ -22,6 +22,7 @@ from ..digests import (
 )
 from ..errors import require
 from ..profiles import Profile, flatten
+from ..reading import user_path
 from ..sections import fields_read
 from .chapters import CHAPTERS, Chapter, page_record, read_record
 
@@ -57,8 +58,8 @@ def _identity(field: str, value: Any, root: Path) -> Any:
     if field == "dtype" and (forced := os.environ.get("SELFPROMPT_BF16")):
         return f"{value}, SELFPROMPT_BF16={forced}"
     if isinstance(value, str) and value and field not in ("name", "about"):
-        path = Path(os.path.expanduser(value)).resolve()
-        if os.path.exists(path) and not root.resolve().is_relative_to(path):  # so named by chance
+        path = Path(os.path.abspath(user_path(value)))
+        if os.path.exists(path) and not root.is_relative_to(path):  # so named by chance
             return f"sha256:{path_digest(path)}"
     return value
 
