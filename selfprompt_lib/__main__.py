@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import lima_role, profiles
 from .annotate import command
-from .cli import add_profile_arguments, chosen_profile, run_command
+from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +44,7 @@ def _add_compare(commands) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
+    heed_signals()
     commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
                 "compare": _compare}
     return run_command(commands[given.command], given)

@@ -1,6 +1,8 @@
 """What the commands share: the arguments that choose a profile, and how errors are told."""
 
 import argparse
+import contextlib
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +34,15 @@ def run_command(
     except KeyboardInterrupt:
         tell(f"stopped; {kept}, run again to go on")
         return 130
+
+
+def heed_signals() -> None:
+    """End from outside, or with the terminal, as by Ctrl-C: what was started is ended too."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # only the main thread may
+                signal.signal(number, signal.default_int_handler)
 
 
 def add_profile_arguments(

@@ -31,11 +31,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def peak_memory_gb() -> float | None:
-    """The largest memory of this process so far, in GiB; None on Windows, which does not tell."""
+def peak_memory_gb(of_children: bool = False) -> float | None:
+    """The largest memory of this process so far, in GiB; None on Windows, which does not tell.
+
+    With `of_children`, of the largest process that it started and that has ended.
+    """
     try:
         import resource  # not on Windows
     except ImportError:
         return None
     unit = 1024**3 if sys.platform == "darwin" else 1024**2  # bytes there, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)
+    whose = resource.RUSAGE_CHILDREN if of_children else resource.RUSAGE_SELF
+    return round(resource.getrusage(whose).ru_maxrss / unit, 2)

@@ -1,19 +1,26 @@
 """Run the chapters in order with papermill, skip what has not changed, and report."""
 
 import contextlib
+import logging
 import os
+import signal
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import papermill
+import psutil
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from ..errors import UserError, require
 from ..files import make_writable, write_json
 from ..profiles import Profile
+from ..provenance import peak_memory_gb
 from .chapters import CHAPTERS, Chapter, page_record, read_record
 from .inputs import why_run
 
@@ -24,6 +31,10 @@ TRAINING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2
 TRAINS = ("sft", "ablate")
 # Else each kernel warns that its connection, which stays on this machine, is not encrypted.
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
+
+MARK = "SELFPROMPT_CHAPTER"  # environment variable by which a chapter's processes are known
+LESS_MEMORY = ("close other programs, or set a smaller model, sft.micro_batch_size, "
+               "infer.batch_size or evaluate.batch_size, and run again")
 
 
 def selected_chapters(only: str | None, start_from: str | None) -> list[Chapter]:
@@ -71,22 +82,86 @@ def run_chapters(
 def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
     """Run one notebook with papermill and a progress bar; a failed copy is kept and named.
 
+    No process that it started is left when this returns or raises.
+
     Raises:
         UserError: the cell that failed, what happened, and where the copy is.
     """
-    stem = chapter.notebook.stem
-    work = root / "nbs" / f"{stem}.running.ipynb"
+    name, mark, reason = chapter.notebook.stem, uuid.uuid4().hex, ""
+    work = root / "nbs" / f"{name}.running.ipynb"
+    training = TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}
     try:
-        with environment(TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}):
+        with environment(training | {MARK: mark}):
             papermill.execute_notebook(chapter.notebook, work, parameters=parameters,
                                        kernel_name="python3", cwd=Path.cwd(), config=ENCRYPTED,
-                                       progress_bar={"desc": f"  {stem}"})
+                                       kernel_manager_class=WatchedKernel,
+                                       progress_bar={"desc": f"  {name}"})
     except PapermillExecutionError as error:
-        failed = work.replace(root / "nbs" / f"{stem}.failed.ipynb")
-        reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
-        raise UserError(f"{chapter.notebook.name}, cell {error.cell_index}: {reason}\n"
-                        f"(the notebook is kept with its traceback: {failed})") from None
+        reason = f", cell {error.cell_index}: {_reason(error)}"
+    except (DeadKernelError, RuntimeError) as error:
+        if "died" not in str(error):
+            raise
+        reason = f": chapter {chapter.label} ({chapter.name}): its process {_death()}"
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").disabled = True  # it would tell how the cell under way ended
+        raise
+    finally:
+        end_processes(mark)
+    if reason:
+        failed = work.replace(root / "nbs" / f"{name}.failed.ipynb")
+        raise UserError(f"{chapter.notebook.name}{reason}\n"
+                        f"(the notebook is kept as far as it came: {failed})")
     work.replace(chapter.executed_notebook(root))
+
+
+class WatchedKernel(AsyncKernelManager):
+    """A kernel whose exit status is known after its death."""
+
+    status: int | None = None
+
+    async def is_alive(self) -> bool:
+        """Whether it runs."""
+        alive = await super().is_alive()
+        if not alive and self.has_kernel:
+            WatchedKernel.status = await self.provisioner.poll()
+        return alive
+
+
+def _reason(error: PapermillExecutionError) -> str:
+    """What a cell raised, with the mend where memory was short."""
+    if error.ename == "UserError":
+        return error.evalue
+    mend = f"; {LESS_MEMORY}" if error.ename in ("MemoryError", "OutOfMemoryError") else ""
+    return f"{error.ename}: {error.evalue}{mend}"
+
+
+def _death() -> str:
+    """How the last kernel ended, and what to do."""
+    status, memory = WatchedKernel.status or 0, psutil.virtual_memory()
+    if status != -getattr(signal, "SIGKILL", 0):
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return f"ended by itself ({how}); run again"
+    peak = peak_memory_gb(of_children=True)
+    took = f"the largest process of this run took {peak} GB, and " if peak else ""
+    return ("was killed, most likely by the system because memory ran out: "
+            f"{took}{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GB are free now; "
+            f"{LESS_MEMORY}")
+
+
+def end_processes(mark: str) -> None:
+    """End what a chapter has left behind, such as a server whose kernel was killed."""
+    left = [process for process in psutil.process_iter() if _mark(process) == mark]
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):  # another account's, or gone meanwhile
+        return None
 
 
 @contextlib.contextmanager
