@@ -5,13 +5,13 @@ package's own files this process has opened: the code that it imported, and the 
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read 
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
 
 
+_known: dict[tuple, str] = {}
 _opened: set[str] = set()
 _noting = True
 
@@ -36,7 +37,7 @@ def _note(event: str, arguments: tuple) -> None:
 sys.addaudithook(_note)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _unnoticed() -> Iterator[None]:
     """What is opened meanwhile is opened to be compared, not to be used."""
     global _noting
@@ -74,33 +75,37 @@ def text_digest(content: Any) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; of a Python file, of what it does (`code_digest`).
 
-    A large file's is kept in the user's cache under device, inode, size and times, and is taken
+    It is kept under device, inode, size and times, a large file's in the user's cache, and taken
     anew where one of these differs.
     """
+    stat = path.stat()
+    mark = (path.suffix, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
+        return _digest(path)
+    if mark not in _known:
+        kept = cache_folder() / "digests" / text_digest(mark)
+        _known[mark] = _remembered(kept, path) if stat.st_size > LARGE else _digest(path)
+    return _known[mark]
+
+
+def _digest(path: Path) -> str:
     if path.suffix == ".py":
         return code_digest(path)
-    stat = path.stat()
-    known = None
-    if stat.st_size > LARGE and time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
-        mark = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        known = cache_folder() / "digests" / text_digest(mark)
-        if known.is_file() and len(kept := known.read_text(encoding="ascii")) == 64:
-            return kept
     with _unnoticed(), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if known:
-        _remember(known, digest)
-    return digest
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remember(path: Path, digest: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
+def _remembered(kept: Path, path: Path) -> str:
+    with contextlib.suppress(OSError):
+        if len(digest := kept.read_text(encoding="ascii")) == 64:
+            return digest
+    digest = _digest(path)
+    with contextlib.suppress(OSError):  # no such luxury where nothing can be written
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}")
         partial.write_text(digest, encoding="ascii")
-        partial.replace(path)
-    except OSError:  # no such luxury where nothing can be written
-        return
+        partial.replace(kept)
+    return digest
 
 
 def folder_digests(folder: Path) -> dict[str, str]:

@@ -1,15 +1,23 @@
 """A whole run with the smoke profile: notebooks, artefacts, skips, the book. Run once."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
+import pytest
 from conftest import KEY, command
 
-from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib import digests, profiles
+from selfprompt_lib.errors import UserError
+from selfprompt_lib.pipeline import CHAPTERS, inputs
 from selfprompt_lib.pipeline.inputs import current_inputs, why_run
+from selfprompt_lib.provenance import PROJECT
+from selfprompt_lib.rows import STARTER_FOLDER
 
 
 def test_every_chapter_leaves_artefacts_with_provenance(road):
@@ -42,12 +50,8 @@ def test_a_second_run_skips_everything(road):
 
 
 def test_a_changed_field_reruns_what_reads_it(road):
-    from selfprompt_lib import profiles
-
-    profile = profiles.load("smoke", {"sft.epochs": 2})
-    reasons = {c.name: why_run(c, profile, road / "smoke") for c in CHAPTERS.values()}
-    assert not reasons["annotate"] and not reasons["roles"]
-    assert reasons["sft"] == ["fields: sft.epochs"] and reasons["ablate"] == ["fields: sft.epochs"]
+    found = reasons(road / "smoke", sft__epochs=2)
+    assert found == dict.fromkeys(("sft", "ablate"), ["fields: sft.epochs"])
 
 
 def test_a_record_names_the_settings_and_the_code_that_the_chapter_used(road):
@@ -61,50 +65,110 @@ def test_a_record_names_the_settings_and_the_code_that_the_chapter_used(road):
     for name in ("annotate", "roles", "sft", "infer", "evaluate", "ablate"):
         assert not [field for field in fields[name] if field.startswith("judge.")], name
     assert not fields["roles"] & {"model", "sft.epochs", "annotate.samples"}
-    assert {"sft", "sandbox", "resources/starter", "notebook"} <= code["sft"]
-    assert not code["sft"] & {"evaluate", "ablate", "pipeline", "settings", "book"}
-    assert {"ablate", "evaluate", "sft"} <= code["ablate"] and "ablate" not in code["evaluate"]
+    assert {"sft/train.py", "generate.py", "sandbox_inside.py", "resources/starter/train.jsonl", "notebook"} <= code["sft"]
+    assert {"tasks/mmlu.yaml", "tasks/utils.py", "resources/evaluate/aside.txt"} <= code["evaluate"]
+    neutral = ("evaluate/", "ablate.py", "pipeline/", "settings.py", "book.py", "resources/judge/", "resources/lima-role/")
+    assert not [name for name in code["sft"] if name.startswith(neutral)]
+    assert {"ablate.py", "evaluate/harness.py", "sft/train.py"} <= code["ablate"] and "ablate.py" not in code["evaluate"]
+    taken = {name: set(record["inputs"]["artefacts"]) for name, record in records.items()}
+    assert taken["sft"] == {"annotate/train.jsonl"} and taken["robustness"] == {"sft/self-prompt", "sft/baseline"}
+    assert {"sft/baseline", "infer/baseline.jsonl"} <= taken["evaluate"]
+    machine = [str(road), str(PROJECT), str(Path.home())]
+    assert not [place for record in records.values() for place in machine if place in json.dumps(record["inputs"])]
 
 
-def test_edited_code_reruns_the_chapters_that_imported_it(road, monkeypatch):
-    from selfprompt_lib import profiles
-    from selfprompt_lib.pipeline import inputs
+def reasons(root, **settings):
+    """By chapter why it would run again; only those that would."""
+    profile = profiles.load("smoke", {name.replace("__", "."): value for name, value in settings.items()})
+    found = {name: why_run(chapter, profile, root) for name, chapter in CHAPTERS.items()}
+    return {name: why for name, why in found.items() if why}
 
-    digests = inputs.package_digests() | {"ablate": "edited", "plots": "edited too"}
-    monkeypatch.setattr(inputs, "package_digests", lambda: digests)
+
+@pytest.fixture
+def copied(road, tmp_path):
+    """The run on another machine: other place, times and inodes, written in another order, with a file manager's file."""
+    root = tmp_path / "there" / "smoke"
+    shutil.copytree(road / "smoke", root, copy_function=shutil.copyfile)
+    for place, path in enumerate(sorted(root.rglob("*"), reverse=True)):
+        os.utime(path, (place, place))
+    (root / "sft" / "self-prompt" / ".DS_Store").write_text("a file manager was here")
+    return root
+
+
+def test_a_copied_run_is_skipped_and_what_people_fill_in_or_clear_away_reruns_nothing(copied):
+    assert reasons(copied) == {}
+    with (copied / "roles" / "review.csv").open("a") as sheet:
+        sheet.write("filled in by a reader")
+    (copied / "judge" / "blind.csv").write_text("filled in")
+    shutil.rmtree(copied / "sft" / "trainer")
+    shutil.rmtree(copied / "evaluate" / "parts")
+    assert reasons(copied) == {}
+
+
+def test_other_content_reruns_its_maker_and_those_who_read_it(copied):
+    weights = copied / "sft" / "baseline" / "model.safetensors"
+    times = weights.stat()
+    with weights.open("r+b") as file:  # as large, and as old
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     profile = profiles.load("smoke")
-    assert why_run(CHAPTERS["evaluate"], profile, road / "smoke") == ["code: plots"]
-    assert why_run(CHAPTERS["ablate"], profile, road / "smoke") == ["code: ablate", "code: plots"]
+    assert why_run(CHAPTERS["sft"], profile, copied) == ["artefact baseline/model.safetensors"]
+    assert why_run(CHAPTERS["infer"], profile, copied) == ["artefacts: sft/baseline"]
+    assert why_run(CHAPTERS["roles"], profile, copied) == []
+    with pytest.raises(UserError, match="infer: chapter 4 .* was made from another sft/baseline .*run it again"):
+        why_run(CHAPTERS["evaluate"], profile, copied)
 
 
-def test_an_edited_artefact_reruns_the_chapters_that_read_it(road):
-    from selfprompt_lib import profiles
-
-    path = road / "smoke" / "annotate" / "train.jsonl"
-    text = path.read_text()
-    path.write_text(text.replace("the", "thE", 1))
-    try:
-        reasons = why_run(CHAPTERS["annotate"], profiles.load("smoke"), road / "smoke")
-    finally:
-        path.write_text(text)
-    assert reasons == ["artefact train.jsonl"]
+def test_a_half_copied_record_or_page_is_none(copied):
+    record, page = copied / "roles" / "stage.json", CHAPTERS["judge"].executed_notebook(copied)
+    for path in (record, page):
+        path.write_text(path.read_text()[:200])
+    assert reasons(copied) == {"roles": ["it has not finished before"], "judge": ["not run here before"]}
 
 
-def test_replies_of_another_model_are_refused(road, refused):
-    from selfprompt_lib import profiles
+def test_a_field_that_names_a_file_is_its_content(road, tmp_path):
+    own = tmp_path / "own.jsonl"
+    shutil.copy(STARTER_FOLDER / "heldout.jsonl", own)
+    asked = {"infer": ["fields: data.questions"]}
+    assert asked.items() <= reasons(road / "smoke", data__questions=str(own)).items()
+    profile = profiles.load("smoke", {"data.questions": str(own), "roles.reviews": [str(own)], "model": str(tmp_path)})
+    root = tmp_path / "cpu" / "smoke"
+    first = current_inputs(CHAPTERS["annotate"], profile, root, {})["fields"]
+    assert first["data.questions"].startswith("sha256:") and first["roles.reviews"] == [first["data.questions"]]
+    assert first["model"] == str(tmp_path), "a folder that holds the run is no input of it"
+    with own.open("a") as file:
+        file.write("\n")
+    assert current_inputs(CHAPTERS["annotate"], profile, root, {})["fields"]["data.questions"] != first["data.questions"]
 
-    record = road / "smoke" / "sft" / "stage.json"
-    text = record.read_text()
-    digest = json.loads(text)["outputs"]["self-prompt/model.safetensors"]
-    record.write_text(text.replace(digest, "0" * 64))
-    try:
-        with refused(
-            "infer: chapter 4 (infer) was made from another sft/self-prompt/model.safetensors",
-            "run it again",
-        ):
-            current_inputs(CHAPTERS["evaluate"], profiles.load("smoke"), road / "smoke", {})
-    finally:
-        record.write_text(text)
+
+@pytest.mark.parametrize(("file", "old", "new", "again"), [
+    ("plots/base.py", '"""Horizontal bars', '"""Bars that lie', []),
+    ("generate.py", "\nfrom", "\n# A word.\nfrom", []),
+    ("resources/lima-role/README.md", "a", "an", []),
+    ("resources/profiles/smoke.yaml", "about:", "# a word\nabout:", []),
+    ("resources/judge/examples.jsonl", "a", "e", ["judge"]),
+    ("ablate.py", "0.9", "0.8", ["ablate"]),
+    ("sft/dropout.py", "return", "pass; return", ["sft", "ablate"]),
+    ("plots/base.py", "#DE8F05", "#DE8F06", list(CHAPTERS)),
+    ("pipeline/run.py", "python3", "python4", []),
+])  # fmt: skip
+def test_what_is_said_reruns_nothing_and_what_is_done_reruns_those_who_use_it(road, tmp_path, monkeypatch, file, old, new, again):
+    package = tmp_path / "selfprompt_lib"
+    shutil.copytree(digests.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "project"))
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new))
+    monkeypatch.setattr(inputs, "PACKAGE", package)
+    assert reasons(road / "smoke") == {name: [f"code: {file}"] for name in again}
+
+
+def test_a_forced_precision_is_another_result(road, monkeypatch):
+    given = os.environ.get("SELFPROMPT_BF16", "")
+    monkeypatch.setenv("SELFPROMPT_BF16", "0" if given == "1" else "1")
+    assert reasons(road / "smoke") == dict.fromkeys(("sft", "infer", "evaluate", "ablate", "robustness"), ["fields: dtype"])
 
 
 def test_no_key_in_any_artefact_notebook_or_page(road):

@@ -1,0 +1,160 @@
+"""The cells of chapters 5 and 6 on made-up measurements: every table is shown, every figure drawn, whatever the arms and tasks.
+
+What costs time (models, training, asking) is made up; all else is the chapter's own.
+"""
+
+import ast
+import json
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfprompt_lib import ablate, ablate_measure, evaluate, models, pipeline, profiles, sources
+from selfprompt_lib.evaluate import open_ended
+from selfprompt_lib.files import write_json, write_rows
+from selfprompt_lib.pipeline import CHAPTERS, Stage, inputs
+from selfprompt_lib.profiles import ARMS, TASKS
+from selfprompt_lib.roles import metrics
+
+PAIR = ["baseline", "self-prompt"]
+RIGHT = {
+    "by chance": lambda arm, draw: bool(draw < 0.5), "all right": lambda *_: True, "all wrong": lambda *_: False,
+    "all better": lambda arm, _: arm == "self-prompt",
+}  # fmt: skip
+
+
+def made_up(plan, tasks, kind, n):
+    """A table of items: `n` a task, answered as `kind` says."""
+    draw = np.random.default_rng(0)
+    rows = [
+        {"seed": seed, "arm": arm, "task": task, "item": str(i), "stratum": "anatomy" if task == "mmlu" else "",
+         "question": "q", "reply": "r", "role": "From now on, you are x." if arm == "self-prompt" and i % 2 else None,
+         "key": "A", "strict": "[none]", "tolerant": "A", "second": "A", "correct_strict": False,
+         "correct_tolerant": (right := RIGHT[kind](arm, draw.random())), "correct_second": right, "correct": right}
+        for _, seed, arms in plan for arm in arms for task in tasks for i in range(n)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def short(tasks):
+    return [name.removeprefix(evaluate.PREFIX) for name in tasks]
+
+
+def reply(question, role):
+    return {"id": question.id, "domain": question.domain, "question": question.question, "reply": "a b", "answer": "a b",
+            "outcome": "role" if role else "missing", "role": role, "role_tokens": 3, "answer_tokens": 2}  # fmt: skip
+
+
+@pytest.fixture
+def chapter(tmp_path, monkeypatch):
+    """`chapter("ablate", profile, "all right", 2)`: run its cells; returns what they showed."""
+
+    def run(name, profile, kind, n, likely=True):
+        questions = sources.held_out_questions(profile)
+        for read in ("annotate", "infer", "sft", "evaluate"):
+            write_json(tmp_path / read / "stage.json", {"inputs": {"artefacts": {}}})
+        write_rows(tmp_path / "annotate" / "train.jsonl", sources.training_samples(profile)[:3])
+        for arm in PAIR:
+            write_json(tmp_path / "sft" / arm / "config.json", {})
+            rows = [reply(question, "you are x" if arm == "self-prompt" else None) for question in questions]
+            write_rows(tmp_path / "infer" / f"{arm}.jsonl", rows)
+        plan = list(evaluate.measurement_plan(profile))
+        items = evaluate.check_items(made_up(plan, short(evaluate.load_tasks(profile)), kind, n))
+        evaluate.save_items(items, tmp_path / "evaluate" / "items.parquet")
+
+        def alone(arm, tasks):
+            return made_up([("", profile.seed, [arm])], short(tasks), kind, n)
+
+        def design(variant, tasks, samples, questions, folder):
+            record = {"steps": 1, "seconds": 1.0, "losses": [1.0]}
+            return {"record": record, "replies": [reply(q, "x") for q in questions], "items": alone(variant.design, tasks)}
+
+        named = ("baseline", "self-prompt", "self-prompt, no role") if likely else ()
+        for place, function, stand_in in (
+            (evaluate, "measure_arms", lambda *_: items), (models, "load", lambda *_: (None, None)),
+            (ablate_measure, "measure_model", lambda profile, tasks, place, seed, arms, *_: alone(arms[0], tasks)),
+            (ablate, "train_and_measure", design), (metrics, "load_embedder", lambda _: None),
+            (open_ended, "embed", lambda _, texts: np.ones((len(texts), 1))),
+            (open_ended, "likelihoods_by_arm", lambda *given: {arm: [-1.0] * len(given[3]) for arm in named}),
+        ):  # fmt: skip
+            monkeypatch.setattr(place, function, stand_in)
+        stage = Stage(CHAPTERS[name], profile, tmp_path, inputs.current_inputs(CHAPTERS[name], profile, tmp_path, {}))
+        monkeypatch.setattr(pipeline, "start_chapter", lambda *_: stage)
+        return run_cells(CHAPTERS[name].notebook)
+
+    return run
+
+
+def run_cells(notebook):
+    """Run code cells, show the value of each cell's last line and draw all figures; returns what was shown."""
+    shown = []
+    space = {"display": lambda *parts: shown.extend(map(as_text, parts))}
+    for number, cell in enumerate(nbformat.read(notebook, 4).cells):
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            tree, where = ast.parse(cell.source), f"{notebook.name}, cell {number}"
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, where, "exec"), space)
+            if last:
+                shown.append(as_text(eval(compile(ast.Expression(last.value), where, "eval"), space)))
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")
+    return "\n".join(filter(None, shown))
+
+
+def as_text(value):
+    html = value._repr_html_() if hasattr(value, "_repr_html_") else None
+    return html or getattr(value, "data", "")
+
+
+@pytest.mark.parametrize(("changed", "kind", "n"), [
+    ({"evaluate.tasks": ["gsm8k", "mmlu"], "evaluate.arms": PAIR}, "by chance", 3),
+    ({"evaluate.tasks": ["strategyqa"], "evaluate.arms": [*PAIR, "no role"], "sft.seeds": 2, "ablate.designs": ["none"]},
+     "all right", 1),
+    ({"evaluate.tasks": ["openbookqa"], "evaluate.arms": ["base", *PAIR], "design": "first-person",
+      "ablate.tasks": ["gsm8k", "openbookqa"], "ablate.designs": ["title-only"]}, "all better", 2),
+])  # fmt: skip
+def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(chapter, changed, kind, n):
+    profile = profiles.load("smoke", changed)
+    said = chapter("evaluate", profile, kind, n, likely=n > 1)
+    assert f"Over {n * len(profile.evaluate.tasks)} item" in said
+    said = chapter("ablate", profile, kind, n)
+    assert f"{n * len(profile.ablate.tasks)} items each" in said
+    record = json.loads(json.dumps(said))
+    assert "nan" not in record.rpartition("With equal data")[2]
+
+
+@settings(max_examples=6)
+@given(
+    arms=st.sets(st.sampled_from(ARMS), max_size=2).map(lambda more: [name for name in ARMS if name in more | set(PAIR)]),
+    tasks=st.lists(st.sampled_from(TASKS[:-1]), min_size=1, max_size=2, unique=True),
+    seeds=st.sampled_from([1, 1, 2]), kind=st.sampled_from(list(RIGHT)), n=st.integers(1, 4),
+)  # fmt: skip
+def test_every_number_and_sentence_holds_for_any_arms_tasks_seeds_and_items(arms, tasks, seeds, kind, n):
+    profile = profiles.load("smoke", {"evaluate.arms": arms, "evaluate.tasks": tasks, "sft.seeds": seeds})
+    items = evaluate.check_items(made_up(evaluate.measurement_plan(profile), tasks, kind, n))
+    difference = evaluate.differences(items, *PAIR[::-1])
+    assert difference[["low", "high", "p", "p_holm", "smallest"]].notna().all(axis=None)
+    assert (difference.low <= difference.difference + 1e-9).all() and (difference.difference <= difference.high + 1e-9).all()
+    assert ((difference.high - difference.low) > 1e-6).all(), "items that are all alike leave an interval"
+    roles, needed = evaluate.role_contrasts(items), difference.assign(items_needed=None, seeds_needed=None)
+    for table in (difference, roles, evaluate.arm_contrasts(items)):
+        assert table.empty or evaluate.difference_table(table).to_html()
+    if "mmlu" in tasks:
+        evaluate.subject_differences(items)
+    chance = dict.fromkeys([*tasks, "all"], 0.25)
+    said = evaluate.report_text(difference, roles, needed) + evaluate.vs_chance(items, chance)
+    assert "nan" not in said and len(evaluate.accuracy(items)) == len(evaluate.readings(items)) / 3 * len(tasks)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.25])
+def test_items_that_are_all_alike_have_an_interval_despite_rounding(rate):
+    from selfprompt_lib.two_way import two_way_interval
+
+    alike = two_way_interval(np.full((7, 3), rate) + np.array([0, 1, 2]) * 1e-17)
+    assert alike.high - alike.low > 0.1
