@@ -39,6 +39,7 @@ class Behaviour:
     )
     raw: str | None = None  # the whole body of every completion
     refuse: dict | None = None  # {"status": …, "body": …} for every completion (see `refusal_of`)
+    leaves: int | None = None  # goes away after so many calls
     batches: bool = True  # has the Batch API
     broken: str | None = None  # why every batch fails at once
     expire: int = 0  # the first so many batches expire half done
@@ -220,6 +221,8 @@ def create(behaviour: Behaviour) -> web.Application:
         if kind == "time-out":
             return web.Response()
         await asyncio.sleep(behaviour.latency)
+        if asked == behaviour.leaves:
+            asyncio.get_running_loop().call_later(0, lambda: asyncio.ensure_future(request.app["runner"].cleanup()))
         text = json.dumps(paid_reply(body, kind))
         text = text[:60] if kind == "cut body" else behaviour.raw or text
         headers = {"x-request-id": f"req-{sum(map(len, state.paid.values()))}"}
@@ -371,7 +374,8 @@ def create(behaviour: Behaviour) -> web.Application:
 
 async def listen(behaviour: Behaviour) -> int:
     """Start a server on a free port; returns the port."""
-    runner = web.AppRunner(create(behaviour), access_log=None)
+    app = create(behaviour)
+    runner = app["runner"] = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     return runner.addresses[0][1]

@@ -13,7 +13,7 @@ from test_annotator_faults import outputs
 
 from selfprompt_lib import profiles
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.llm_client import failures
+from selfprompt_lib.llm_client import failures, reply
 
 WORDS = "Provider returned error: rate limited upstream"
 GOOD = {"choices": [{"message": {"content": "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"}}]}
@@ -83,6 +83,23 @@ def test_the_words_of_any_server_are_told_with_its_address_and_nothing_is_paid(
     assert one_line(text) in one_line(told)
     assert served.base_url in told or "content filter" in told
     assert served.paid() == 0 and not any(row["dollars"] for row in lines(folder / "r.replies.jsonl"))
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+NAMES = st.sampled_from(["error", "message", "choices", "content", "detail", "loc", "msg", "code", "usage", "finish_reason"])
+BODIES = st.recursive(LEAVES, lambda part: st.lists(part, max_size=3) | st.dictionaries(NAMES, part, max_size=4), max_leaves=12)
+
+
+@given(body=BODIES, status=st.sampled_from(STATUSES))
+@settings(max_examples=300)
+def test_any_body_is_a_reply_or_a_failure_that_is_told_on_one_line(body, status):
+    text, clean = json.dumps(body), one_line
+    if status < 300 and (status := failures.hidden_failure(text)) is None:
+        assert reply.read_completion(text, "m").served_model
+        return
+    failure = failures.failure_in(failures.status_by_words(status, text), text, clean, "HTTP")
+    assert failure.told.startswith("HTTP:") and failure.mend(profiles.Judge(), "http://host")
+    assert failure.final + failure.passes < 2
 
 
 ODD = (
@@ -239,6 +256,14 @@ def test_a_server_that_is_silent_is_told_of_with_the_settings_that_say_how_long(
     status, told, *_ = annotate(served, rows(3), tmp_path / "r.jsonl", capsys, timeout=0.3)
     assert status == 2 and f"{served.base_url} failed: APITimeoutError: ReadTimeout; check annotate.base_url" in told
     assert "annotate.timeout higher" in told
+
+
+def test_a_server_that_is_gone_stops_the_run(loopback, rows, tmp_path, capsys):
+    served, out, data = loopback(leaves=5), tmp_path / "r.jsonl", rows()
+    status, told, failed, log = annotate(served, data, out, capsys, concurrency=1)
+    assert status == 1 and f"stopped: served-model at {served.base_url}: APIConnectionError: " in told
+    assert "check annotate.base_url and the server" in told and len(log) == 5 and len(failed) == 7
+    assert [row["outcome"] for row in failed].count("error") <= 2  # one may find its connection closed, one finds none
 
 
 NO_SYSTEM = (

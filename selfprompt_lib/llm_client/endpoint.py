@@ -37,7 +37,6 @@ from transformers.cli.transformers import main
 main()
 """
 SIDE_CHECK = 10  # seconds for what decides nothing
-NOTHING_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
 @dataclass
@@ -123,9 +122,10 @@ async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
     try:
         await endpoint.side_check.get("/models", cast_to=httpx2.Response)
     except openai.OpenAIError as error:
-        require(not isinstance(error.__cause__, NOTHING_THERE),
+        failure = endpoint.failure(error)
+        require(not failure.gone,
                 f"{settings.section}.base_url: no answer from {endpoint.base_url} "
-                f"({endpoint.failure(error).told}); check the address and that the server runs, "
+                f"({failure.told}); check the address and that the server runs, "
                 "or leave it null for a local one")
     return endpoint
 

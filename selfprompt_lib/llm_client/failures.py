@@ -44,17 +44,21 @@ NO_SYSTEM = (r"\bsystem['\"`]? (role|message|prompt|turn|instruction)|\brole\S* 
              r"(unsupported|unknown|invalid|unexpected) (message )?role")
 
 
+NOTHING_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
+
+
 @dataclass(frozen=True)
 class Failure:
     """A call without a reply. `status` is what it amounts to; None: there was no answer at all.
 
     `told` is for messages and artefacts: one line, shortened, without our key. `said` is all that
-    the server said, with its codes.
+    the server said, with its codes. `gone`: nothing listens at the address (any more).
     """
 
     status: int | None
     said: str
     told: str = ""
+    gone: bool = False
 
     def means(self, pattern: str) -> bool:
         """Whether the server speaks of it."""
@@ -63,7 +67,7 @@ class Failure:
     @property
     def final(self) -> bool:
         """Whether every other row would fail in the same way: key, credit, model, address."""
-        return self.status in FINAL and not self.filtered
+        return self.gone or self.status in FINAL and not self.filtered
 
     @property
     def passes(self) -> bool:
@@ -129,7 +133,7 @@ def failure_of(error: openai.OpenAIError, clean: Callable[[str], str]) -> Failur
     if response is None:
         cause = error.__cause__ or error
         said = f"{type(error).__name__}: {str(cause) or type(cause).__name__}"
-        return Failure(None, said, clean(said))
+        return Failure(None, said, clean(said), isinstance(cause, NOTHING_THERE))
     sent = response.extensions.get("http_status")
     label = f"HTTP {sent} without a reply" if sent else f"HTTP {response.status_code}"
     return failure_in(response.status_code, response.text, clean, label)
