@@ -1,8 +1,8 @@
 """Prompt designs: how a role annotation is written in front of an answer, and read back.
 
 A design writes the role as the first paragraph of the assistant's turn, then a blank line, then
-the answer. Reading splits a reply at the first blank line. A role has no line breaks of its own
-(`Role` collapses them), so what was written is always read back.
+the answer. Reading leaves out thoughts and splits the rest at the first blank line. A role has no
+line breaks of its own (`Role` collapses them), so what was written is always read back.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,18 @@ from typing import Literal
 
 from .errors import require
 from .rows import Role
+from .thoughts import split_thought
 
 GAP = "\n\n"
 
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """A reply taken apart.
+    """A reply taken apart, its thoughts left out.
 
     `outcome` is `role` where a role was read, `missing` where the reply does not begin like
-    one, and `broken` where it begins like one that never ends (then `answer` is empty).
+    one, and `broken` where it begins like one that never ends, or is cut off within a thought
+    (then `answer` is empty).
     """
 
     role: str | None
@@ -53,9 +55,10 @@ class Design:
 
     def read(self, reply: str) -> ParsedReply:
         """Take a reply apart into role and answer (chapter 4). Never raises."""
-        if not self.writes_role or not reply.startswith(self.opening):
-            return ParsedReply(None, reply, "missing")
-        role, gap, answer = reply.partition(GAP)
+        said = split_thought(reply)
+        if not self.writes_role or not said.answer.startswith(self.opening):
+            return ParsedReply(None, said.answer, "broken" if said.cut else "missing")
+        role, gap, answer = said.answer.partition(GAP)
         return ParsedReply(role, answer, "role" if gap else "broken")
 
 

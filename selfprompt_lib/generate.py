@@ -9,6 +9,7 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
+from . import thoughts
 from .decoding import GreedyDecoder, Request, end_tokens
 from .errors import UserError, require
 from .rows import chat_messages
@@ -29,7 +30,7 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
         forbid_first: texts whose first token the reply must not begin with.
 
     Returns:
-        Replies without special tokens, each beginning with its prefill.
+        Replies without special tokens but the marks of thoughts, each beginning with its prefill.
 
     Raises:
         UserError: a question that does not fit the model's context together with its reply.
@@ -47,7 +48,7 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
     replies, _ = generate_ids(
         model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, label=label,
         forbidden_first=[sorted(forbidden)] * len(prompts), processors=processors)
-    texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
+    texts = reply_texts(tokenizer, replies)
     return [prefill + text for prefill, text in zip(prefills, texts, strict=True)]
 
 
@@ -152,9 +153,38 @@ def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str]
 
 
 def prompt_text(tokenizer, question: str) -> str:
-    """The chat prompt up to where the assistant begins to write."""
-    return tokenizer.apply_chat_template(chat_messages(question), tokenize=False,
-                                         add_generation_prompt=True)
+    """The chat prompt up to where the assistant's answer begins."""
+    return chat_prompt(tokenizer, chat_messages(question))
+
+
+def chat_prompt(tokenizer, messages: Sequence[dict[str, str]]) -> str:
+    """A chat, ending on a user's turn, up to where the answer begins (chapters 3 to 5).
+
+    That is what the template writes in front of the text of an assistant's turn. Many templates
+    put an empty thought there, or a channel, and another text where a thought may be written. A
+    tuned model has never seen the latter, and a role would be forced or forbidden at another
+    place than where it is learned.
+    """
+    answer = "\ue000"  # in no question: for private use
+    turns = [*messages, {"role": "assistant", "content": answer}]
+    before, found, _ = tokenizer.apply_chat_template(turns, tokenize=False).partition(answer)
+    if found:
+        return before
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def reply_texts(tokenizer, replies: Sequence[Sequence[int]]) -> list[str]:
+    """Replies as text: without special tokens, but with those that mark a thought (chapter 4)."""
+    hidden = {token for token, text in special_tokens(tokenizer).items()
+              if not thoughts.TOKEN.match(text)}
+    return tokenizer.batch_decode([[token for token in reply if token not in hidden]
+                                   for reply in replies])
+
+
+def special_tokens(tokenizer) -> dict[int, str]:
+    """The tokens that are no text but marks, as an end of turn; more than the tokenizer names."""
+    return {number: token.content for number, token in tokenizer.added_tokens_decoder.items()
+            if token.special}
 
 
 def encode_prefill(tokenizer, text: str) -> list[int]:

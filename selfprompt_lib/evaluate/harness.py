@@ -14,7 +14,7 @@ from lm_eval.utils import apply_template
 
 from ..designs import get_design
 from ..errors import require
-from ..generate import encode_prefill, generate_ids
+from ..generate import chat_prompt, encode_prefill, generate_ids, reply_texts
 from ..profiles import Profile
 from ..tasks.extraction import extract_answer
 from .benchmarks import PREFIX
@@ -116,10 +116,16 @@ class ArmsLM(HFLM):
 
     def apply_chat_template(self, chat_history: list[dict[str, str]],
                             add_generation_prompt: bool = True) -> str:
-        """As HFLM does, with the arm's rounds before the question."""
+        """Where the answer begins (`chat_prompt`), with the arm's rounds before the question."""
         rounds = next(arm.rounds for arm in self.arms if arm.name == self.arm)
         history = [*chat_history[:-1], *rounds, *chat_history[-1:]]
+        if add_generation_prompt:
+            return chat_prompt(self.tokenizer, history)
         return super().apply_chat_template(history, add_generation_prompt)
+
+    def tok_decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """As HFLM does, but with the tokens that mark a thought."""
+        return reply_texts(self.tokenizer, [tokens])[0]
 
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
         """As HFLM does; the first call asks for all arms."""
@@ -170,9 +176,7 @@ class ArmsLM(HFLM):
                 self.second_replies[name] = triggers[place] + self.tok_decode(second[place])
 
     def _prompt(self, context: str, prefill: str, room: int) -> list[int]:
-        """As HFLM encodes a prompt; with a prefill the reply must go on as in training."""
-        if not prefill:
-            return self.tok_encode(context, left_truncate_len=room)
+        """As HFLM encodes a prompt; the reply must go on as in training."""
         whole = self.tok_encode(context)
         special = whole[: len(whole) - len(self._ids(context))]  # such as a first <s>
         return special + encode_prefill(self.tokenizer, context + prefill)[len(special) - room :]

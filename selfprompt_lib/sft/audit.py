@@ -2,15 +2,16 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from copy import copy
 from importlib.util import find_spec
 
 import pandas as pd
 import torch
 
-from ..designs import Design
+from ..designs import Design, ParsedReply
 from ..errors import UserError, require
+from ..generate import chat_prompt, encode_prefill, reply_texts, special_tokens
 from ..models import dtype_for
 from ..profiles import Profile
 from ..rows import Sample
@@ -28,13 +29,14 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design,
         Columns check, value, good and mend: `good` is False for a fault that would spoil the
         training, and `mend` says what to do then.
     """
-    tokenizer = copy(tokenizer)
+    asking, tokenizer = tokenizer, copy(tokenizer)
     tokenizer.chat_template = training_template(tokenizer)  # looked up once
     talks = [to_messages(sample, design) for sample in samples]
     rows = [encode_with_loss_mask(tokenizer, messages) for messages in talks]
     checks = [
         *_token_checks(profile, rows, getattr(model.config, "max_position_embeddings", None)),
         *_template_checks(profile, rows, talks, tokenizer),
+        *_reading_checks(talks, design, tokenizer, asking),
         *_recipe_checks(profile, len(rows), model.config.model_type),
         *_cost_checks(profile, rows, model.config),
     ]
@@ -88,18 +90,52 @@ def _template_checks(profile: Profile, rows: list[dict], talks: list[list],
                      tokenizer) -> list[tuple]:
     """Whether the chat template begins and ends a turn once, at the right place."""
     whole = [row for row in rows if len(row["input_ids"]) <= profile.sft.max_length]
-    open_ends = sum(not _ends_in_loss(tokenizer, row) for row in whole)
+    ends = special_tokens(tokenizer)
+    open_ends = sum(not _ends_in_loss(ends, row) for row in whole)
     starts = [tokenizer.bos_token_id] * 2
     doubles = sum(row["input_ids"][:2] == starts for row in rows) if starts[0] is not None else 0
-    melting = sum(_melts(tokenizer, messages) for messages in talks)
     return [
         ("end of turn outside the loss", open_ends, open_ends == 0,
          "give the chat template a generation block that holds the end of the assistant's turn"),
         ("double beginning of sequence", doubles, doubles == 0,
          "take bos_token out of the chat template or out of the tokenizer's own rules"),
-        ("question and answer melt into one token", melting, melting == 0,
-         "end the template's generation prompt with a line break or a special token"),
     ]
+
+
+def _reading_checks(talks: list[list], design: Design, tokenizer, asking) -> list[tuple]:
+    """Whether what is learned by heart, behind the prompt that asks, is read as what was taught.
+
+    Args:
+        tokenizer: with the template of the training.
+        asking: the tokenizer with the template that questions are asked in.
+    """
+    learned = [_learned_reply(tokenizer, asking, messages) for messages in talks]
+    taught = [design.read(messages[1]["content"]) for messages in talks]
+    melting = learned.count(None)
+    unread = sum(reply is not None and not _same(design.read(reply), part)
+                 for reply, part in zip(learned, taught, strict=True))
+    return [
+        ("question and answer melt into one token", melting, melting == 0,
+         "end the template's generation prompt with a line break or a special token, and take "
+         "thoughts out of the answers"),
+        ("answers that are not read as they are taught", unread, unread == 0,
+         "take thoughts out of the answers, or give the model a template that writes them whole"),
+    ]
+
+
+def _learned_reply(tokenizer, asking, messages: list[dict[str, str]]) -> str | None:
+    """What a model that learned a sample by heart replies to its first question; None where the
+    prompt that asks is not how the sample begins."""
+    prompt = encode_prefill(asking, chat_prompt(asking, messages[:1]))
+    whole = tokenizer.apply_chat_template(messages[:2], return_dict=True)["input_ids"]
+    same = whole[: len(prompt)] == prompt
+    return reply_texts(tokenizer, [whole[len(prompt) :]])[0] if same else None
+
+
+def _same(read: ParsedReply, taught: ParsedReply) -> bool:
+    """Whether role and answer are those; behind the answer the end of the turn may stand."""
+    return (read.role, read.outcome) == (taught.role, taught.outcome) and read.answer.startswith(
+        taught.answer.strip())
 
 
 def _recipe_checks(profile: Profile, samples: int, model_type: str) -> list[tuple]:
@@ -139,21 +175,12 @@ def _cost_checks(profile: Profile, rows: list[dict], config) -> list[tuple]:
     ]
 
 
-def _ends_in_loss(tokenizer, row: dict[str, list[int]]) -> bool:
-    """Whether the last token in the loss ends a turn: one of the tokenizer's special tokens."""
+def _ends_in_loss(ends: Container[int], row: dict[str, list[int]]) -> bool:
+    """Whether the last token in the loss ends a turn."""
     last = max((i for i, counted in enumerate(row["assistant_masks"]) if counted), default=0)
     # two tokens, because some templates count a line break after the end of the turn
     tail = row["input_ids"][last - 1 : last + 1] if last else []
-    return any(token in tokenizer.all_special_ids for token in tail)
-
-
-def _melts(tokenizer, messages: list[dict[str, str]]) -> bool:
-    """Whether prompt and answer, as tokens, do not begin with the prompt alone."""
-    def encode(turns, **options):
-        return tokenizer.apply_chat_template(turns, return_dict=True, **options)["input_ids"]
-
-    prompt = encode(messages[:1], add_generation_prompt=True)
-    return encode(messages[:2])[: len(prompt)] != prompt
+    return any(token in ends for token in tail)
 
 
 def _memory_here() -> float | None:

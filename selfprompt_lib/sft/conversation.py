@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from jinja2 import TemplateError
 from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
 from ..designs import Design
 from ..errors import UserError, require
 from ..models import TEMPLATES
-from ..rows import Sample
+from ..rows import Sample, chat_messages
 
 
 def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
@@ -26,24 +27,28 @@ def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
                 f"sample {sample.id} has no role, and design {design.name} writes one; "
                 "annotate it (chapter 1) or train with design none")
         turns[1] = design.write(sample.role, turns[1])
-    roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
+    return chat_messages(*turns)
 
 
 def training_template(tokenizer) -> str:
     """The tokenizer's chat template with generation markers, which loss masking needs.
 
     Raises:
-        UserError: for a template that neither TRL nor this package has a marked version of.
+        UserError: for a template that neither TRL nor this package has a marked version of, or
+            that does not write the text of a turn.
     """
+    probe = chat_messages("first question", "first answer", "second question", "second answer")
+    try:
+        rendered = tokenizer.apply_chat_template(probe, tokenize=False)
+    except TemplateError:
+        rendered = ""
+    require(all(turn["content"] in rendered for turn in probe),
+            "model: its chat template does not write the text of a turn (templates for images "
+            "want it in parts); give the tokenizer a chat template for text")
     if has_generation_markers(tokenizer.chat_template):
         return tokenizer.chat_template
     ours = (TEMPLATES / "smollm2_training.jinja").read_text(encoding="utf-8")
-    roles = ("user", "assistant", "user", "assistant")
-    probe = [{"role": role, "content": f"{role} text"} for role in roles]
-    rendered = [tokenizer.apply_chat_template(probe, tokenize=False, chat_template=template)
-                for template in (ours, None)]
-    if rendered[0] == rendered[1]:
+    if rendered == tokenizer.apply_chat_template(probe, tokenize=False, chat_template=ours):
         return ours
     try:
         return get_training_chat_template(tokenizer) or tokenizer.chat_template

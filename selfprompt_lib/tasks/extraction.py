@@ -9,6 +9,7 @@ other words and the text of an option. Neither guesses: an unclear reply is `NO_
 from typing import Literal
 
 from ..designs import DESIGNS
+from ..thoughts import split_thought
 from . import NO_ANSWER
 from .candidates import normalize
 from .letters import extract_letter
@@ -35,15 +36,16 @@ def extract_answer(kind: str, reader: Literal["strict", "tolerant"], reply: str,
 
 
 def strip_role(reply: str) -> str:
-    """The reply without the role that any prompt design wrote in front of it (chapter 5).
+    """The reply without thoughts and the role that any prompt design wrote first (chapter 5).
 
-    Empty where the role never ends.
+    Empty where the role never ends, or the reply is cut off within a thought.
     """
+    answer = split_thought(reply).answer
     for design in DESIGNS.values():
-        part = design.read(reply.lstrip())
+        part = design.read(answer.lstrip())
         if part.outcome != "missing":
             return part.answer
-    return reply
+    return answer
 
 
 def _extract(kind: str, answer: str, doc: dict, strict: bool) -> str | None:

@@ -1,0 +1,64 @@
+"""What a model wrote, taken apart into thought and answer: the one rule for all that is read.
+
+Annotator, judge, role reader and benchmark readers all ask here where the answer begins.
+"""
+
+import re
+from dataclasses import dataclass
+
+_NAME = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
+_START = (
+    rf"(?i:<(?:\w+:)?{_NAME}(?:\s[^<>\n]*)?>"  # <think>, <seed:think>
+    rf"|<\|(?:(?:start|begin)_(?:of_)?)?{_NAME}\|>|<\|channel>thought"  # Cohere's, Gemma's
+    r"|\[think(?:ing)?\]|\u25c1think\u25b7)"  # Mistral's and Kimi's
+    # gpt-oss's channels and Muse's recipients; where special tokens are hidden, words are left.
+    r"|(?:<\|start\|>assistant)?(?:<\|channel\|>(?!final)|\s?to=self<\|message\|>)"
+    r"|\Aanalysis(?=[A-Z])"
+)
+_END = (
+    rf"(?i:</(?:\w+:)?{_NAME}\s*>|<\|(?:/|end_(?:of_)?){_NAME}\|>|<channel\|>"
+    r"|\[/think(?:ing)?\]|\u25c1/think\u25b7)"
+    r"|(?:<\|channel\|>final|\bto=user)[^\n]{0,40}?<\|message\|>|assistantfinal"
+)
+MARK = re.compile(rf"(?P<start>{_START})|(?P<end>{_END})")
+# Special tokens that marks are made of: decoding must not hide them.
+TOKEN = re.compile(rf"(?:{_START}|{_END}|<\|(?:start|channel|message)\|>|<\|channel>)\Z")
+_UNFINISHED = re.compile(r"\s*[<\[\u25c1]\|?\w{2,}\Z")  # "<thi" and no more
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text taken apart. `cut`: it ends within a thought, and so has no answer."""
+
+    thought: str
+    answer: str
+    cut: bool = False
+
+
+def split_thought(text: str) -> Said:
+    """Take a text apart (chapters 1, 4, 5 and a1). Never raises.
+
+    A text without a thought is its answer, to the letter. Several thoughts are taken out, wherever
+    they stand. What stands before an end without a start is thought too: the chat template began
+    it. A thought that is begun and never ended leaves no answer, whatever it drafts. Outside of a
+    thought, a mark in backticks is spoken of and no mark.
+    """
+    thoughts, answer, within, place = [], "", False, 0
+    for mark in MARK.finditer(text):
+        around = text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1]
+        if around == "``" and not within:
+            continue
+        part, place = text[place : mark.start()], mark.end()
+        if within:
+            thoughts.append(part)
+        elif mark["end"]:
+            thoughts.append(answer + part)
+            answer = ""
+        else:
+            answer += part
+        within = not mark["end"]
+    rest = text[place:]
+    if within or _UNFINISHED.match(text):
+        return Said("\n".join([*thoughts, rest]).strip(), "", cut=True)
+    answer += rest
+    return Said("\n".join(thoughts).strip(), answer.lstrip() if place else answer)
