@@ -48,17 +48,22 @@ def split_thought(text: str) -> Said:
         around = text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1]
         if around == "``" and not within:
             continue
-        part, place = text[place : mark.start()], mark.end()
+        part, behind, place = text[place : mark.start()], place > 0, mark.end()
         if within:
             thoughts.append(part)
         elif mark["end"]:
             thoughts.append(answer + part)
             answer = ""
         else:
-            answer += part
+            answer = _joined(answer, part) if behind else part
         within = not mark["end"]
     rest = text[place:]
     if within or _UNFINISHED.match(text):
         return Said("\n".join([*thoughts, rest]).strip(), "", cut=True)
-    answer += rest
-    return Said("\n".join(thoughts).strip(), answer.lstrip() if place else answer)
+    answer = _joined(answer, rest).lstrip() if place else text
+    return Said("\n".join(thoughts).strip(), answer)
+
+
+def _joined(answer: str, part: str) -> str:
+    """What stands on both sides of a thought; the line breaks around it are its own."""
+    return answer + (part if answer and not answer[-1].isspace() else part.lstrip())

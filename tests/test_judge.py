@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import lines
+from hypothesis import given
+from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, profiles
 from selfprompt_lib.evaluate import win_rates
 from selfprompt_lib.evaluate.blind_sheet import agreement, blind_sheet, read_blind_sheet
 from selfprompt_lib.evaluate.judge import JudgePrompt, Pair, Shown, judge_pairs
+from selfprompt_lib.thoughts import split_thought
 
 FORM = JudgePrompt.from_settings(profiles.Judge())
 PAIRS = [
@@ -86,6 +89,87 @@ def test_a_verdict_is_read_with_its_reason(ending, verdict):
 def test_a_reply_without_one_verdict_is_not_guessed_at(reply, why):
     with pytest.raises(ValueError, match=why):
         FORM.read(reply)
+
+
+VERDICTS = {
+    "A": [
+        "Verdict: A > B", "VERDICT: a", "Verdict: (A)", "### Verdict\nA", "[[A]]", "Verdict：A", "Verdict: Assistant A",
+        "Verdict: Answer A", "Verdict: A is better.", "Final verdict: A", "**Verdict: A**", "**Verdict:** A", "Verdict: [[A]]",
+        "B is too short.\nVerdict: A", "**Final Verdict: [[A]]**", "Verdict - A", "Verdict = A", "Verdict is A",
+        "The verdict is: A", "My verdict: A.", "Verdict: 'A'", "Verdict: <A>", "Verdict: \\boxed{A}", "Verdict: A (better)",
+        "Verdict: A wins", "Winner: A", "Winner: Assistant A", "Judgment: A", "Decision: A",
+        "Verdict: Response A is more helpful.", "Verdict: A >> B", "Verdict: B < A", "[[A>B]]", "Verdict: I prefer A",
+        "Verdict: I choose A", "Verdict: Answer A is better than Answer B.", "Verdict: The better answer is A",
+        "Verdict: A is the better answer", "Verdict: A is a better answer.", "verdict\n\n**A**", "# Final verdict\n\nAnswer A",
+        "Verdict:\nA", "Verdict: ‘A’", "Verdict: A!", "Verdict: Ａ", "Verdict: option (a)", "Verdict: A better than B",
+        "Verdict: A, because B is too short.", "Verdict: A because it is more complete", "Verdict: A - it is clearer",
+        "Verdict: A. B is too short.", "B is short. Verdict: A", "{\"reason\": \"B is short\", \"verdict\": \"A\"}",
+        "{\"verdict\": \"A\", \"reason\": \"B is short\"}", "```json\n{\"verdict\": \"A\"}\n```",
+        "Verdict: Answer A's response", "- Verdict: **A**", "1. Verdict: A", "> Verdict: A", "Final Verdict - **Answer A**",
+        "Verdict: A\n\nReason: Answer A could help more, but both are fine.", "<verdict>A</verdict>", "**Verdict**: A",
+        "__Verdict:__ A", "*Verdict: A*", "Verdict: \"A\"", "Verdict: `A`", "VERDICT: ANSWER A", "Verdict: Model A",
+        "Verdict: slightly prefer A", "Verdict: A is clearly better", "So the verdict is A.", "Overall verdict: A",
+        "Verdict: A is the winner", "The better answer is A.", "Verdict: A is preferred over B", "Verdict: A — more complete",
+        "Verdict: A (more complete and correct)", "Verdict:A", "verdict：**A**", "Verdict: The answer A is better",
+        "Verdict: A's", "Verdict: Assistant A's answer is better.", "Verdict: A is better at explaining",
+        "Verdict: A, because it also lists what to do if it fails", "Verdict: A by a small margin",
+        "Verdict: slight preference for A", "Verdict: I'd go with A", "Verdict: Answer A (the first) is better",
+        "Verdict: A, because B could harm", "Verdict: A, because it names no wrong or harmful step",
+        "Verdict: A\nBecause B is short.", "Verdict: A\u200b", "Verdict: A, while B is short", "Verdict: A for its accuracy",
+        "Verdict: A. Answer A is more complete.", "I compared both. Overall, the better answer is A.", "**Winner: Answer A**",
+        "Verdict : A", "Verdict:  **A** ✅",
+    ],
+    "tie": [
+        "Verdict: It is a tie.", "Verdict: tie.", "Verdict: TIE!", "Verdict: draw", "Verdict: Equal",
+        "Verdict: Both are equally good", "Verdict: it's a tie between A and B", "Verdict: A = B", "Verdict: A tie", "[[tie]]",
+        "Verdict: Neither is better", "Verdict: They are tied.", "Verdict: Tie (both are good)",
+        "Verdict: Both answers are equally helpful.", "**Verdict:** It's a draw.", "Verdict: no difference",
+        "Verdict: this is a tie", "Verdict: The two answers are equal.", "Verdict: A and B are tied",
+        "Verdict: tie - both are equally complete",
+    ],
+    "none": [
+        "Verdict: A or B", "Verdict: A?", "Verdict: A (but B is close)", "Verdict: A/B", "Verdict: A & B", "Verdict: A, B",
+        "Verdict: A if brevity matters, otherwise B", "Verdict: not A", "Verdict: neither A nor B", "Verdict: unclear",
+        "Verdict: probably A", "Verdict: A, I think", "Verdict: maybe A", "Verdict: A\nFinal verdict: B",
+        "Verdict: A\nVerdict: A or B", "Verdict: A\nWait, actually B is better.", "Verdict: A is not better",
+        "Verdict: A is worse", "Verdict: leaning A", "Verdict: A or tie", "Verdict: tie or A", "Verdict: both",
+        "Verdict: Both have merits", "Verdict: A and B are alike", "Verdict: A. Or maybe B.", "Verdict: not a tie",
+        "Output [[A]] if A is better and [[B]] if B is better", "Verdict: either", "[[A]] or [[B]]",
+        "Verdict: A is less helpful", "Verdict: C", "I cannot decide", "A", "Verdict: A, Verdict: B or Verdict: tie",
+        "Verdict: A equal", "The verdict: A is better, I think", "Verdict: I don't prefer A", "Verdict: a close call",
+        "Verdict: A > B > A", "Verdict: A is better but B is better too", "A verdict is hard", "Verdict: A. B is better.",
+        "Verdict: A. However, it could be a tie.", "Verdict: A, might be B", "Verdict: A, or B",
+        "Verdict: A, if brevity matters", "Verdict: tie, but A is slightly better", "Verdict: A (or a tie)", "Verdict: A and B",
+        "Verdict: neither", "Verdict: A = A", "Verdict: none", "Verdict: B\nA is better.",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("right", VERDICTS)
+def test_a_verdict_is_read_in_any_words_and_what_is_hedged_or_contradicted_is_none(right):
+    """Case 17, and more wordings of its kind."""
+    def read(reply):
+        try:
+            return FORM.read(reply).verdict
+        except ValueError:
+            return "none"
+
+    wrong = {reply: read(reply) for reply in VERDICTS[right] if read(reply) != right}
+    assert wrong == {}
+    if right == "A":  # as of the other answer
+        other = str.maketrans("ABab", "BAba")
+        short = [reply for reply in VERDICTS["A"] if reply.startswith("Verdict: A") and len(reply) < 14]
+        assert [read(reply[:9] + reply[9:].translate(other)) for reply in short] == ["B"] * len(short)
+
+
+@given(st.text(), st.sampled_from(["", "**", "`", "[[", "("]), st.sampled_from(["A", "B", "tie"]))
+def test_whatever_a_judge_reasons_first_its_verdict_is_read_or_refused(reason, mark, verdict):
+    closing = {"[[": "]]", "(": ")"}.get(mark, mark)
+    reply = f"{reason}\nFinal verdict: {mark}{verdict}{closing}"
+    try:
+        assert FORM.read(reply).verdict == verdict
+    except ValueError as error:
+        assert "more than one" in str(error) or split_thought(reply).answer != reply
 
 
 # The request

@@ -1,18 +1,26 @@
 """Where an answer begins: in what is trained, in what a model wrote, in what a server sent, by one rule."""
 
+import json
 import re
 from copy import copy
 from pathlib import Path
 
 import pytest
 import trl
+from hypothesis import given
+from hypothesis import strategies as st
+from test_annotate import ask
 
-from selfprompt_lib import infer, models, profiles, sft
+from selfprompt_lib import annotate, infer, models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import UserError
+from selfprompt_lib.evaluate.judge import JudgePrompt
 from selfprompt_lib.generate import chat_prompt, encode_prefill, reply_texts
+from selfprompt_lib.llm_client.reply import Reply, read_completion
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Role, Sample, read_rows
-from selfprompt_lib.tasks.extraction import strip_role
+from selfprompt_lib.tasks import NO_ANSWER
+from selfprompt_lib.tasks.extraction import extract_answer, strip_role
+from selfprompt_lib.thoughts import MARK, Said, split_thought
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
 DESIGN = get_design("from-now-on")
@@ -39,7 +47,7 @@ def shape():
 def test_what_is_learned_by_heart_is_read_back_under_every_template_of_trl_or_it_is_refused(path, shape):
     model, tokenizer = shape[0], copy(shape[1])
     tokenizer.chat_template = path.read_text(encoding="utf-8")
-    profile, some = profiles.load("smoke", {"dtype": "float32", "sft.residual_dropout": 0}), [SAMPLES[0], SAMPLES[30]]
+    profile, some = profiles.load("smoke", {"dtype": "float32", "sft.residual_dropout": 0}), [SAMPLES[30]]
     try:
         sft.preflight(profile, some, DESIGN, model, tokenizer)
     except UserError as refusal:
@@ -74,7 +82,7 @@ def test_a_model_with_an_empty_think_block_in_its_template_writes_roles(tmp_path
     role = Role(expert="a nurse", brings="Calm.", request="help")
     sample = Sample(id="s", source="test", conversations=("Why?", "It is so."), role=role)
     profile = profiles.load("smoke", {
-        "model": str(tmp_path / "model"), "dtype": "float32", "sft.epochs": 12, "sft.batch_size": 1, "sft.micro_batch_size": 1,
+        "model": str(tmp_path / "model"), "dtype": "float32", "sft.epochs": 20, "sft.batch_size": 1, "sft.micro_batch_size": 1,
         "sft.learning_rate": 0.02, "sft.final_learning_rate": 0.001, "sft.residual_dropout": 0, "infer.max_new_tokens": 30})
     trained = sft.train(profile, [sample, sample], DESIGN, tmp_path / "run")[:2]
     question = Question(id="q", domain="d", question="Why?")
@@ -83,3 +91,155 @@ def test_a_model_with_an_empty_think_block_in_its_template_writes_roles(tmp_path
     [forced] = infer.ask_questions(*trained, profile, DESIGN, [question], roles=[row["role"]])
     [free] = infer.ask_questions(*trained, profile, DESIGN, [question], without_role=True)
     assert forced["answer"] == row["answer"] and free["outcome"] == "missing"
+
+
+# What a model wrote
+
+TAGS = [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"), ("<thought>", "</thought>"),
+        ("<Think>\n", "\n</Think>\n\n"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<seed:think>", "</seed:think>"),
+        ("<|channel>thought\n", "<channel|>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|begin_of_thought|>\n", "\n<|end_of_thought|>\n"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        (" to=self<|message|>", "<|eom|><|start|>assistant to=user<|message|>")]  # fmt: skip
+plain = st.text().filter(lambda text: not MARK.search(text))
+answers = plain.map(str.strip).filter(bool) | st.sampled_from(["a < b", "`<think>` is a tag", "B", "analysis of it", '{"a": 1}'])
+wrapped = st.builds(lambda tag, thought: (tag[0] + thought, tag[1]), st.sampled_from(TAGS), plain)
+
+
+@given(answers)
+def test_a_text_without_a_thought_is_its_answer_to_the_letter(answer):
+    assert split_thought(answer) == Said("", answer)
+
+
+@given(st.lists(wrapped, min_size=1, max_size=3), answers, st.sampled_from(["", "\n", "\n\n"]), st.booleans())
+def test_an_answer_is_the_same_behind_thoughts_of_any_form(thoughts, answer, gap, begun_by_the_template):
+    text = "".join(map("".join, thoughts)) + gap + answer
+    if begun_by_the_template:
+        text = text[len(next(start for start, end in TAGS if text.startswith(start))) :]
+    assert (split_thought(text).answer, split_thought(text).cut) == (answer, False)
+    role = DESIGN.role_text(SAMPLES[0].role)
+    read = DESIGN.read(text[: len(text) - len(answer)] + role + "\n\n" + text)  # it thinks again behind the role
+    assert (read.role, read.answer, read.outcome) == ((role, answer, "role") if not begun_by_the_template
+                                                      else (None, answer, "missing"))
+
+
+@given(wrapped, st.data())
+def test_a_reply_cut_off_within_a_thought_has_no_answer(thought, data):
+    drafted = thought[0] + DESIGN.write(SAMPLES[0].role, "The answer is B.\nVerdict: A")
+    place = data.draw(st.integers(len(thought[0]), len(drafted)))
+    reply = drafted[:place] + thought[1][: data.draw(st.integers(0, 2))]
+    assert split_thought(reply).cut and DESIGN.read(reply) == get_design("none").read(reply)
+    assert (DESIGN.read(reply).outcome, DESIGN.read(reply).answer, strip_role(reply)) == ("broken", "", "")
+    for kind, more in (("choice", {"options": ["x", "y"]}), ("number", {}), ("yes_no", {})):
+        assert extract_answer(kind, "tolerant", reply, more) == NO_ANSWER
+    for prompt in PROMPTS:
+        assert Reply("m", "stop", reply).outcome(prompt)["outcome"] == "truncated"
+
+
+# What a server sent
+
+ROLE = Role(expert="a lock keeper", brings="Thirty years at the gates.", request="explain how a lock works")
+PROMPTS = [annotate.RolePrompt.from_settings(profiles.Annotate(json_schema=schema)) for schema in (False, True)]
+PROMPTS.append(JudgePrompt.from_settings(profiles.Judge()))
+LINES, JSON, JUDGE = PROMPTS
+DRAFT = annotate.write_role(Role(expert="a plumber", brings="Pipes.", request="explain pipes"))
+GOOD = annotate.write_role(ROLE)
+
+
+def sent(content, ending="stop", tokens=30, **message):
+    """The reply of a server whose message this is."""
+    choice = {"message": {"role": "assistant", "content": content, **message}, "finish_reason": ending}
+    usage = {"prompt_tokens": 700, "completion_tokens": tokens}
+    return read_completion(json.dumps({"model": "m", "choices": [choice], "usage": usage}), "m")
+
+
+def outcome(prompt, *message, **more):
+    return sent(*message, **more).outcome(prompt)["outcome"]
+
+
+PARTS = {
+    "parts": [{"type": "text", "text": GOOD[:20]}, {"type": "output_text", "text": GOOD[20:]}],
+    "texts": [GOOD[:9], GOOD[9:]],
+    "Mistral's": [{"type": "thinking", "thinking": [{"type": "text", "text": DRAFT}]}, {"type": "text", "text": GOOD}],
+    "Anthropic's": [{"type": "thinking", "thinking": DRAFT, "signature": "x"}, {"type": "redacted_thinking", "data": "y"},
+                    {"type": "text", "text": GOOD}],
+    "Gemini's": [{"text": DRAFT, "thought": True}, {"text": GOOD}],
+    "nested": {"content": [{"type": "text", "text": {"value": GOOD}}]},
+    "tags over parts": [{"type": "text", "text": "<thi"}, {"type": "text", "text": f"nk>{DRAFT}</think>{GOOD}"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", PARTS.values(), ids=PARTS)
+def test_a_message_in_parts_is_read_without_its_thoughts(content):
+    assert sent(content).outcome(LINES)["role"] == ROLE.model_dump()
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "reasoning_details"])
+def test_a_thought_that_is_sent_apart_is_no_answer(field):
+    thought = {field: [{"type": "reasoning.text", "text": DRAFT}] if field.endswith("details") else DRAFT}
+    assert sent(GOOD, **thought).outcome(LINES)["role"] == ROLE.model_dump()
+    for content in (None, "", [], " \n"):
+        assert outcome(LINES, content, "length", **thought) == "truncated"
+        assert outcome(LINES, content, "stop", **thought) == "empty" == outcome(LINES, content, "length")
+
+
+@pytest.mark.parametrize("around", [
+    "{}", "```json\n{}\n```", "```\n{}\n```", "~~~json\n{}\n~~~", "<think>{{\"a\": 1}}</think>{}", "Sure! {} Done.", "`{}`",
+    "Here it is:\n```JSON\n{}\n```\nI hope it helps {{a lot}}.",
+])  # fmt: skip
+def test_json_in_a_fence_or_among_words_is_read(around):
+    text = around.format(json.dumps(ROLE.model_dump()))
+    assert sent(text).outcome(JSON)["role"] == ROLE.model_dump()
+    assert outcome(JSON, text + "\n" + text.replace("lock", "pipe")) == "malformed"
+
+
+ENDINGS = {
+    "role": ["stop", "eos", "eos_token", "stop_sequence", "end_turn", "STOP", "COMPLETE", "FINISH", "endoftext", None, "",
+             "tool_calls", {"type": "stop"}],
+    "truncated": ["length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens", "ERROR_LIMIT", "token_limit",
+                  "abort", "model_context_window_exceeded", "incomplete", "time_limit", "USER_CANCEL", "not_finished",
+                  "error", "never heard", {"type": "length", "length": 30}],
+    "content filter": ["content_filter", "SAFETY", "content_filtered", "guardrail_intervened", "PROHIBITED_CONTENT",
+                       "ERROR_TOXIC"],
+    "refusal": ["refusal"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, ending", [(name, word) for name, words in ENDINGS.items() for word in words])
+def test_a_reply_ends_in_the_words_of_any_server(name, ending):
+    """A word that nobody knows is taken as a cut."""
+    assert outcome(LINES, GOOD, ending) == name
+    expected = "verdict" if name == "role" else name
+    assert outcome(JUDGE, "Good.\nVerdict: A", ending) == expected
+    if name == "truncated":
+        assert outcome(LINES, f"Let me see.\n{DRAFT}\nNo, that is wrong, I need a", ending) == name
+        assert outcome(LINES, GOOD + "\nI hope", ending) == "role"
+
+
+def test_a_reply_whose_end_is_not_told_is_cut_if_all_tokens_were_used():
+    assert outcome(LINES, GOOD, None, tokens=LINES.settings.max_tokens) == "truncated"
+    assert outcome(LINES, GOOD, "stop", tokens=LINES.settings.max_tokens) == "role"
+
+
+def test_of_two_roles_the_last_counts_whole_and_is_never_mended_with_the_first():
+    assert sent(f"{DRAFT}\n\nBetter:\n{GOOD}").outcome(LINES)["role"] == ROLE.model_dump()
+    assert outcome(LINES, f"{DRAFT}\n\nBetter:\n{GOOD.splitlines()[0]}") == "malformed"
+
+
+def test_a_verdict_is_read_from_the_answer_and_a_thought_is_not_sent_back():
+    assert sent("<think>Verdict: B\nNo.</think>It is whole.\nVerdict: A").outcome(JUDGE)["verdict"]["verdict"] == "A"
+    assert outcome(JUDGE, "<think>Verdict: B\nSo</think>It is whole.") == "malformed"
+    again = LINES.retry_request({"messages": LINES.messages("Why?")}, "<think>I wonder", "thought: it never ends")["messages"]
+    assert [turn["role"] for turn in again] == [turn["role"] for turn in LINES.messages("Why?")]
+
+
+def test_the_cases_of_a_real_server(loopback, tmp_path):
+    """Case 5: a draft within a cut thought, another word for a cut, a fence."""
+    thought = "<think>\nA draft:\n" + DRAFT + "\nNo, locks are not pipes; I need a person who"
+    for number, (content, ending, settings, expected) in enumerate([
+        (thought, "length", {}, "truncated"), (GOOD[:-8], "max_tokens", {}, "truncated"),
+        (f"```json\n{json.dumps(ROLE.model_dump())}\n```", "stop", {"json_schema": True}, "role"),
+    ]):  # fmt: skip
+        served = loopback(replies=[{"content": content, "finish_reason": ending}])
+        [row] = ask(served, tmp_path / str(number), SAMPLES[:1], tries=1, **settings)
+        assert (row["outcome"], row["role"]) == (expected, ROLE.model_dump() if expected == "role" else None)

@@ -91,17 +91,22 @@ class RolePrompt(Prompt):
             return json.dumps(role.model_dump(), ensure_ascii=False)
         return write_role(role)
 
-    def read(self, text: str) -> Role:
-        """The role of a reply. Raises ValueError with what is wrong with it."""
+    def read_answer(self, text: str) -> Role:
+        """The role of an answer. Raises ValueError with what is wrong with it."""
         return read_json_role(text) if self.settings.json_schema else read_role(text)
 
     def response_format(self) -> dict[str, Any] | None:
         """The JSON schema, where the profile says that the server takes one."""
         return SCHEMA if self.settings.json_schema else None
 
-    def stops_within(self, text: str) -> bool:
-        """Whether the reply ends within its last line, the request."""
-        return bool(re.match(r"\W*Request\b", text.strip().splitlines()[-1]))
+    def stops_within(self, text: str) -> str:
+        """The request, if the answer ends in it; or a role that may be a draft: it does not begin
+        the answer."""
+        if self.settings.json_schema:
+            return "" if _json_from(text, text.find("{")) else "role"
+        if re.match(r"\W*Request\b", text.strip().splitlines()[-1]):
+            return "request"
+        return "" if re.match(r"\W*(?:```\w*\s*)?\W*Expert\b", text) else "role"
 
     def estimate_tokens(self, samples: Sequence[Sample], count_tokens: Callable[[str], float],
                         rows: int) -> dict[str, int]:
@@ -120,28 +125,47 @@ def write_role(role: Role) -> str:
 
 
 def read_role(text: str) -> Role:
-    """Read the three-line form back; bold and bulleted names are read too.
+    """Read the three-line form back; bold and bulleted names are read too. Of several roles the
+    last counts, and nothing of the others.
 
     Raises:
         ValueError: which names the line that is missing, empty or too long.
     """
-    line = r"^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)\s*$"
-    return _validate({name.lower(): value for name, value in re.findall(line, text, re.MULTILINE)})
+    line = r"^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)(?:\s|```|\*\*)*$"
+    found = re.findall(line, text, re.MULTILINE)
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):
+        found = found[max(place for place, name in enumerate(names) if name == names[0]) :]
+    return _validate({name.lower(): value for name, value in found})
 
 
 def read_json_role(text: str) -> Role:
-    """Read a JSON object back.
+    """Read the one JSON object of a text back; a fence and words around it are left out.
 
     Raises:
-        ValueError: which names the field, or the place where it is no JSON.
+        ValueError: which names the field, or the place where it is no JSON; two that differ.
     """
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+        starts = (found.start() for found in re.finditer(r"\{", text))
+        objects = [found for start in starts if (found := _json_from(text, start))]
+        if not objects:
+            raise ValueError(f"no JSON: {error.msg} at character {error.pos}") from None
+        fields = objects[0]
+        if any(other != fields for other in objects):
+            raise ValueError("no JSON: more than one object") from None
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
     return _validate(fields)
+
+
+def _json_from(text: str, start: int) -> dict[str, Any] | None:
+    """The JSON object that begins at a place of a text; None where none does."""
+    try:
+        return json.JSONDecoder().raw_decode(text, max(start, 0))[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _validate(fields: Any) -> Role:

@@ -4,7 +4,6 @@ It is asked through `llm_client`, as the annotator is, so limits, budget, batche
 replies are the same: a second run asks only what is missing.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Judge, Profile
 from ..rows import read_rows
 from ..sources import take_evenly_spaced
+from .verdicts import read_verdicts
 
 JUDGE_FOLDER = Path(__file__).parent.parent / "resources" / "judge"
 ENDING = ("First write one short reason, in at most 30 words. "
           "Then end with the line Verdict: A, Verdict: B or Verdict: tie.")
-VERDICT_LINE = re.compile(r"^\W*verdict[\W_]*:[\W_]*(?:answer\s+|a\s+(?=tie))?(a|b|tie)[\W_]*$",
-                          re.IGNORECASE | re.MULTILINE)
 # What a verdict means for the pair, by the answer that was shown first
 ONE_FIRST = {"A": "one", "B": "other", "tie": "tie"}
 OTHER_FIRST = {"A": "other", "B": "one", "tie": "tie"}
@@ -105,20 +103,23 @@ class JudgePrompt(Prompt):
             turns += [user_turn(shown.text()), {"role": "assistant", "content": reply}]
         return [*turns, user_turn(Shown(*map(self.shorten, question)).text())]
 
-    def read(self, reply: str) -> JudgeReply:
-        """The verdict of a reply, and the rest of it as the reason.
+    def read_answer(self, text: str) -> JudgeReply:
+        """The verdict of an answer (see `verdicts`), and the rest of it as the reason.
 
         Raises:
-            ValueError: no line with a verdict, or two that differ.
+            ValueError: no line with a verdict, a last one that is none, or two that differ.
         """
-        words = {word.lower() for word in VERDICT_LINE.findall(reply)}
-        found = sorted(word if word == "tie" else word.upper() for word in words)
-        if not found:
+        stated, rest = read_verdicts(text)
+        found = sorted({verdict for verdict in stated if verdict})
+        if not found or stated[-1] is None:
             raise ValueError("no line that says Verdict: A, Verdict: B or Verdict: tie")
         if len(found) > 1:
             raise ValueError(f"more than one verdict: {', '.join(found)}")
-        reason = " ".join(VERDICT_LINE.sub("", reply).split())
-        return JudgeReply(verdict=found[0], reason=reason[:500])
+        return JudgeReply(verdict=found[0], reason=rest[:500])
+
+    def stops_within(self, text: str) -> str:
+        """The verdict, whatever follows it: what is not whole may take it back."""
+        return "verdict"
 
     def cut_characters(self, question: Shown) -> int:
         """Characters that are left out of the question and the two answers."""

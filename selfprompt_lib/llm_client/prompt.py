@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from ..errors import UserError, require
 from ..reading import user_path
 from ..sections import Client
+from ..thoughts import split_thought
 
 
 class Item(Protocol):
@@ -50,17 +51,24 @@ class Prompt(ABC):
     def messages(self, question: Any) -> list[dict[str, str]]:
         """The conversation that asks."""
 
-    @abstractmethod
     def read(self, text: str) -> BaseModel:
-        """What a reply says. Raises ValueError with what is wrong with it."""
+        """What a reply says behind its thoughts. Raises ValueError with what is wrong with it."""
+        said = split_thought(text)
+        if said.cut:
+            raise ValueError("thought: it never ends")
+        return self.read_answer(said.answer)
+
+    @abstractmethod
+    def read_answer(self, text: str) -> BaseModel:
+        """What an answer says. Raises ValueError with what is wrong with it."""
 
     def response_format(self) -> dict[str, Any] | None:
         """The form in which the server is asked to reply, where it can enforce one."""
         return None
 
-    def stops_within(self, text: str) -> bool:
-        """Whether a readable reply that reached the limit of tokens was cut in what was asked."""
-        return False
+    @abstractmethod
+    def stops_within(self, text: str) -> str:
+        """The part of what was asked that a readable answer was cut off in, or "" for none."""
 
     @functools.cached_property
     def version(self) -> str:
@@ -93,7 +101,7 @@ class Prompt(ABC):
 
     def retry_request(self, body: dict[str, Any], text: str, reason: str) -> dict[str, Any]:
         """The same request once more, with the reply that could not be used and why."""
-        turns = body["messages"]
+        turns, text = body["messages"], split_thought(text).answer
         if text.strip():
             reply = {"role": "assistant", "content": text}
             again = f"This could not be used ({reason}). {self.retry_instruction}"

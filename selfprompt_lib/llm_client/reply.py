@@ -1,28 +1,29 @@
 """What came back: one place reads a server's message and says what became of it."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
+from ..thoughts import Said, split_thought
+from .limits import token_limit
 from .prompt import Prompt
 
 FINAL = ("role", "verdict", "refusal", "content filter")  # asking again would not change them
-
-
-class Message(BaseModel):
-    """What is read of the model's turn."""
-
-    content: str | None = None
-    refusal: str | None = None
-
-
-class Choice(BaseModel):
-    """What is read of a completion's first choice."""
-
-    message: Message = Message()
-    finish_reason: str | None = None
+# Where servers write how a reply ended, and in what words; the first that fits counts.
+ENDING_FIELDS = ("finish_reason", "finish_details", "finishReason", "done_reason", "stop_reason")
+ENDINGS = (
+    ("filtered", "filter|safety|toxic|recitation|block|prohibit|spii|guardrail|moderat|sensitive"),
+    ("refused", "refus|declin"),
+    ("cut", "length|max|limit|trunc|incomplete|unfinish|not.?finish|exceed|overflow|context|window"
+            "|budget|cancel|abort|time|interrupt|pause|insufficient|error|fail"),
+    ("whole", "stop|end|eos|eot|finish|complete|done|success|tool|function"),
+)
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "content", "summary", "value")
 
 
 class Usage(BaseModel):
@@ -39,8 +40,9 @@ class Usage(BaseModel):
 class Reply:
     """What is read of a chat completion; servers differ in the rest.
 
-    `ending` is the server's `finish_reason`, or "unreadable". `usage` is None where the server
-    does not count its tokens.
+    `ending` is the server's word for why it ended, or "unreadable". `text` may hold thoughts;
+    `thought` are those that the server sent apart. `usage` is None where the server does not
+    count its tokens.
     """
 
     served_model: str
@@ -49,6 +51,7 @@ class Reply:
     refusal: str = ""
     request_id: str = "none"
     usage: Usage | None = None
+    thought: str = ""
 
     def outcome(self, prompt: Prompt) -> dict[str, Any]:
         """What became of it: `outcome`, `reason`, and under `prompt.kind` what was read or None.
@@ -60,32 +63,67 @@ class Reply:
         return {"outcome": name, "reason": reason, prompt.kind: found and found.model_dump()}
 
     def _classify(self, prompt: Prompt) -> tuple[str, str, BaseModel | None]:
-        cut = self.ending == "length"
+        said, ended = split_thought(self.text), how_it_ended(self.ending)
         if self.ending == "unreadable":
             reason = "the server's answer was cut short or is no chat completion"
             return "malformed", reason, None
-        if self.ending == "content_filter":
+        if ended == "filtered":
             return "content filter", self.refusal or "the server's filter stopped the reply", None
-        if self.refusal:
-            return "refusal", " ".join(self.refusal.split())[:200], None
-        if not self.text.strip():
-            spent = "the limit of tokens was used up before a word"
-            return "empty", spent if cut else "nothing was written", None
+        if self.refusal or ended == "refused":
+            return "refusal", " ".join((self.refusal or self.text).split())[:200], None
+        cut = ended in ("cut", "unknown") or ended == "untold" and self._reached_limit(prompt)
+        why = f"cut off by {prompt.settings.section}.max_tokens"
+        if ended == "unknown":
+            why = f"perhaps cut off, the server's word for its end is {self.ending!r}"
+        if not said.answer.strip():
+            return *self._no_answer(said, cut, why), None
         try:
             found = prompt.read(self.text)
         except ValueError as error:
             return "truncated" if cut else "malformed", str(error), None
-        if cut and prompt.stops_within(self.text):
-            return "truncated", f"request: cut off by {prompt.settings.section}.max_tokens", None
-        return prompt.kind, "", found
+        part = prompt.stops_within(said.answer) if cut else ""
+        return ("truncated", f"{part}: {why}", None) if part else (prompt.kind, "", found)
+
+    def _no_answer(self, said: Said, cut: bool, why: str) -> tuple[str, str]:
+        """Outcome and reason of a reply without an answer."""
+        thought = said.thought or self.thought.strip()
+        if said.cut or cut and thought:
+            return "truncated", f"thought: {why if cut else 'it never ends'}"
+        if thought:
+            return "empty", "nothing was written behind the thought"
+        spent = "the limit of tokens was used up before a word"
+        return "empty", spent if cut else "nothing was written"
+
+    def _reached_limit(self, prompt: Prompt) -> bool:
+        settings = prompt.settings
+        limit = token_limit({"max_tokens": settings.max_tokens} | settings.parameters)
+        return self.usage is not None and self.usage.completion_tokens >= limit
+
+
+def how_it_ended(word: str | None) -> str:
+    """One of `ENDINGS`, from a server's word for it, whatever its server.
+
+    "untold" where it says nothing: cut only if all tokens were used. "unknown" for a word that is
+    none of these: taken as cut, for it was not said that the reply is whole.
+    """
+    if not word:
+        return "untold"
+    word = re.sub("finish.?reason", "", word.lower())
+    found = (name for name, words in ENDINGS if re.search(words, word))
+    return next(found, "unknown")
 
 
 def read_completion(text: str, model: str) -> Reply:
     """The server's answer to a request; one that cannot be read was paid for all the same."""
     try:
         answer = json.loads(text)
-        choice = Choice.model_validate(answer["choices"][0])
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        choice = answer["choices"][0]
+        message = choice.get("message", {})
+        parts = list(_parts(message.get("content")))
+        parts += [("refusal", part) for _, part in _parts(message.get("refusal"))]
+        parts += [("thought", part) for field in THOUGHT_FIELDS
+                  for _, part in _parts(message.get(field))]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return Reply(model, "unreadable")
     try:
         usage = Usage.model_validate(answer.get("usage"))
@@ -93,9 +131,34 @@ def read_completion(text: str, model: str) -> Reply:
         usage = None
     return Reply(
         served_model=str(answer.get("model") or model),
-        ending=choice.finish_reason,
-        text=choice.message.content or "",
-        refusal=choice.message.refusal or "",
+        ending=_ending(choice),
+        text="".join(part for kind, part in parts if kind == "answer"),
+        refusal="".join(part for kind, part in parts if kind == "refusal"),
         request_id=str(answer.get("id") or "none"),
         usage=usage,
+        thought="".join(part for kind, part in parts if kind == "thought"),
     )
+
+
+def _parts(content: Any, kind: str = "answer") -> Iterator[tuple[str, str]]:
+    """What a message is made of, a text or parts of parts: "answer", "thought" or "refusal"."""
+    if isinstance(content, str):
+        yield kind, content
+    elif isinstance(content, list):
+        for part in content:
+            yield from _parts(part, kind)
+    elif isinstance(content, dict):
+        type_ = str(content.get("type"))
+        if re.search("think|thought|reason", type_) or content.get("thought") is True:
+            kind = "thought"
+        elif type_ == "refusal":
+            kind = "refusal"
+        text = next((content[field] for field in TEXT_FIELDS if content.get(field)), None)
+        yield from _parts(text, kind)
+    elif content is not None:
+        raise ValueError("neither a text nor parts")
+
+
+def _ending(choice: dict[str, Any]) -> str | None:
+    word = next((choice[field] for field in ENDING_FIELDS if choice.get(field)), None)
+    return str(word.get("type")) if isinstance(word, dict) else word and str(word)
