@@ -82,7 +82,7 @@ def test_a_model_with_an_empty_think_block_in_its_template_writes_roles(tmp_path
     role = Role(expert="a nurse", brings="Calm.", request="help")
     sample = Sample(id="s", source="test", conversations=("Why?", "It is so."), role=role)
     profile = profiles.load("smoke", {
-        "model": str(tmp_path / "model"), "dtype": "float32", "sft.epochs": 20, "sft.batch_size": 1, "sft.micro_batch_size": 1,
+        "model": str(tmp_path / "model"), "dtype": "float32", "sft.epochs": 30, "sft.batch_size": 1, "sft.micro_batch_size": 1,
         "sft.learning_rate": 0.02, "sft.final_learning_rate": 0.001, "sft.residual_dropout": 0, "infer.max_new_tokens": 30})
     trained = sft.train(profile, [sample, sample], DESIGN, tmp_path / "run")[:2]
     question = Question(id="q", domain="d", question="Why?")
