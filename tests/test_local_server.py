@@ -11,7 +11,7 @@ import pytest
 from conftest import command, lines
 
 from selfprompt_lib import models, profiles
-from selfprompt_lib.llm_client.endpoint import check
+from selfprompt_lib.__main__ import main
 
 STRICT = "{{ raise_exception('System role not supported') if messages[0].role == 'system' }}"
 CONNECT = """
@@ -58,16 +58,14 @@ def test_the_server_ends_with_the_process_that_started_it_even_if_that_is_killed
             time.sleep(0.1)
 
 
-def test_a_base_model_is_refused_as_judge_before_hours_of_training(tmp_path, refused):
+def test_a_base_model_is_refused_as_judge_before_hours_of_training(tmp_path, capsys):
     base = tmp_path / "base"
     shutil.copytree(models.resolve("smoke"), base)
     (base / "chat_template.jinja").unlink()
-    done = command("run", "--profile", "smoke", "--out", tmp_path / "out", "--set", f"judge.model={base}")
     told = f"judge.model: {base} has no chat template, so it is a base model"
-    assert done.returncode == 2 and told in done.stderr and not list(tmp_path.glob("out/**/*.ipynb"))
+    for setting in (f"judge.model={base}", f"model={base}"):
+        assert main(["run", "--profile", "smoke", "--out", str(tmp_path / "out"), "--set", setting]) == 2
+        assert told in capsys.readouterr().err and not list(tmp_path.glob("out/**/*.ipynb"))
     for name in ("mistral-7b", "llama-2-7b"):
         profile = profiles.load(name)
         assert "7b" not in (profile.judge.model + profile.annotate.model).lower()
-        check(profile.judge, profile.model)
-    with refused(told):
-        check(profiles.load("smoke").judge, str(base))

@@ -65,7 +65,7 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
     failure = None
     for item in _first_and_shortest(run, items):
         key = run.key(item)
-        row = await run.ask(key, item)
+        row = await run.ask(key, item, once=failure is not None)
         if row:
             return row | {"tokens_a_character": row["prompt_tokens"] / _characters(run, item)}
         failure = run.errors.get(key)

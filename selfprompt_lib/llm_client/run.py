@@ -70,8 +70,8 @@ class PromptRun:
         last = self.cache.last(key)
         return self.prompt.retry_request(body, last["reply"], last["reason"]) if last else body
 
-    async def ask(self, key: str, item: Item) -> dict[str, Any] | None:
-        """One call. Returns the row of the reply, or None where there was none (see `errors`)."""
+    async def ask(self, key: str, item: Item, once: bool = False) -> dict[str, Any] | None:
+        """One call, not repeated if `once`. Returns the reply's row; None: see `errors`."""
         began = time.perf_counter()
         body = self.request(key, item)
         await self.limits.wait(body, lambda: self.stopped)
@@ -80,12 +80,13 @@ class PromptRun:
         try:
             # The client's post() takes any parameter, and spares a check of the long prompt.
             answer = await self.endpoint.client.post(
-                "/chat/completions", cast_to=httpx2.Response, body=body
-            )
+                "/chat/completions", cast_to=httpx2.Response, body=body,
+                options={"max_retries": 0} if once else {},
+            )  # fmt: skip
         except openai.OpenAIError as error:
             row = self.fail(key, item, self.endpoint.failure(error))
             refolds = self.endpoint.no_system and body["messages"][0]["role"] == "system"
-            return await self.ask(key, item) if refolds and row is None else row
+            return await self.ask(key, item, once) if refolds and row is None else row
         more = {
             "seconds": round(time.perf_counter() - began, 2),
             "retries": int(answer.request.headers.get("x-stainless-retry-count", 0)),
