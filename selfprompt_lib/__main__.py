@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from . import lima_role, profiles
-from .annotate import command
+from .annotate import RolePrompt, command
 from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
 
 
@@ -74,6 +74,7 @@ def _run(given: argparse.Namespace) -> None:
         plan.print_plan(profile, root, chapters)
         return
     sources.check_inputs(profile)
+    RolePrompt.from_settings(profile.annotate)  # whose examples may be a file of the user's
     if any(chapter.name == "judge" for chapter in chapters):
         check(profile.judge, profile.model)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),

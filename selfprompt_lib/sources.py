@@ -8,10 +8,12 @@ from typing import TypeVar
 from . import lima_role, models, sandbox
 from .errors import require
 from .files import hub_rows, is_on_hub
+from .llm_client.prompt import read_guideline
 from .profiles import TASKS, Profile
 from .reading import user_path
 from .rows import (
     STARTER_FOLDER,
+    Conversation,
     Question,
     Sample,
     parse_rows,
@@ -113,6 +115,16 @@ def check_inputs(profile: Profile) -> None:
     require(mirror is None or user_path(mirror).is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")
     held_out_questions(profile)
+    for path in profile.roles.files:
+        read_rows(path, Conversation, told=False)
+    for settings in (profile.annotate, profile.judge):
+        if settings.guideline:
+            read_guideline(settings, Path(settings.guideline))
+    if profile.roles.reviews:
+        from .roles.review import read_sheet  # scikit-learn takes seconds to load
+
+        for path in profile.roles.reviews:
+            read_sheet(path)
     tasks = (*profile.evaluate.tasks, *profile.ablate.tasks)
     if profile.evaluate.run_code and "humaneval" in tasks:
         sandbox.require_sandbox()

@@ -27,6 +27,16 @@ BAD = {
     ),
     "missing data file": (["--set", "data.train=nowhere.jsonl"], "nowhere.jsonl: no such file"),
     "missing questions": (["--set", "data.questions=nowhere.jsonl"], "nowhere.jsonl: no such file"),
+    "missing review": (
+        ["--set", "roles.reviews=[nowhere.csv]"],
+        "nowhere.csv: no such review sheet",
+    ),
+    "missing roles": (["--set", "roles.files=[nowhere.jsonl]"], "nowhere.jsonl: no such file"),
+    "missing guideline": (
+        ["--set", "judge.guideline=~/nowhere.md"],
+        "nowhere.md is missing; give an existing text file",
+    ),
+    "missing examples": (["--set", "annotate.examples=nowhere.jsonl"], "nowhere.jsonl: no such"),
     "missing mirror": (
         ["--set", "data.mirror=nowhere", "--set", "data.benchmarks=hub"],
         "is missing; a mirror has",

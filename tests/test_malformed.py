@@ -4,8 +4,9 @@ import csv
 import io
 import json
 
+import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from selfprompt_lib import annotate, lima_role
@@ -15,6 +16,7 @@ from selfprompt_lib.files import read_json_lines
 from selfprompt_lib.profiles import Annotate
 from selfprompt_lib.roles import CRITERIA, read_sheet
 from selfprompt_lib.rows import Conversation, Question, Sample, read_rows
+from selfprompt_lib.sheets import write_sheet
 
 ROLE = {"expert": "a night nurse", "brings": "Long nights.", "request": "explain fever"}
 TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
@@ -319,3 +321,18 @@ def test_any_bytes_are_a_sheet_or_refused(tmp_path_factory, data):
         read_sheet(path)
     except UserError as error:
         assert str(path) in str(error) and "\n" not in str(error)
+
+
+@given(data=st.data())
+@settings(max_examples=15)
+def test_whatever_lies_where_a_sheet_goes_is_kept_unless_it_is_a_blank_one(tmp_path_factory, data):
+    content = sheet(verdicts_for())
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, len(content)))
+    content = content[:start] + data.draw(st.binary(max_size=8)) + content[end:]
+    assume(b",y" in content)  # something is filled in
+    path = written(tmp_path_factory, content, "kept.csv")
+    shown = pd.DataFrame({"id": ["r0", "r1"], "question": ["Why,\nand how?", "When?"]})
+    for _ in range(2):
+        new = write_sheet(shown, path.with_suffix(""), CRITERIA, "yn", ["", ""], "A", "B")
+        assert path.read_bytes() == content and list(new.id) == ["r0", "r1"]
