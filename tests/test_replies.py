@@ -6,6 +6,7 @@ from copy import copy
 from pathlib import Path
 
 import pytest
+import torch
 import trl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,24 +74,34 @@ def test_what_is_learned_by_heart_is_read_back_under_every_template_of_trl_or_it
             assert read.answer.startswith(sample.answer.strip()) and strip_role(reply) == read.answer
 
 
-def test_a_model_with_an_empty_think_block_in_its_template_writes_roles(tmp_path):
+def test_a_model_with_an_empty_think_block_in_its_template_writes_roles():
     """Case 10: learned by heart, its rate of roles was 0%."""
     model, tokenizer = models.load("smoke", "float32")
     tokenizer.chat_template = next(path for path in TRL_TEMPLATES if path.stem == "qwen3").read_text(encoding="utf-8")
-    for part in (model, tokenizer):
-        part.save_pretrained(tmp_path / "model")
-    role = Role(expert="a nurse", brings="Calm.", request="help")
-    sample = Sample(id="s", source="test", conversations=("Why?", "It is so."), role=role)
-    profile = profiles.load("smoke", {
-        "model": str(tmp_path / "model"), "dtype": "float32", "sft.epochs": 30, "sft.batch_size": 1, "sft.micro_batch_size": 1,
-        "sft.learning_rate": 0.02, "sft.final_learning_rate": 0.001, "sft.residual_dropout": 0, "infer.max_new_tokens": 30})
-    trained = sft.train(profile, [sample, sample], DESIGN, tmp_path / "run")[:2]
-    question = Question(id="q", domain="d", question="Why?")
-    [row] = infer.ask_questions(*trained, profile, DESIGN, [question])
-    assert (row["outcome"], row["role"], row["answer"]) == ("role", DESIGN.role_text(role), "It is so.")
-    [forced] = infer.ask_questions(*trained, profile, DESIGN, [question], roles=[row["role"]])
-    [free] = infer.ask_questions(*trained, profile, DESIGN, [question], without_role=True)
-    assert forced["answer"] == row["answer"] and free["outcome"] == "missing"
+    role = Role(expert="a night nurse", brings="Long shifts teach calm.", request="explain fever")
+    sample = Sample(id="s", source="test", conversations=("Why?", "Because it is so."), role=role)
+    learn_by_heart(model, sft.conversation.encode_with_loss_mask(tokenizer, sft.to_messages(sample, DESIGN)))
+    profile, question = profiles.load("smoke", {"infer.max_new_tokens": 40}), Question(id="q", domain="d", question="Why?")
+    [row] = infer.ask_questions(model, tokenizer, profile, DESIGN, [question])
+    assert (row["outcome"], row["role"], row["answer"]) == ("role", DESIGN.role_text(role), "Because it is so.")
+    [forced] = infer.ask_questions(model, tokenizer, profile, DESIGN, [question], roles=[row["role"]])
+    [free] = infer.ask_questions(model, tokenizer, profile, DESIGN, [question], without_role=True)
+    assert forced["reply"] == row["reply"] and free["outcome"] == "missing"
+
+
+def learn_by_heart(model, row):
+    """Train until the likeliest token is the right one everywhere in the loss."""
+    ids, counted = (torch.tensor([row[name]]) for name in ("input_ids", "assistant_masks"))
+    labels = ids.masked_fill(counted == 0, -100)
+    optimizer, wanted = torch.optim.AdamW(model.parameters(), lr=0.01), labels[:, 1:] != -100
+    for _ in range(300):
+        output = model(input_ids=ids, labels=labels)
+        if (output.logits[:, :-1].argmax(-1) == ids[:, 1:])[wanted].all():
+            return
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    raise AssertionError("not learned")
 
 
 # What a model wrote

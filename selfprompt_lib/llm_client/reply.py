@@ -120,9 +120,9 @@ def read_completion(text: str, model: str) -> Reply:
         choice = answer["choices"][0]
         message = choice.get("message", {})
         parts = list(_parts(message.get("content")))
-        parts += [("refusal", part) for _, part in _parts(message.get("refusal"))]
-        parts += [("thought", part) for field in THOUGHT_FIELDS
-                  for _, part in _parts(message.get(field))]
+        parts += _parts(message.get("refusal"), "refusal")
+        for field in THOUGHT_FIELDS:
+            parts += _parts(message.get(field), "thought")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return Reply(model, "unreadable")
     try:
@@ -155,7 +155,7 @@ def _parts(content: Any, kind: str = "answer") -> Iterator[tuple[str, str]]:
             kind = "refusal"
         text = next((content[field] for field in TEXT_FIELDS if content.get(field)), None)
         yield from _parts(text, kind)
-    elif content is not None:
+    elif content is not None and kind == "answer":
         raise ValueError("neither a text nor parts")
 
 

@@ -112,8 +112,9 @@ def _reading_checks(talks: list[list], design: Design, tokenizer, asking) -> lis
     learned = [_learned_reply(tokenizer, asking, messages) for messages in talks]
     taught = [design.read(messages[1]["content"]) for messages in talks]
     melting = learned.count(None)
-    unread = sum(reply is not None and not _same(design.read(reply), part)
-                 for reply, part in zip(learned, taught, strict=True))
+    good = "role" if design.writes_role else "missing"
+    unread = sum(part.outcome != good or not _same(design.read(reply), part)
+                 for reply, part in zip(learned, taught, strict=True) if reply is not None)
     return [
         ("question and answer melt into one token", melting, melting == 0,
          "end the template's generation prompt with a line break or a special token, and take "
