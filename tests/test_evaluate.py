@@ -9,6 +9,7 @@ from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import measure_arms, measurement_plan, results
 from selfprompt_lib.generate import count_tokens
+from selfprompt_lib.pipeline import rehearsal, run
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 from selfprompt_lib.sections import fields_noted
 
@@ -183,3 +184,22 @@ def test_a_table_survives_its_file(own, tmp_path):
 def test_settings_that_cannot_be_measured_are_refused(field, value, parts, refused):
     with refused(*parts):
         profiles.load("smoke", {field: value})
+
+
+@pytest.mark.parametrize(("changed", "parts"), [
+    ({"evaluate.max_new_tokens": 8190}, ("evaluate.max_new_tokens: 8,190 leave no room", "context of 8,192", "set it lower")),
+    ({"infer.max_new_tokens": 9000}, ("infer.max_new_tokens: 9,000",)),
+    ({"data.benchmarks": "hub", "data.mirror": "book"}, ("data.mirror: book/cais/mmlu/all/test.jsonl is missing",)),
+])  # fmt: skip
+def test_what_chapter_5_needs_is_tried_before_any_work(changed, parts, tmp_path, refused):
+    bad = profiles.load("smoke", changed)
+    with refused(*parts):
+        rehearsal._try(bad)
+    ran = []
+    with refused(*parts), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "execute_notebook", lambda chapter, *_: ran.append(chapter.name))
+        patch.setattr(run, "rehearse", rehearsal._try)
+        run.run_chapters(bad, {}, tmp_path / "smoke", run.selected_chapters(None, None))
+    assert ran == []
+    assert not run._has_more_to_try(profiles.load("smoke"), run.selected_chapters(None, None))
+    assert not run._has_more_to_try(bad, run.selected_chapters("4", None))

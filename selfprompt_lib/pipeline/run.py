@@ -19,16 +19,18 @@ from traitlets.config import Config
 
 from ..errors import UserError, require
 from ..files import make_writable, write_json
-from ..profiles import Profile
+from ..profiles import Profile, flatten, load
 from ..provenance import peak_memory_gb
 from .chapters import CHAPTERS, Chapter, page_record, read_record
 from .inputs import why_run
+from .rehearsal import rehearse
 
 # glibc hands large blocks back to the system at once and pays page faults for each new one; kept,
 # training is about an eighth faster on a CPU. Other systems ignore the names.
 # Asking needs blocks of many sizes, which would pile up.
 TRAINING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**35)}
-TRAINS = ("sft", "ablate")
+TRAINS, MEASURES = ("sft", "ablate"), ("evaluate", "ablate")
+ROOM = ("model", "infer.max_new_tokens", "evaluate.max_new_tokens")
 # Else each kernel warns that its connection, which stays on this machine, is not encrypted.
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
 
@@ -62,7 +64,7 @@ def run_chapters(
     make_writable(root / "nbs")
     print(f"profile {profile.name}, seed {profile.seed}: {profile.about}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the kernels inherit it
-    run_start = time.perf_counter()
+    run_start, rehearsed = time.perf_counter(), not _has_more_to_try(profile, chapters)
     for chapter in chapters:
         label = f"{chapter.label + ' ' + chapter.name:<13}"
         reasons = ["--only"] if force else why_run(chapter, profile, root)
@@ -71,12 +73,23 @@ def run_chapters(
             print(f"{label} skipped: nothing changed since {finished}")
             continue
         print(f"{label} runs: {'; '.join(reasons[:4])}{' …' if len(reasons) > 4 else ''}")
+        if not rehearsed:
+            rehearse(profile)
+            rehearsed = True
         chapter_start = time.perf_counter()
         execute_notebook(chapter, parameters, root)
         print(f"{label} done in {time.perf_counter() - chapter_start:.0f} s")
     write_report(profile, root)
     seconds = time.perf_counter() - run_start
     print(f"all done in {seconds:.0f} s; report: {root / 'report.json'}")
+
+
+def _has_more_to_try(profile: Profile, chapters: list[Chapter]) -> bool:
+    """Whether chapters 5 and 6 need what is not in the package, or settings that may not fit."""
+    fields, usual = flatten(profile), flatten(load(profile.name))
+    own = fields["data.benchmarks"] == "hub" or fields["evaluate.include_path"]
+    changed = any(fields[name] != usual[name] for name in ROOM)
+    return bool(own or changed) and any(chapter.name in MEASURES for chapter in chapters)
 
 
 def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
