@@ -12,16 +12,12 @@ from selfprompt_lib import designs
 from selfprompt_lib.rows import Role
 from selfprompt_lib.tasks import NO_ANSWER
 from selfprompt_lib.tasks.extraction import KINDS, extract_answer, strip_role
-from selfprompt_lib.tasks.numbers import canonical_number
+from selfprompt_lib.tasks.numerals import canonical_number
 
 GOLD = [
     json.loads(line)
     for line in (Path(__file__).parent / "gold" / "replies.jsonl").read_text("utf-8").splitlines()
 ]
-# Replies that the tolerant reader does not read as a person does, and why.
-KNOWN = {
-    "If 3 apples cost $6, one apple costs $2.": "of several numbers in a sentence none is marked as its result"
-}
 FORMS = [
     "{:,}",
     "The answer is {:,}.",
@@ -47,10 +43,10 @@ LOOPS = [
     "def f(x):\n",
 ]
 LEAST_READ = {
-    "choice": 0.5,
+    "choice": 0.45,
     "yes_no": 0.5,
-    "number": 0.65,
-    "code": 0.8,
+    "number": 0.55,
+    "code": 0.75,
 }  # by the strict reader, of the replies with an answer
 ROLES = st.builds(Role, expert=st.text("abc AB.,", min_size=1).filter(str.strip),
                   brings=st.sampled_from(["The answer is A.", "I know 12 of them.", "Yes, always."]),
@@ -72,20 +68,17 @@ def misread(kind, reader, allowed):
 
 
 def test_the_gold_replies_are_many_and_of_every_kind():
-    assert len(GOLD) >= 330
+    assert len(GOLD) >= 900
     assert {row["kind"] for row in GOLD} == set(KINDS)
     assert len(
         {json.dumps([row.get("options"), row["reply"], row["kind"]]) for row in GOLD}
     ) == len(GOLD)
-    assert sum(row["gold"] == NO_ANSWER for row in GOLD) > 100
-    assert len(KNOWN) <= 5
+    assert sum(row["gold"] == NO_ANSWER for row in GOLD) > 250
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tolerant_reader_reads_what_a_person_reads(kind):
-    wrong = misread(
-        kind, "tolerant", lambda row: [NO_ANSWER if row["reply"] in KNOWN else row["gold"]]
-    )
+    wrong = misread(kind, "tolerant", lambda row: [row["gold"]])
     assert not wrong, "\n".join(wrong)
 
 

@@ -252,6 +252,16 @@ def test_a_program_is_run_and_one_that_was_not_read_is_counted():
 
 
 @needs_sandbox
+@pytest.mark.parametrize("below", ["", "\n\nprint(largest())", "\n\nif 1:\n    assert largest([1]) == 2"])
+def test_a_function_alone_runs_below_its_prompt_s_imports_and_without_its_own_examples(below):
+    doc = {"prompt": "from typing import List\n\ndef top(x): return max(x)\n\ndef largest(x: List[int]) -> int:\n",
+           "test": "def check(f): assert f([1, 3, 2]) == 3", "entry_point": "largest"}  # fmt: skip
+    program = f"from __future__ import annotations\ndef largest(x: List[int]) -> int:\n    return top(x){below}"
+    assert utils.run_code(doc, [program])["pass_at_1"] == 1.0
+    assert utils.run_code(doc, [program.replace("top(x)", "min(x)")])["pass_at_1"] == 0.0
+
+
+@needs_sandbox
 def test_the_group_is_refused_without_the_switch_for_code():
     metadata = {"data": str(STARTER_FOLDER), "items": 1}
     manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False, metadata=metadata)

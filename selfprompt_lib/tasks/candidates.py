@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from .numerals import plain_characters
+
 AMBIGUOUS = ""  # the value of a candidate that names more than one answer
 
 ASKED_FORM = (
@@ -16,38 +18,46 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (ASKED_FORM, ""),
     (r"(?i)\((?:arabic numerals|yes or no)\)", ""),  # of the second pass
     (r"<<[^>\n]*>>", ""),  # GSM8K's calculator marks
-    # One character for a minus and an apostrophe.
-    (r"[\u2212\u2013]", "-"),
-    (r"[\u2018\u2019]", "'"),
     # LaTeX.
-    (r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1"),
-    (r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2"),
-    (r"\{,\}", ","),
-    (r"\\\$", ""),
-    (r"\\boxed\s*\{([^{}]*)\}", r" answer: \1 "),
-    (r"\\times|\u00d7", "*"),
-    (r"\\[()\[\],;!]", " "),
+    (r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1"),
+    (r"\{,\}|(?<=\d),\\!(?=\d)", ","),
+    (r"\\[dtc]?frac\s*(?:\{\s*([\d,]+)\s*\}|(\d))\s*(?:\{\s*([\d,]+)\s*\}|(\d))", r" \1\2/\3\4"),
+    (r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)"),
+    (r"\\f?box(?:ed)?\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" answer: \1 "),
+    (r"\\(?:times|cdot)\b", "*"), (r"\\approx\b", "="), (r"\\[lg](?:eq?|t)\b", "<"),
+    (r"\^\s*\{?\\circ\}?|\\degree\b", "°"), (r"\\%", "%"), (r"\\pm\b", "±"),
+    (r"\\[()\[\],;:! ]|\\q?quad\b", " "),
+    (r"(?i)\$\s*(\d[\d.,]*)\s?m\b(?!\$)", r" \1 million"),  # "$5m"; without a "$", metres
     # Marks of an answer: GSM8K's, and XML's.
     (r"(?m)^\s*####\s*", "answer: "),
     (r"</answer>", "\n"),
     (r"<answer>", "answer: "),
     # Markdown, quotation marks and what is left of braces.
+    (r"(?<=\d)\*\*(?=-?\d)", "^"),
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
-    (r"[*_]{2}|[`\"$\u201c\u201d{}]", ""),
+    (r"[*_]{2}|[`\"{}]", ""),
+    (r"\\?\$", " "),
 )]
 
 # "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
 STATED = re.compile(
-    r"(?i)\b(?:answer|option|choice|letter)\b(?: to [^.:\n]{1,40}?)?"
-    r"\s*(?:(?:\b(?:is|would be|must be|should be)\b|:)\s*:?\s*|\n+\s*)"
+    r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta|risposta|答案)"
+    r"(?![a-z])(?: to [^.:\n]{1,40}?)?"
+    r"\s*(?:(?:\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
-    r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:actually|sorry|wait|no),? (?:it|that)(?: is|'s)\s+"
+    r"|\bans\b[.:]\s*|\bI meant\s+"
+    r"|\b(?:actually|sorry|wait|no|hmm)\b,? (?:it|that)(?: is|'s|(?= isn't| can(?:no|')t))\s+"
 )
+CORRECTION = re.compile(r"(?i)(?:actually|sorry|wait|no|hmm)\b")
+RETRACTED = re.compile(r"(?i)(?:isn't|can't be|cannot be|not|wrong|incorrect|a mistake)\b")
+# In front of a cue: what follows is denied, or said by others.
+DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0,2}$")
+OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w+ +){0,2}$")
 # The sentence before an answer concludes ("so") or corrects ("wait").
 FINAL = re.compile(
     r"(?i)(?:^|[.!?,;\n])\s*"
     r"(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
-    r"in conclusion)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
+    r"in conclusion|no, (?:it|that|this))\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
 )
 INSTEAD = re.compile(r"(?i)not\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
 
@@ -65,6 +75,7 @@ def normalize(answer: str) -> str:
 
     `####`, boxes and `<answer>` become "answer: ". Used by all readers of chapter 5.
     """
+    answer = plain_characters(answer)
     for pattern, new in REWRITTEN:
         answer = pattern.sub(new, answer)
     return answer.strip()
@@ -74,9 +85,15 @@ def answer_candidates(text: str, cue: re.Pattern,
                       value: Callable[[str], str | None]) -> Iterator[Candidate]:
     """What a text states after each `cue`; `value` reads the answer that a text begins with."""
     for hit in cue.finditer(text):
+        before = text[: hit.start()][-60:]
+        if DENIED.search(before):
+            continue
         rest = text[hit.end():]
         corrected = INSTEAD.match(rest)  # "not B but C"
         got = value(rest[corrected.end():] if corrected else rest)
+        retracted = got is None and CORRECTION.match(hit[0]) and RETRACTED.match(rest)
+        if retracted or (got is not None and OF_OTHERS.search(before)):
+            got = AMBIGUOUS
         if got is not None:
             yield Candidate(got, bool(FINAL.search(text[: hit.end()])))
 

@@ -5,12 +5,20 @@ import string
 from collections.abc import Iterator
 
 from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normalize, resolve
-from .numbers import canonical_number, extract_number
+from .numbers import extract_number, number_alone
 
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
-    r"|\b(?:it|this|that|one)(?:'s| is| must be| would be| should be)\s+"
-    r"|\b(?:option|choice|probably|maybe|perhaps|likely)\s+|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:it|this|that|one|statement|claim)(?:'s| is| must be| would be| should be)\s+"
+    r"|\b(?:option|choice)\s+(?!\d)|\b(?:probably|maybe|perhaps|likely)\s+|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:leaves|leaving)(?: us with)?(?: only)?\s+(?=\(?[A-Z]\)?[.!]?\s*$)"
+)
+DENIED_BEHIND = re.compile(
+    r" (?:is|are|can|could|does|do|would|will) (?:not|never)\b|(?:is|are|does|would|ca)n't"
+    r"| cannot\b| (?:is|are|was|seems?) (?:wrong|incorrect|false|out)\b"
+)
+UNREAL = re.compile(
+    r"(?i)^(?:if|suppose|assume|consider|whether|is|are|was|does|do|could|would|which|why)\b|\?\s*$"
 )
 DENIED = re.compile(
     r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$"
@@ -19,6 +27,10 @@ UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
 LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
 ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
+ARTICLE = re.compile(r"(?:\b(?:an?|the|An|The)|(?:^|(?<=[.!?:\n] ))A)\s+(?=[^\W\d])")  # no "type A"
+OF_ALL = re.compile(r"(?i)\bof (?:the )?(?:above|these|those|them|others|options|choices)\b")
+REASON = re.compile(r",?\s+(?:because|since|as)\b")
+COMMON = re.compile(r"(?:none|all|both|neither)\b.*|never|always|sometimes|true|false|yes|no")
 DIGITS_ONLY = re.compile(r"[\d\s.%+\-/]*")
 
 
@@ -32,9 +44,10 @@ def extract_letter(text: str, options: list[str], strict: bool) -> str | None:
 
 def comparable(text: str) -> str:
     """Lower case without articles and punctuation, to compare an option with what a reply says."""
-    text = re.sub(r"(?<=\d),(?=\d)", "", normalize(text).lower())
+    text = re.sub(r"(?<=\d),(?=\d)", "", normalize(text))
+    text = OF_ALL.sub("of these", ARTICLE.sub("", text))
     text = re.sub(r"[^\w\s'.+\-=/%^<>√]|\.(?!\d)|-(?![\d.])", " ", text)
-    return " ".join(re.sub(r"\b(?:a|an|the)\s+(?=[^\W\d])", "", text).split())
+    return " ".join(text.lower().split())
 
 
 class _Options:
@@ -43,12 +56,13 @@ class _Options:
     def __init__(self, options: list[str]):
         self.letters = string.ascii_uppercase[: len(options)]
         self.texts = list(zip(self.letters, map(comparable, options), strict=True))
+        self.values = [number_alone(normalize(option)) or None for option in options]
         self.reach = 100 + 2 * max(map(len, options))  # no option's text goes on for longer
         one = f"[{self.letters}]"
         # A letter is an answer only if what follows ends it: the end of the line, a mark, a dash,
         # a reason, or another letter. So the article of "A car" is none.
         end = (
-            r"(?=\s*(?:$|[).,:;!?\]\n]|-\s|(?:because|since|as)\b"
+            r"(?=\s*(?:$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
             rf"|(?:or|and|/|&)\s*\(?{one}\b))"
         )
         # "(B)", "B.", "B - ": with all marks that belong to it.
@@ -62,7 +76,8 @@ class _Options:
         # "C is correct", at the start of a clause or behind a word that introduces an option.
         self.right = re.compile(
             r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
-            rf"({one})\)? is (?:the )?(?:correct|right|best|answer)\b"
+            rf"({one})\)? (?:is|seems) (?:the )?(?:correct|right|best|answer)\b"
+            rf"|(?<=\b(?i:only) )\(?({one})\)? (?:is|are|can|fits|works|holds|remains)\b"
         )
 
     def read(self, text: str, strict: bool) -> str | None:
@@ -76,11 +91,13 @@ class _Options:
         if found is not None or strict:
             return found
         said = answer_candidates(text, SAID, value)
-        right = (Candidate(hit[1]) for hit in self.right.finditer(text))
+        right = (Candidate(hit[1] or hit[2]) for hit in self.right.finditer(text))
         found = resolve([*said, *right], strict)
         if found is not None:
             return found
-        return self._mentioned(comparable(text)) or self._number(text)
+        sentences = re.split(r"(?<=[.!?])\s+|\n+", text)
+        real = " ".join(sentence for sentence in sentences if not UNREAL.search(sentence.strip()))
+        return self._mentioned(comparable(real)) or self._number(text)
 
     def _without_echo(self, text: str) -> str:
         """The answer without a list of options that it repeats."""
@@ -96,13 +113,13 @@ class _Options:
             hit = self.capital.match(line)
             if not hit and not strict:
                 hit = self.small.match(line) or re.fullmatch(r"(a)", line)
-            if hit:
+            if hit and not re.match(r"\?.*\?|I,", line[hit.end(1) - (hit[1] == "I"):]):
                 whole = hit.end() == len(line) or self._beginning(line[hit.end():])
                 if line == lines[0] or whole:
                     marked = set(re.findall(rf"\b([{self.letters}])[.):]\s+\S", line))
                     several = len(marked | {hit[1].upper()}) > 1
                     yield Candidate(AMBIGUOUS if several else self._checked(hit, line))
-            elif not strict and comparable(line) in dict(self.texts).values():
+            elif not strict and comparable(REASON.split(line)[0]) in dict(self.texts).values():
                 yield Candidate(self._beginning(line) or AMBIGUOUS)
 
     def _named(self, part: str, strict: bool) -> str | None:
@@ -130,10 +147,12 @@ class _Options:
         """
         words = comparable(part[: self.reach]) + " "
         fits = [(len(text), name) for name, text in self.texts
-                if text and words.startswith(text + " ")]
-        if not fits:
+                if text and words.startswith(text + " ")
+                and (not re.fullmatch("[a-z]", text)  # of an option "I" no "I cannot say"
+                     or re.match(rf"(?i)\W*{text}\s*(?:[.,;:!?)]|$)", part))]
+        longest = max(fits)[0] if fits else 0
+        if not fits or DENIED_BEHIND.match(words, longest):
             return None
-        longest = max(fits)[0]
         names = [name for length, name in fits if length == longest]
         rest = re.match(r" (?:or|and) (.+)", words[longest:])
         return AMBIGUOUS if len(names) > 1 or (rest and self._beginning(rest[1])) else names[0]
@@ -143,7 +162,10 @@ class _Options:
 
         A text of three characters or of digits alone may be there by chance, and does not count.
         """
-        spans = [(*hit.span(), name) for name, text in self.texts if text
+        numeric = self.values.count(None) < 2  # "15 to 20 km" does not say "20 km"
+        sayable = (pair for pair, value in zip(self.texts, self.values, strict=True)
+                   if pair[1] and not (numeric and value))
+        spans = [(*hit.span(), name) for name, text in sayable
                  for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)]
 
         def inside_another(start: int, end: int) -> bool:  # "lake" of "salt lake"
@@ -151,13 +173,17 @@ class _Options:
                        for left, right, _ in spans)
 
         said = {name for start, end, name in spans
-                if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())}
+                if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())
+                and not DENIED_BEHIND.match(words, end)}
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
-        return name if len(text) > 3 and not DIGITS_ONLY.fullmatch(text) else None
+        if len(text) > 3 and not DIGITS_ONLY.fullmatch(text):
+            return None if COMMON.fullmatch(text) else name
+        told = re.search(rf" (?:is|are|was|=) {re.escape(text)}$", words)
+        return name if told and not re.search(r"\bnot\b|n't", words) else None
 
     def _number(self, text: str) -> str | None:
-        """The letter of the number that a reply comes to, where all options are numbers."""
-        values = [canonical_number(option) for _, option in self.texts]
-        value = None if None in values else extract_number(text, strict=False)
-        return self.letters[values.index(value)] if values.count(value) == 1 else None
+        """The letter of the number that a reply comes to, where all options but one are."""
+        value = extract_number(text, strict=False) if self.values.count(None) < 2 else None
+        found = value is not None and self.values.count(value) == 1
+        return self.letters[self.values.index(value)] if found else None

@@ -18,7 +18,7 @@ from ..errors import UserError, require
 from ..files import hub_rows
 from ..reading import DATA_SUFFIXES, read_json_lines, user_path
 from .extraction import KINDS
-from .numbers import canonical_number
+from .numerals import canonical_number
 
 FIELDS = ("question", "key", "options", "id", "stratum")
 ID_COLUMNS = ("id", "qid", "task_id", "question_id")

@@ -1,4 +1,4 @@
-"""Reading a program (chapter 5)."""
+"""Reading a program, and what it is run with (chapter 5)."""
 
 import ast
 import re
@@ -6,6 +6,7 @@ import textwrap
 from itertools import chain
 
 BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+RETURNS = re.compile(r"\b(?:return|yield|pass|raise)\b")
 PYTHON_NAMES = ("", "python", "py", "python3")
 STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |class |\w+ *= *)")
 
@@ -13,17 +14,48 @@ STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |clas
 def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) -> str | None:
     """The program of an answer that defines `entry_point`; a body alone is put under the prompt.
 
-    Of several code blocks the last that defines the function counts. Whatever follows the last
-    whole statement is cut off. Strictly, only a code block or a whole function is read. Used in
-    chapter 5.
+    Of several code blocks the last that defines the function counts, below what it needs of those
+    before it. Whatever follows the last whole statement is cut off. Strictly, only a code block or
+    a whole function is read. Used in chapter 5.
     """
     blocks = [text for language, text in BLOCK.findall(answer) if language.lower() in PYTHON_NAMES]
     texts = blocks[::-1]
     if not blocks and (not strict or _defines(answer, entry_point)):
         texts = [answer]
-    whole = (_whole_program(text, entry_point) for text in texts)
+    whole = (_below_its_helpers(code, texts[place + 1:]) for place, text in enumerate(texts)
+             if (code := _whole_program(text, entry_point)))
     bodies = (_body_under_prompt(text, prompt) for text in texts)
     return next(filter(None, chain(whole, bodies)), None)
+
+
+def in_context(program: str, prompt: str, entry_point: str) -> str:
+    """A program below what stands above its function in the prompt: imports, helpers (chapter 5).
+
+    Left out is what runs below the function, such as examples, a main block or tests of its own:
+    the item's tests decide.
+    """
+    start = re.search(rf"(?m)^(?:@.*\n)*(?:async )?def {re.escape(entry_point)}\b", prompt)
+    above = _longest_code(prompt[: start.start()]) if start else ""
+    lines, below = program.split("\n"), False
+    for node in ast.parse(program).body:
+        below = below or entry_point in _bound(node)
+        if below and not _bound(node):
+            lines[node.lineno - 1: node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    future = re.compile(r"(?m)^from __future__ import .*\n?")  # must come first
+    code = "\n".join(lines).rstrip()
+    return "".join([*future.findall(code), f"{above or ''}\n\n", future.sub("", code)]).lstrip()
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a statement defines without running anything."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    calls = any(isinstance(part, ast.Call) for part in ast.walk(node))
+    if isinstance(node, ast.Assign) and (not calls or isinstance(node.value, ast.Lambda)):
+        return [name.id for target in node.targets for name in ast.walk(target)
+                if isinstance(name, ast.Name)]
+    names = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+    return [(name.asname or name.name).split(".")[0] for name in names]
 
 
 def _defines(text: str, entry_point: str) -> bool:
@@ -33,19 +65,39 @@ def _defines(text: str, entry_point: str) -> bool:
 
 def _whole_program(text: str, entry_point: str) -> str | None:
     start = STATEMENT.search(text)
-    code = _longest_code(text[start.start():]) if start and _defines(text, entry_point) else None
-    return code if code and _defines(code, entry_point) else None
+    if not start or not _defines(text, entry_point):
+        return None
+    code = _longest_code(text[start.start():]) or ""
+    rest = text[start.start() + len(code):].lstrip("\n")
+    cut_off = rest[:1].isspace() and rest.strip()  # in the middle of its last function
+    return code if _defines(code, entry_point) and not cut_off else None
+
+
+def _below_its_helpers(code: str, earlier: list[str]) -> str:
+    """A program with those definitions of the blocks before it, the last first, that it lacks."""
+    for block in earlier:
+        nodes = ast.walk(ast.parse(code))
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        own = {name for node in ast.parse(code).body for name in _bound(node)}
+        helpers = _longest_code(block) or ""
+        parts = [ast.get_source_segment(helpers, node) for node in ast.parse(helpers).body
+                 if (used - own).intersection(_bound(node))]
+        code = "\n\n".join([*parts, code])
+    return code
 
 
 def _body_under_prompt(text: str, prompt: str) -> str | None:
+    """A body, whose first line may have lost its indent, as models' replies are stripped."""
     body = text.strip("\n").rstrip()
-    ends = re.search(r"\b(?:return|yield|pass|raise)\b", body)
-    if not ends or re.match(r"(?:async )?def |class ", body):
-        return None
-    if not body.startswith((" ", "\t")):
+    if not body[:1].isspace():
+        lost = f"{prompt}    {body}"
+        if _longest_code(lost) == lost and not re.search(r"\n\S", body):
+            return lost if RETURNS.search(body) else None
+        if re.match(r"(?:async )?def |class ", body):
+            return None
         body = textwrap.indent(body, "    ")
-    code = _longest_code(prompt + body)
-    return code if code and len(code) > len(prompt.rstrip()) else None
+    code = _longest_code(prompt + body) or ""
+    return code if RETURNS.search(code[len(prompt):]) else None
 
 
 def _longest_code(text: str) -> str | None:

@@ -12,6 +12,7 @@ from .. import sandbox
 from . import NO_ANSWER
 from .extraction import extract_answer
 from .loading import load_benchmark
+from .programs import in_context
 
 load = load_benchmark
 
@@ -37,10 +38,14 @@ def unread(references: list[str], predictions: list[str], **_) -> float:
 
 
 def run_code(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """pass@1: does the program pass the item's tests, in the sandbox? (chapter 5)"""
+    """pass@1: does the program, below its prompt's imports and helpers, pass the tests? (chapter 5)
+
+    It runs in the sandbox.
+    """
     program = results[0]
     if program == NO_ANSWER:
         return {"pass_at_1": 0.0, "unread": 1.0}
+    program = in_context(program, doc["prompt"], doc["entry_point"])
     return {"pass_at_1": float(_passes(program, doc["test"], doc["entry_point"])), "unread": 0.0}
 
 

@@ -9,9 +9,10 @@ ENDED = (r"(?=\s*(?:$|[^\w\s'-])|\s+(?:it|he|she|they|you|we|I|this|that|there|b
          r"\b)")
 BOTH = re.compile(r"(?i)\W*(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b")
 WORD = re.compile(
-    r"(?i)[(\['\s]*(?P<not>not (?:a )?)?"
-    rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right){ENDED})"
+    r"(?i)[(\['\s]*(?P<not>(?:not|isn't|cannot be|can't be) (?:a )?)?"
+    rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right(?!,)){ENDED})"
     rf"|(?P<no>(?:no|nope|false|incorrect|wrong|unlikely|untrue){ENDED}))"
+    r"(?!\W*I (?:can|could|will|would|don't|do not|am (?:not|happy|glad))\b)"  # no answer
 )
 NOT = re.compile(
     r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?"
@@ -25,8 +26,8 @@ OPENING = re.compile(
     r"in (?:short|conclusion|summary))\b[,:]?\s+)*"
 )
 SAID = re.compile(
-    r"(?i)(?<!not )(?<!n't )\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
-    r"|(?<!that )(?<!if )(?<!whether )\b(?:that|this|it|statement|claim)(?:'s| is)\s+"
+    r"(?i)\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
+    r"|(?<!that )\b(?:that|this|it|statement|claim)(?:'s| is|(?= (?:isn't|can't be|cannot be)))\s+"
 )
 
 

@@ -18,7 +18,7 @@ from lm_eval.filters.extraction import MultiChoiceRegexFilter, RegexFilter
 
 from selfprompt_lib.tasks import NO_ANSWER
 from selfprompt_lib.tasks.extraction import extract_answer, strip_role
-from selfprompt_lib.tasks.numbers import canonical_number
+from selfprompt_lib.tasks.numerals import canonical_number
 
 GOLD = Path(__file__).parents[1] / "gold" / "replies.jsonl"
 STATED = r"(?:(?<=The answer is )|(?<=the answer is )|(?<=answer is )|(?<=The answer: )).*(?=.)"

@@ -1,0 +1,239 @@
+"""Numbers as people write them: each is read whole, or not at all (chapter 5).
+
+A numeral is the longest stretch of digits, number words, scales and fractions. It is understood as
+one; where that fails its value is None. So "3 million" is never 3, nor "2 1/2" 2.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+         "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+         "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+WORDS = {word: i for i, word in enumerate(SMALL)}
+WORDS |= {word: 10 * i for i, word in enumerate(TENS, 2)}
+SCALES = {"hundred": 100, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7,
+          "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SHORT = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "tn": 10**12}
+PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6,
+         "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000}
+LONGEST = 40  # characters of a numeral; a longer one is a loop of digits
+
+LETTER = "A-Za-z_\u00c0-\u052f"
+WORD, DIGIT, SCALE, PART = map("|".join, (WORDS, SMALL[:10], SCALES, PARTS))
+END = rf"(?![{LETTER}\d])"
+# Digits with all that may stand between them; `_digits` says what it means.
+RUN = r"(?:\d+(?:[.,'_]\d+|(?<!\d{4})\ \d{3}(?!\d))*|\.\d+)"
+ATOM = re.compile(rf"""(?ix)
+    (?P<power> (?:(?P<times>{RUN})\s?[x*]\s?)? 10\s?(?:\^|\*\*)\s?\(?(?P<ten>[+-]?\d+)\)? )
+  | (?P<ratio> \d+(?:/\d+)+ )
+  | (?: (?P<count>an?|{'|'.join(SMALL)})[ -] )? (?P<part>{PART})(?P<many>s)?{END}
+  | (?P<digits> {RUN}(?:e[+-]?\d+)? ) (?: (?P<short>k|mn|bn|tn|(?-i:[MB])){END} )?
+  | (?P<word>{WORD}){END} (?:\s+point(?P<decimals>(?:\ (?:{DIGIT}){END})+))?
+  | (?P<article>an?[ -])? (?: (?P<scale>{SCALE})s? | (?P<scale2>(?-i:k)|mn|bn|tn) ){END}
+""")
+JOIN = re.compile(rf"(?i)(?P<plus>\s+and\s+|-and-)|(?P<comma>,\s+)(?=(?:{WORD}) hundred)"
+                  r"|\s+|-|(?=[a-z])")
+START = re.compile(rf"""(?ix)
+    (?<![{LETTER}\d.,']) (?<![{LETTER}]-)
+    (?P<sign> [-+]\s? | (?:minus|negative)\s+ )?
+    (?= \.?\d | (?:an?[ -])?(?:{SCALE}){END} | an?[ -](?:{PART}){END} | (?:{WORD}|half){END} )
+""")
+MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
+# In front of a numeral that is only a part: of a root, a power, a bound, a date.
+BEFORE = re.compile(rf"(?:[√∛^<>±]|\b(?:than|between)|\b{MONTH})\s*\Z")
+# Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
+BEHIND = re.compile(rf"""(?x)
+    !(?=\s*[=+*/.,)]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
+  | [_\d'] | [.,]\d | \+(?!\s*[\d(]) | -(?:first|second|odd|something|ish)\b | ish\b
+  | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END} | [\s-]+(?:{PART}|{SCALE})s?{END}
+  | \s*%?\s*[-~]\s*\d | \s[KMB]{END}
+""")
+SAME = str.maketrans({
+    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013", "-"), "\u2014": " - ",
+    **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4", "'"),
+    **dict.fromkeys("\u201c\u201d\u2033", '"'), **dict.fromkeys("\u2044\u2215\u00f7", "/"),
+    **dict.fromkeys("\u00d7\u22c5\u00b7", "*"),
+    **dict.fromkeys("€£¥₹₩₽₺₫฿₦₱", "$"), **dict.fromkeys("\u200b\u2060\ufeff\u00ad"),
+    "\u066b": ".", "\u066c": ",", "\u2248": "=", "≤": "<", "≥": ">", "。": ". ",
+})
+
+
+class Numeral(NamedTuple):
+    """A numeral's place in a text; its value as `canonical_number` writes it, or None."""
+
+    start: int
+    end: int
+    value: str | None
+
+
+def plain_characters(text: str) -> str:
+    """The text with one character for each kind of digit, space, minus, quote and currency.
+
+    A fraction in one character gets a space in front, and raised digits a "^", so that neither is
+    taken for more digits of the number before it. Used by all readers of chapter 5.
+    """
+    if text.isascii():
+        return text
+    text = re.sub("[\u2070-\u207e\u00b2\u00b3\u00b9]+", r"^\g<0>", text)
+    return "".join(char if char.isascii() else _plain(char) for char in text)
+
+
+def _plain(char: str) -> str:
+    if unicodedata.category(char) == "Nd":
+        return str(unicodedata.decimal(char))
+    kind = unicodedata.decomposition(char).split(" ")[0]
+    mark = {"<fraction>": " ", "<sub>": "_"}.get(kind, "")
+    return mark + unicodedata.normalize("NFKC", char.translate(SAME)).translate(SAME)
+
+
+def canonical_number(text: str) -> str | None:
+    """One number in the form in which numbers are compared; None where it is none (chapter 5).
+
+    `1,200.50` becomes `1200.5`, `3/4` becomes `0.75`, `two dozen` becomes `24`.
+    """
+    text = plain_characters(text).replace("$", " ").strip()
+    if re.fullmatch(rf"[+-]?\d{{1,{LONGEST}}}\.\d{{1,{LONGEST}}}", text):
+        return _written(Fraction(text))  # of a program: "12.500" is no twelve thousand
+    whole = numeral_at(text)
+    return whole.value if whole and whole.end == len(text) else None
+
+
+def numerals(text: str) -> Iterator[Numeral]:
+    """All numerals of a text with plain characters (chapter 5)."""
+    end = 0
+    for start in START.finditer(text):
+        if start.start() >= end:
+            yield (found := _read(text, start))
+            end = found.end
+
+
+def numeral_at(text: str) -> Numeral | None:
+    """The numeral that a text with plain characters begins with (chapter 5)."""
+    start = START.match(text)
+    return _read(text, start) if start else None
+
+
+def _read(text: str, start: re.Match) -> Numeral:
+    total, end = _Sum(), start.end()
+    join, atom = None, ATOM.match(text, end)
+    while atom and total.takes(atom, join):
+        end = atom.end()
+        join = JOIN.match(text, end)
+        atom = join and ATOM.match(text, join.end())
+    before = text[max(0, start.start() - 12): start.start()]
+    part = end == start.end() or BEFORE.search(before) or BEHIND.match(text, end)
+    part = part or (text[start.start()] in "aAhH" and re.search(r"\band\s+\Z", before))
+    value = total.value
+    minus = (start["sign"] or "+")[0] in "-mMnN"
+    whole = None if part or value is None else _written(-value if minus else value)
+    return Numeral(start.start(), max(end, start.end() + 1), whole)
+
+
+class _Sum:
+    """What the atoms of a numeral come to, one after the other."""
+
+    def __init__(self) -> None:
+        self.value: Fraction | None = Fraction(0)
+        self.group = Fraction(0)  # what the next scale multiplies
+        self.room: float = math.inf  # the next atom must be smaller: 10 behind "twenty"
+        self.scale: float = math.inf  # the next scale must be smaller
+
+    def takes(self, atom: re.Match, join: re.Match | None) -> bool:
+        """Add an atom, unless it does not go on with the numeral or that has no value."""
+        if self.value is None:
+            return False
+        if scale := atom["scale"] or atom["scale2"]:
+            return self._multiply((SCALES | SHORT)[scale.lower()], join, atom["article"])
+        if join and not self._goes_on(atom, join):
+            return False
+        value = _atom_value(atom)
+        self.room = 10 if atom["word"] and value and value >= 20 and value % 10 == 0 else 0
+        self._add(value)
+        return True
+
+    def _goes_on(self, atom: re.Match, join: re.Match) -> bool:
+        value = _atom_value(atom)
+        if atom["ratio"] or atom["part"]:  # 2 1/2, two and a half
+            return bool((join["plus"] or atom["ratio"]) and value and value < 1
+                        and self.group.denominator == 1 and self.scale == math.inf)
+        least = 100 if join["plus"] or atom["digits"] else 1000 if join["comma"] else 0
+        joined = join[0].isspace() or not atom["digits"]
+        return bool(joined and join[0] and self.room >= least and value and value < self.room)
+
+    def _add(self, value: Fraction | None) -> None:
+        self.group += value or 0
+        self.value = None if value is None else self.value + value
+
+    def _multiply(self, scale: int, join: re.Match | None, article: str | None) -> bool:
+        if not join:  # a hundred
+            self._add(Fraction(1))
+        elif join["plus"] or join["comma"] or (article and self.group != Fraction(1, 2)):
+            return False
+        if not 0 < self.group < (100 if scale == 100 else math.inf) or scale >= self.scale:
+            return False
+        self.value += self.group * (scale - 1)
+        if scale == 100:
+            self.group *= 100
+        else:
+            self.group, self.scale = Fraction(0), scale
+        self.room = 0 if scale == 12 else scale
+        return True
+
+
+def _atom_value(atom: re.Match) -> Fraction | None:
+    """The value of an atom that is no scale; None where its digits make no sense."""
+    if atom["power"]:
+        times = _digits(atom["times"] or "1")
+        return _shifted(times, int(atom["ten"]))
+    if atom["ratio"]:
+        top, *bottom = map(int, atom["ratio"].split("/"))
+        return Fraction(top, bottom[0]) if len(bottom) == 1 and bottom[0] else None
+    if atom["part"]:
+        count = WORDS.get((atom["count"] or "a").lower(), 1)
+        value = Fraction(count, PARTS[atom["part"].lower()])
+        return value if value < 1 and (count > 1) == bool(atom["many"]) else None
+    if atom["word"]:
+        decimals = "".join(str(WORDS[word]) for word in (atom["decimals"] or "").lower().split())
+        return Fraction(f"{WORDS[atom['word'].lower()]}.{decimals or 0}")
+    run, _, exponent = atom["digits"].lower().partition("e")
+    value = _shifted(_digits(run), int(exponent or 0))
+    return value and value * SHORT.get((atom["short"] or "").lower(), 1)
+
+
+def _shifted(value: Fraction | None, ten: int) -> Fraction | None:
+    return None if value is None or abs(ten) > LONGEST else value * Fraction(10) ** ten
+
+
+def _digits(run: str) -> Fraction | None:
+    """The value of a run of digits, by how it is grouped; None where that is no way to write one.
+
+    A point alone is a decimal point, as the questions are English; a comma alone is one where it
+    cannot group thousands. "12.500" may be either, so it is none.
+    """
+    grouped = re.fullmatch(r"([1-9]\d{0,2})(?P<mark>[,.' _])(\d{3})((?:(?P=mark)\d{3})*)"
+                           r"(?:(?!(?P=mark))[.,](\d+))?", run)
+    indian = re.fullmatch(r"([1-9]\d?(?:,\d\d)+,\d{3})(?:\.(\d+))?", run)
+    if len(run) > LONGEST or re.fullmatch(r"[1-9]\d{0,2}\.\d\d0", run):
+        return None
+    if re.fullmatch(r"\d*(?:\.\d+)?", run):
+        return Fraction(run)
+    if grouped or indian:
+        *whole, decimals = (grouped or indian).groups()
+        return Fraction(f"{re.sub(r'[^0-9]', '', ''.join(filter(None, whole)))}.{decimals or 0}")
+    return Fraction(run.replace(",", ".")) if re.fullmatch(r"\d+,\d+", run) else None
+
+
+def _written(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value)
+    text = f"{float(value):.10g}"
+    if "e+" not in text:
+        return text
+    whole, cents = divmod(round(abs(value) * 100), 100)  # ten digits are too few for this one
+    return ("-" if value < 0 else "") + f"{whole}.{cents:02}".rstrip("0").rstrip(".")
