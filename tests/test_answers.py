@@ -23,23 +23,30 @@ TOLD = ["So she has {} apples.", "x = {}", "3 + 4 = {}", "In total, they paid {}
         "It is {}, or so I think.", "He gave {} to her (2 each).", "Each of the 7 has {}."]  # fmt: skip
 BETWEEN = [" to ", "-", "–", " or ", ", ", " and ", ":", " : ", " ± ", " ft ", " hours ", " hours and ", " m by ", " out of ",
            "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", " dollars, ", " in ", " x ", " × ", " * ", " of ", "√", "^"]  # fmt: skip
-OPTIONS = [["a bank", "a library", "a lake", "a mine"], ["12", "15", "18", "24", "None of these"], ["25%", "40%", "45%", "60%"],
-           ["I only", "II only", "I and II only", "I, II and III"], ["C", "N", "O", "H"], ["True", "False", "Unknown"],
+OPTIONS = [["a bank", "a library", "a lake", "a mine"], ["12", "15", "18", "24", "None of these"],
+           ["25%", "40%", "45%", "60%"], ["oxygen", "carbon", "Both A and B", "Neither A nor B"],
+           ["I only", "II only", "I and II only", "I, II and III"], ["C", "N", "O", "H"],
+           ["True", "False", "Unknown"],
            ["none", "one", "two", "all"], ["x = 2", "x = -2", "x = 4", "None of the above"], ["+", "-", "*", "?"],
-           ["Rs. 500", "Rs. 1,500", "Rs. 2,000", "Cannot be determined"], ["a", "b", "ab", "a or b"], ["-1", "0", "1", "i"],
-           ["red", "blue", "green", "white", "black", "grey", "pink", "brown", "I", "you"], ["man", "woman", "both", "nobody"],
-           ["oxygen", "carbon", "Both A and B", "Neither A nor B"], ["3/4", "1/4", "1/2", "Not determinable"]]  # fmt: skip
+           ["Rs. 500", "Rs. 1,500", "Rs. 2,000", "Cannot be determined"], ["a", "b", "ab", "a or b"],
+           ["red", "blue", "green", "white", "black", "grey", "pink", "brown", "I", "you"], ["-1", "0", "1", "i"],
+           ["man", "woman", "both", "nobody"], ["3/4", "1/4", "1/2", "Not determinable"]]  # fmt: skip
 SILENT = ["", "I cannot answer that.", "I am not sure.", "I, for one, cannot tell.", "A good question!", "A hard one.", "Hmm.",
           "As an AI, I have no opinion.", "Sorry, but I can't help with that.", "Let me think about this.", "So I cannot say.",
-          "I think that the answer is", "The answer is", "Answer:", "There is not enough context.", "What a question.", "...", "---",
-          "n/a", "No option fits.", "Any of the options may be right.", "The answer is not listed.", "There are 4 options.",
+          "I think that the answer is", "The answer is", "Answer:", "There is not enough context.",
+          "What a question.", "...", "---",
+          "n/a", "No option fits.", "Any of the options may be right.", "The answer is not listed.",
+          "There are 4 options.",
           "First, we look at each of them.", "Step 1: read the question.", "Is it A?", "A? B? C?", "It isn't B.", "Rule out A.",
-          "I would not choose A.", "Don't pick B.", "Some people say A.", "I don't think the answer is B.", "A lot of people ask this.",
-          "B vitamins are good.", "See section B for details.", "Grade A work.", "Plan A failed.", "Let me consider option A first.",
+          "I would not choose A.", "Don't pick B.", "Some people say A.", "I don't think the answer is B.",
+          "A lot of people ask this.",
+          "B vitamins are good.", "See section B for details.", "Grade A work.", "Plan A failed.",
+          "Let me consider option A first.",
           "If A were right, I would say so.", "Assume B is true.", "A is out.", "Why would A be correct?", "\\boxed{}", "#### ",
           "<answer></answer>", "The answer is (X).", "The answer is 7.", '{"answer": null}', "So a decision is hard.",
           "It is I who asks.", "You and I know that a choice is hard.", "It is a matter of taste.", "I pass.", "答案是。",
-          "None of the given texts helps.", "Nothing here is certain.", "A or B, I cannot decide.", "Neither is right."]  # fmt: skip
+          "None of the given texts helps.", "Nothing here is certain.", "A or B, I cannot decide.",
+          "Neither is right."]  # fmt: skip
 
 
 def in_words(number):
@@ -88,7 +95,8 @@ def written(draw):
     elif style == 5:
         part = draw(st.sampled_from(FRACTIONS))
         plain = unicodedata.normalize("NFKC", part).replace("\u2044", "/")
-        text = draw(st.sampled_from([f"{whole}{part}", f"{whole} {plain}", "$%d\\frac{%s}{%s}$" % (whole, *plain.split("/")),
+        text = draw(st.sampled_from([f"{whole}{part}", f"{whole} {plain}",
+                                     "${}\\frac{{{}}}{{{}}}$".format(whole, *plain.split("/")),
                                      f"{whole} and {plain}", f"{whole}-{plain}"]))  # fmt: skip
         value += Fraction(plain)
     elif style == 6:
@@ -98,7 +106,8 @@ def written(draw):
     elif style == 7:
         power, digit = draw(st.integers(-6, 9)), draw(st.integers(1, 99))
         raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        times = draw(st.sampled_from(["×10" + raised, " x 10^%d" % power, r" \times 10^{%d}" % power, "e%d" % power, "*10**%d" % power]))
+        times = draw(st.sampled_from([f"×10{raised}", f" x 10^{power}", f"*10**{power}", rf" \times 10^{{{power}}}",
+                                      f"e{power}"]))  # fmt: skip
         text, value = f"{digit / 10}{times}", Fraction(digit, 10) * Fraction(10) ** power
     elif style == 8:
         name, part = draw(st.sampled_from([("a half", 1 / 2), ("a quarter", 1 / 4), ("three quarters", 3 / 4)]))

@@ -43,7 +43,7 @@ LOOPS = [
     "def f(x):\n",
 ]
 LEAST_READ = {
-    "choice": 0.45,
+    "choice": 0.4,
     "yes_no": 0.5,
     "number": 0.55,
     "code": 0.75,

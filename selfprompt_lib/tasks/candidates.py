@@ -41,8 +41,8 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
 
 # "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
 STATED = re.compile(
-    r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta|risposta|答案)"
-    r"(?![a-z])(?: to [^.:\n]{1,40}?)?"
+    r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta"
+    r"|risposta|答案)(?![a-z])(?: to [^.:\n]{1,40}?)?"
     r"\s*(?:(?:\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
     r"|\bans\b[.:]\s*|\bI meant\s+"

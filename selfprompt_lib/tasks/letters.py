@@ -10,7 +10,8 @@ from .numbers import extract_number, number_alone
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
     r"|\b(?:it|this|that|one|statement|claim)(?:'s| is| must be| would be| should be)\s+"
-    r"|\b(?:option|choice)\s+(?!\d)|\b(?:probably|maybe|perhaps|likely)\s+|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:option|choice)\s+(?!\d)|\b(?:probably|maybe|perhaps|likely)\s+"
+    r"|\b(?:so|therefore|thus|hence),?\s+"
     r"|\b(?:leaves|leaving)(?: us with)?(?: only)?\s+(?=\(?[A-Z]\)?[.!]?\s*$)"
 )
 DENIED_BEHIND = re.compile(

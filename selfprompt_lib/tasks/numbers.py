@@ -28,12 +28,13 @@ CUE = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|get)\b"
 )
 WORKED_OUT = re.compile(r"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get)\b")
-OF_LIST = re.compile(r"(?im)^\s*(?:\d{1,2}[.)]\s+(?=[^\W\d])|step \d+[.:])")  # a point's number
+# The number of a point in a list.
+OF_LIST = re.compile(r"(?im)^\s*(?:\d{1,2}[.)]\s+(?=[^\W\d])|step \d+[.:])")
 IS = re.compile(r"(?i)\b(?:is|are|was|were|equals)\s+")
 # The end of a reply that was cut off.
 HANGING = re.compile(
-    r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus|then|"
-    r"we|each|which|at|on))\s*$"
+    r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus"
+    r"|then|we|each|which|at|on))\s*$"
 )
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by.

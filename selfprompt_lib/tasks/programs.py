@@ -35,15 +35,16 @@ def in_context(program: str, prompt: str, entry_point: str) -> str:
     the item's tests decide.
     """
     start = re.search(rf"(?m)^(?:@.*\n)*(?:async )?def {re.escape(entry_point)}\b", prompt)
-    above = _longest_code(prompt[: start.start()]) if start else ""
-    lines, below = program.split("\n"), False
+    above = (_longest_code(prompt[: start.start()]) if start else None) or ""
+    lines, defined = program.split("\n"), False
     for node in ast.parse(program).body:
-        below = below or entry_point in _bound(node)
-        if below and not _bound(node):
+        defined = defined or entry_point in _bound(node)
+        if defined and not _bound(node):
             lines[node.lineno - 1: node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     future = re.compile(r"(?m)^from __future__ import .*\n?")  # must come first
-    code = "\n".join(lines).rstrip()
-    return "".join([*future.findall(code), f"{above or ''}\n\n", future.sub("", code)]).lstrip()
+    code = "\n".join(lines).strip()
+    below = future.sub("", code).removeprefix(above).lstrip("\n")
+    return "".join(future.findall(code)) + (f"{above}\n\n\n" if above else "") + below
 
 
 def _bound(node: ast.stmt) -> list[str]:
