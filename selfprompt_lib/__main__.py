@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from . import lima_role, profiles
 from .annotate import RolePrompt, command
 from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
+from .reading import user_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,11 +33,11 @@ def parser() -> argparse.ArgumentParser:
 def _add_compare(commands) -> None:
     pair = commands.add_parser("compare",
                                help="paired differences of two runs of lm_eval --log_samples")
-    pair.add_argument("old", type=Path, help="folder of the first run")
-    pair.add_argument("new", type=Path, help="folder of the second; new minus old is told")
+    pair.add_argument("old", type=user_path, help="folder of the first run")
+    pair.add_argument("new", type=user_path, help="folder of the second; new minus old is told")
     pair.add_argument("--metric", help="such as acc_norm (default: the first of each task)")
     pair.add_argument("--filter", help="such as strict-match (default: the last of each task)")
-    pair.add_argument("--out", type=Path, metavar="FOLDER",
+    pair.add_argument("--out", type=user_path, metavar="FOLDER",
                       help="also write differences.csv and differences.png there")
 
 
@@ -65,7 +65,7 @@ def _run(given: argparse.Namespace) -> None:
 
     settings = profiles.parse_settings(given.set)
     profile = chosen_profile(given)
-    out = Path(given.out).expanduser().absolute()
+    out = user_path(given.out).absolute()
     root = run_folder(out, profile.name)
     chapters = run.selected_chapters(given.only, given.start_from)
     if given.dry_run:

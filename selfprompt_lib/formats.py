@@ -90,12 +90,12 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
         raise ValueError(
             f"{empty} is empty; write it, or take the row out" if empty else "no conversations, "
             "messages, prompt, instruction or question; name the column so "
-            f"(there are {', '.join(map(str, row)) or 'none'}){hint}")
+            f"({_columns(row)}){hint}")
     if needed and answer is None:
         empty = next((name for name in ANSWERED if name in row), None)
         raise ValueError(f"{empty} is empty; write it, or take the row out" if empty else
                          "no completion, output, response or answer; name the column so "
-                         f"(there are {', '.join(row)})")
+                         f"({_columns(row)})")
     messages = _messages(row[asked], asked, 0) if asked else []
     if context:
         question = _text(_content(messages[-1]), asked)
@@ -109,6 +109,11 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
             return [answer], reply  # TRL's preference pairs may hold the prompt in chosen, too
         messages = messages + reply
     return list(filter(None, (asked, context, answer))), messages
+
+
+def _columns(row: dict) -> str:
+    names = [str(name) for name in row]
+    return f"there are {', '.join(names[:9]) or 'none'}{' …' if len(names) > 9 else ''}"
 
 
 def _messages(value: object, column: str, first: int) -> list[dict]:

@@ -211,23 +211,23 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "lima-role", help="LIMA with the project's roles, as a data set of your own",
         description="Join the 1,030 roles of open LIMA-Role to your own copy of LIMA.")
-    parser.add_argument("--out", type=Path, metavar="FOLDER",
+    parser.add_argument("--out", type=user_path, metavar="FOLDER",
                         help="write train.jsonl and its data set card here")
     parser.add_argument("--mirror", metavar="FOLDER",
                         help="a folder in the hub's layout that holds GAIR/lima (else: the hub)")
-    parser.add_argument("--measure", type=Path, metavar="FILE.json",
+    parser.add_argument("--measure", type=user_path, metavar="FILE.json",
                         help="also write the quality figures of chapter 2")
 
 
 def join_command(given: argparse.Namespace) -> int:
     """Join, say what matched, and write what was asked for. Returns the exit status."""
-    file = given.measure and user_path(given.measure)
+    file = given.measure
     ours = not file or not file.exists() or b"roles_sha256" in file.read_bytes()
     require(ours, f"--measure {file}: exists, and is no measurement of roles; give another name")
     joined = load_lima_role(given.mirror)
     print(joined)
     if given.out:
-        folder = save_dataset(joined, user_path(given.out))
+        folder = save_dataset(joined, given.out)
         print(f"written: {folder}; use it with data.train={folder / 'train.jsonl'}")
     if file:
         write_json(file, measure_quality(joined) | {"provenance": machine()})

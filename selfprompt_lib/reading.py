@@ -125,9 +125,12 @@ def _document_rows(document: Any, path: Path) -> list:
     """The rows of a whole document: a list, a list in `data` or `train`, or one object."""
     if not isinstance(document, dict):
         return document if isinstance(document, list) else [document]
-    columns = [value for value in document.values() if isinstance(value, dict) and "0" in value]
-    require(not columns, f"{path}: pandas' form of columns; write the rows with "
-                         "to_json(orient='records', lines=True)")
+    by_name = document and all(isinstance(value, dict) for value in document.values())
+    if by_name and all(name.isdigit() for name in document):
+        return list(document.values())  # pandas' orient="index"
+    require(not by_name and not {"columns", "data"} <= set(document),
+            f"{path}: pandas' form of columns; write the rows with to_json(orient='records', "
+            "lines=True)")
     lists = (document[key] for key in ("data", "train") if isinstance(document.get(key), list))
     return next(lists, [document])
 

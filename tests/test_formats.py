@@ -167,7 +167,8 @@ def test_what_datasets_and_pandas_write_is_read_back(tmp_path):
             {"id": 2, "instruction": "How?", "input": "This.", "output": "Thus.", "role": None, "domain": "health"}]  # fmt: skip
     frame, saved = pd.DataFrame(rows), datasets.Dataset.from_list(rows)
     frame.to_json(tmp_path / "lines.jsonl", orient="records", lines=True)
-    frame.to_json(tmp_path / "records.json", orient="records")
+    for orient in ("records", "index", "table"):
+        frame.to_json(tmp_path / f"{orient}.json", orient=orient)
     frame.to_json(tmp_path / "packed.jsonl.gz", orient="records", lines=True)
     saved.to_json(tmp_path / "datasets.jsonl")
     saved.to_parquet(tmp_path / "table.parquet")
@@ -273,7 +274,8 @@ def test_all_faults_of_a_file_are_told_at_once(jsonl, refused):
 
 @pytest.mark.parametrize("content, told", [
     ('[{"prompt": "q",\n "completion": }]', "line 2: not valid JSON"), ("[]", "holds no rows"), ('{"data": []}', "holds no rows"),
-    ('{"prompt": {"0": "q"}, "completion": {"0": "a"}}', "orient='records', lines=True"), ('"text"', "expected an object"),
+    ('{"prompt": {"0": "q"}, "completion": {"0": "a"}}', "orient='records', lines=True"),
+    ('{"columns": ["prompt"], "index": [0], "data": [["q"]]}', "orient='records', lines=True"), ('"text"', "expected an object"),
     ('{"version": 1, "items": [{}]}', "(there are version, items)"),
 ])  # fmt: skip
 def test_a_broken_document_is_told(tmp_path, refused, content, told):

@@ -51,9 +51,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     go = commands.add_parser("annotate", help="write a role for every row of a file",
                              description=ABOUT, epilog=_settings_help(),
                              formatter_class=argparse.RawDescriptionHelpFormatter)
-    go.add_argument("--data", required=True, type=Path, metavar="FILE",
+    go.add_argument("--data", required=True, type=user_path, metavar="FILE",
                     help="rows to annotate")
-    go.add_argument("--out", required=True, type=Path, metavar="OUT.jsonl",
+    go.add_argument("--out", required=True, type=user_path, metavar="OUT.jsonl",
                     help="rows with their roles")
     go.add_argument("--base-url", metavar="URL",
                     help="an OpenAI-compatible server, or local (default: OpenAI's)")
@@ -91,7 +91,7 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
 
 def run(given: argparse.Namespace) -> int:
     """Check all that can be checked without the server, then ask. Returns the exit status."""
-    profile, data, out = settings(given), ConversationFile(given.data), user_path(given.out)
+    profile, data, out = settings(given), ConversationFile(given.data), given.out
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
     require(out.resolve() != data.path.resolve(),
             f"--out {out}: this is the data file; give another name")

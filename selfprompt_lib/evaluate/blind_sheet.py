@@ -11,6 +11,7 @@ from markupsafe import Markup
 from sklearn.metrics import cohen_kappa_score
 
 from ..errors import UserError, require
+from ..reading import user_path
 from ..sheets import read_filled_in, write_sheet
 from ..stats import rate
 from .judge import Pair
@@ -49,7 +50,7 @@ def read_blind_sheet(path: Path, key: Path) -> pd.DataFrame:
         UserError: no key, a missing column, an id that the key does not know, a row without 1, 2
             or tie.
     """
-    path, first = Path(path), _read_key(Path(key))
+    path, first = Path(path), _read_key(user_path(key))
     lines, sheet = read_filled_in(path, ["better"], "sheet of pairs")
     verdicts = []
     for line, name, said in zip(lines, sheet.id, sheet.better, strict=True):

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m selfprompt_lib.sft",
                                   description="Fine-tune as chapter 3 does, on any number of cards")
     add_profile_arguments(top, run=True)
-    top.add_argument("--data", type=Path, metavar="FILE",
+    top.add_argument("--data", type=user_path, metavar="FILE",
                      help="file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS),
                      help="what to train; may be repeated (default: the profile's, and none)")
@@ -57,7 +57,7 @@ def _train_designs(given: argparse.Namespace, process) -> None:
         logging.disable_progress_bar()
     profile = chosen_profile(given)
     accumulation_steps(profile.sft)  # refuses a batch that does not come out even
-    root = run_folder(Path(given.out).expanduser().absolute(), profile.name)
+    root = run_folder(user_path(given.out).absolute(), profile.name)
     samples = _samples(given, root, profile)
     designs = [get_design(name) for name in given.design or (profile.design, "none")]
     with process.local_main_process_first():  # the starter model is made once
@@ -83,7 +83,7 @@ def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
 
 
 def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sample]:
-    path = user_path(given.data or root / "annotate" / "train.jsonl")
+    path = given.data or root / "annotate" / "train.jsonl"
     mend = "give a file of samples with --data"
     if not given.data:
         mend = ("run chapter 1 first: python -m selfprompt_lib run "
