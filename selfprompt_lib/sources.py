@@ -109,8 +109,9 @@ def check_inputs(profile: Profile) -> None:
         UserError: a missing or malformed file, a missing model folder or mirror, samples without
             roles, HumanEval without a sandbox.
     """
-    if profile.model not in (models.STARTER, models.SMOKE):
-        models.located(profile.model)
+    local = [own.model for own in (profile.annotate, profile.judge) if own.base_url is None]
+    for name in {profile.model, *filter(None, local)}:
+        models.check(name)
     mirror = profile.data.mirror
     require(mirror is None or user_path(mirror).is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")

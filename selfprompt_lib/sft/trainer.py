@@ -8,6 +8,7 @@ length, `batch_rebalance` repeats samples in a last step that is not full.
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils.data import Sampler
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from ..checkpoints import told_saving
 from ..errors import require
 from ..profiles import Sft
 
@@ -145,3 +147,7 @@ class RecipeTrainer(SFTTrainer):
         if self.args.bf16:
             policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
             state.fsdp_plugin.mixed_precision_policy = policy
+
+    def _save_checkpoint(self, *args) -> None:
+        with told_saving(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args)

@@ -1,0 +1,182 @@
+"""Checkpoint folders: what kind of model lies in one, whether it is whole, and which model it is.
+
+Only headers and ends of large files are read, so that a bad folder is refused before work begins.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from .digests import file_digest, text_digest
+from .errors import UserError, require
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
+           "adapter_model.bin")
+TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
+# What a model is loaded from; a training leaves other files of these kinds beside it.
+LOADED = ("*.json", "*.safetensors", "*.bin", "*.jinja", "*.py", "merges.txt", *TOKENIZERS)
+LEFT_BY_TRAINING = ("trainer_state.json", "training_args.bin", "run.json")
+
+
+def located(name: str) -> str:
+    """A checkpoint folder that exists and is whole, or what can only be a hub id.
+
+    Raises:
+        UserError: no such folder, or one that no model can be loaded from.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check_folder(folder)
+        return str(folder)
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    require(not looks_like_path, f"model: no folder {folder}; give a checkpoint folder or a hub id")
+    return name
+
+
+def _check_folder(folder: Path) -> None:
+    adapter = adapter_config(folder)
+    if adapter is None:
+        require((folder / "config.json").is_file(), f"model: {folder} {_what_else(folder)}")
+        _require_whole(folder / "config.json")
+        require(any(list(folder.glob(name)) for name in TOKENIZERS),
+                f"model: {folder} holds no tokenizer (tokenizer.json or tokenizer.model); copy "
+                "the tokenizer's files into it from where the model comes from")
+    files = weight_files(folder)
+    require(files, f"model: {folder} holds no weights ({WEIGHTS[0]}); fetch them, too")
+    for path in files:
+        _require_whole(path)
+    if adapter is not None:
+        _check_adapter(folder, adapter)
+
+
+def _require_whole(path: Path) -> None:
+    require(not (fault := file_fault(path)), f"model: {path}: {fault}; fetch it again")
+
+
+def _what_else(folder: Path) -> str:
+    """What a folder without config.json is, with the mend."""
+    if list(folder.glob("*.gguf")):
+        return ("holds a GGUF file only, which cannot be trained; give the folder of the model "
+                "that it was made from (config.json, model.safetensors, tokenizer.json)")
+    inside = [*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")]
+    mend = f"give {inside[0].parent}" if inside else "give a checkpoint folder"
+    return f"holds no config.json; {mend}"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that weights would be read from, in the order that transformers looks for them."""
+    for name in WEIGHTS:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return [folder / name]
+        if index.is_file():
+            _require_whole(index)
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / shard for shard in sorted(set(shards))]
+    return []
+
+
+def file_fault(path: Path) -> str:
+    """Why a file of a checkpoint is not whole, in words; empty where it is."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(20)
+        if start.startswith(b"version https://git"):
+            return "only a pointer of Git LFS (`git lfs pull` fetches the file)"
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):  # compares what its header says with its size
+                return ""
+        if path.suffix in (".bin", ".pt", ".pth") and not start.startswith(b"\x80"):
+            with zipfile.ZipFile(path):  # torch writes the table of contents last
+                return ""
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
+        return f"half-written or damaged ({str(error).splitlines()[0]})"
+    return ""
+
+
+def adapter_config(folder: Path) -> dict | None:
+    """The configuration in a folder that holds an adapter and no model; None for another folder."""
+    path = folder / "adapter_config.json"
+    if not path.is_file() or (folder / "config.json").is_file():
+        return None
+    _require_whole(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _check_adapter(folder: Path, config: dict) -> None:
+    """Whether an adapter can be merged onto its base."""
+    what = f"model: {folder} is an adapter"
+    require(find_spec("peft"), f'{what}, which needs the package peft; pip install '
+            '"selfprompt-lib[card]", or merge it onto its base and give that folder')
+    from peft import PeftConfig  # an optional package
+
+    try:
+        prompt_learning = PeftConfig.from_pretrained(folder).is_prompt_learning
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{what} that peft cannot read ({error}); merge it onto its base and give "
+                        "that folder") from None
+    require(not prompt_learning, f"{what} of kind {config['peft_type']}, which cannot be merged "
+            "onto its base; give a LoRA adapter or a whole model")
+    base = config.get("base_model_name_or_path")
+    require(base, f"{what} that names no base; set base_model_name_or_path in its "
+                  "adapter_config.json, or merge it and give that folder")
+    try:
+        located(base)
+    except UserError as error:
+        reason = str(error).removeprefix("model: ").partition(";")[0]
+        raise UserError(f"{what} whose base cannot be loaded ({reason}); correct "
+                        "base_model_name_or_path in its adapter_config.json") from None
+
+
+def model_digest(name: str) -> str:
+    """The digest of a folder's model, or the revision of a hub model; empty where it is not here.
+
+    Files beside the model, such as a README or an optimizer's state, are no part of it.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        paths = {path.name: path for pattern in LOADED for path in folder.glob(pattern)}
+        kept = {file: file_digest(path) for file, path in paths.items()
+                if file not in LEFT_BY_TRAINING}
+        base = (adapter_config(folder) or {}).get("base_model_name_or_path")
+        return text_digest([kept, model_digest(base) if base else ""])
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # the name of a served model
+        return ""
+    return Path(found).parent.name if isinstance(found, str) else ""
+
+
+@contextmanager
+def told_saving(folder: Path) -> Iterator[None]:
+    """Tell a failure to write in one line; torch and safetensors have errors of their own for it.
+
+    Raises:
+        UserError: the reason, how much is free, and the mend.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: cannot be saved ({reason}; {free_gb(folder):.1f} GB are free "
+                        "there); make room or mend that, and start again: whole checkpoints and "
+                        "finished trainings are kept") from None
+
+
+def free_gb(folder: Path) -> float:
+    """GB that are free where a folder is, or will be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free / 1e9
