@@ -11,6 +11,7 @@ from transformers import (
 
 from . import thoughts
 from .decoding import GreedyDecoder, Request, end_tokens
+from .devices import alone_on_card
 from .errors import UserError, require
 from .rows import chat_messages
 
@@ -42,31 +43,29 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
                for question, prefill in zip(questions, prefills, strict=True)]
     _check_lengths(model, prompts, questions, max_new_tokens)
     forbidden = {tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first}
-    processors = []
-    if no_repeat_ngram_size:
-        processors.append(NoRepeatNGramLogitsProcessor(no_repeat_ngram_size))
     replies, _ = generate_ids(
         model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, label=label,
-        forbidden_first=[sorted(forbidden)] * len(prompts), processors=processors)
+        forbidden_first=[sorted(forbidden)] * len(prompts),
+        no_repeat_ngram_size=no_repeat_ngram_size)
     texts = reply_texts(tokenizer, replies)
     return [prefill + text for prefill, text in zip(prefills, texts, strict=True)]
 
 
 def generate_ids(
     model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequence[int], batch_size: int,
-    processors: Sequence[Callable] = (), forbidden_first: Sequence[Sequence[int]] = (),
+    no_repeat_ngram_size: int = 0, forbidden_first: Sequence[Sequence[int]] = (),
     suffixes: Sequence[list[int]] = (), suffix_max_new_tokens: int = 0, label: str | None = None,
 ) -> tuple[TokenIds, TokenIds]:
     """One greedy reply a prompt, as token ids, and a second one behind it (chapter 4).
 
-    On a card transformers' continuous batching writes the replies, unless `processors` or
-    `forbidden_first` are set: it has neither. Stop texts are not looked for: replies go on to the
-    end of the turn or their limit, and the caller cuts them.
+    On a card transformers' continuous batching writes the replies, unless the model's own settings
+    have a repetition penalty. Stop texts are not looked for: replies go on to the end of the turn
+    or their limit, and the caller cuts them.
 
     Args:
         max_new_tokens: for all prompts, or for each.
         batch_size: replies that are written at the same time, if they are of usual length.
-        processors: transformers' logits processors, of the ids before a token and its logits.
+        no_repeat_ngram_size: as in `ask`.
         forbidden_first: for each prompt, tokens that its reply may not begin with.
         suffixes: for each prompt, tokens that are put behind its finished reply, for a second
             reply; empty: no second reply.
@@ -81,34 +80,75 @@ def generate_ids(
     if isinstance(limits, int):
         limits = [limits] * len(prompts)
     suffixes = suffixes or [[]] * len(prompts)
-    processors = [*_own_processors(model), *processors]
-    if model.device.type == "cuda" and not processors and not any(forbidden_first):
-        return _continuous_twice(model, prompts, limits, suffixes, suffix_max_new_tokens, label)
     requests = [Request(*fields) for fields in zip(
         prompts, limits, suffixes, forbidden_first or [()] * len(prompts), strict=True)]
-    decoder = GreedyDecoder(model, requests, processors)
-    decoder.run(batch_size, suffix_max_new_tokens, label)
+    processors = _processors(model, no_repeat_ngram_size)
+    alone_on_card(model)
+    if model.device.type == "cuda" and not _processors(model):
+        write_continuously(model, requests, processors, batch_size, suffix_max_new_tokens, label)
+    else:
+        GreedyDecoder(model, requests, processors).run(batch_size, suffix_max_new_tokens, label)
     return ([request.reply for request in requests],
             [request.second.reply if request.second else [] for request in requests])
 
 
-def _continuous_twice(model, prompts: Sequence[list[int]], limits: Sequence[int],
-                      suffixes: Sequence[list[int]], suffix_max_new_tokens: int,
-                      label: str | None, **settings) -> tuple[TokenIds, TokenIds]:
-    """First and second replies by continuous batching, which keeps no cache of a reply: for a
-    second reply, prompt and first reply are read again."""
-    replies = [reply[:limit] for reply, limit in zip(
-        generate_continuously(model, prompts, max(limits), label, **settings), limits, strict=True)]
-    second: TokenIds = [[] for _ in prompts]
-    rows = [row for row, suffix in enumerate(suffixes) if suffix]
-    if rows:
-        ends = end_tokens(model)
-        again = [prompts[row] + [token for token in replies[row] if token not in ends]
-                 + suffixes[row] for row in rows]
-        found = generate_continuously(model, again, suffix_max_new_tokens, label, **settings)
-        for row, reply in zip(rows, found, strict=True):
-            second[row] = reply
-    return replies, second
+def write_continuously(model, requests: Sequence[Request], processors: Sequence[Callable],
+                       batch_size: int, suffix_max_new_tokens: int, label: str | None,
+                       **settings) -> None:
+    """What `GreedyDecoder.run` writes, most of it by continuous batching.
+
+    That has no logits processors and keeps no cache of a reply. So first tokens of which some are
+    forbidden are written by the decoder; a reply that repeats itself is cut in front of the token
+    that would not have been allowed, and goes on by the decoder; and for a second reply, prompt and
+    first reply are read again.
+    """
+    choosy = [request for request in requests if request.forbidden_first]
+    _decode(model, choosy, processors, batch_size, limit=1)
+    open_ones = [request for request in requests if not request.ended]
+    found = generate_continuously(
+        model, [request.prompt + request.reply for request in open_ones],
+        max((request.max_new_tokens for request in open_ones), default=0), label, **settings)
+    for request, reply in zip(open_ones, found, strict=True):
+        request.reply = (request.reply + reply)[: request.max_new_tokens]
+    for size in [each.ngram_size for each in processors if hasattr(each, "ngram_size")]:
+        repeating = [request for request in requests if _cut_repeat(request, size)]
+        _decode(model, repeating, processors, batch_size)
+    ends = end_tokens(model)
+    asked = [request for request in requests if request.suffix]
+    for request in asked:
+        said = [token for token in request.reply if token not in ends]
+        request.second = Request(request.prompt + said + request.suffix, suffix_max_new_tokens)
+    if asked:
+        write_continuously(model, [request.second for request in asked], processors, batch_size, 0,
+                           label, **settings)
+
+
+def _decode(model, requests: Sequence[Request], processors: Sequence[Callable], batch_size: int,
+            limit: int | None = None) -> None:
+    """Go on with replies by the decoder, for `limit` tokens or to their end."""
+    parts = []
+    for request in requests:
+        left = request.max_new_tokens - len(request.reply)
+        first = () if request.reply else request.forbidden_first
+        parts.append(Request(request.prompt + request.reply, limit or left, (), first))
+    GreedyDecoder(model, parts, processors).run(batch_size)
+    ends = end_tokens(model)
+    for request, part in zip(requests, parts, strict=True):
+        request.reply = request.reply + part.reply
+        request.ended = (request.reply[-1] in ends
+                         or len(request.reply) >= request.max_new_tokens)
+
+
+def _cut_repeat(request: Request, size: int) -> bool:
+    """Cut a reply in front of the first token that ends `size` tokens which stand before, too."""
+    ids, seen = request.prompt + request.reply, set()
+    for end in range(size, len(ids) + 1):
+        run = tuple(ids[end - size : end])
+        if end > len(request.prompt) and run in seen:
+            request.reply = ids[len(request.prompt) : end - 1]
+            return True
+        seen.add(run)
+    return False
 
 
 def generate_continuously(model, prompts: Sequence[list[int]], max_new_tokens: int,
@@ -121,6 +161,8 @@ def generate_continuously(model, prompts: Sequence[list[int]], max_new_tokens: i
     Raises:
         UserError: a reply that the library could not write, with its reason.
     """
+    if not prompts:
+        return []
     own = model.generation_config
     config = GenerationConfig(eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id,
                               max_new_tokens=max_new_tokens, do_sample=False)
@@ -135,10 +177,12 @@ def generate_continuously(model, prompts: Sequence[list[int]], max_new_tokens: i
     return [output.generated_tokens for output in outputs]
 
 
-def _own_processors(model) -> list:
-    """The repetition penalty of the model's own generation settings, where it has one."""
+def _processors(model, no_repeat_ngram_size: int = 0) -> list:
+    """The repetition penalty of the model's own generation settings, and what is asked for."""
     penalty = model.generation_config.repetition_penalty or 1.0
-    return [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+    own = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+    size = no_repeat_ngram_size
+    return own + ([NoRepeatNGramLogitsProcessor(size)] if size else [])
 
 
 def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str],

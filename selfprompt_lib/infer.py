@@ -105,15 +105,19 @@ def swap_roles(model, tokenizer, profile: Profile, design: Design, questions: Se
                replies: Sequence[ReplyRow], count: int) -> tuple[list[ReplyRow], list[ReplyRow]]:
     """Ask some questions again, each with the role written for another one (chapter 4).
 
+    Questions for which no other one has a role are left out: asked freely, they would count as
+    answered with another's role.
+
     Args:
         replies: what the model wrote to all questions by itself.
-        count: questions to ask again, at even distances.
+        count: questions to ask again, at most, at even distances.
 
     Returns:
         Their rows of `replies`, and the rows of the new replies.
     """
     others = roles_of_others([row["role"] for row in replies])
-    some = take_evenly_spaced(list(zip(questions, replies, others, strict=True)), count)
+    given = [row for row in zip(questions, replies, others, strict=True) if row[2]]
+    some = take_evenly_spaced(given, count)
     new = ask_questions(model, tokenizer, profile, design, [question for question, _, _ in some],
                         roles=[role for _, _, role in some], label="swapped")
     return [row for _, row, _ in some], new

@@ -1,7 +1,6 @@
 """Models by name: starters, hub ids, folders and adapters; loaded, and in which precision."""
 
 # torch and transformers are imported where needed, so that the command line starts at once.
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from .checkpoints import adapter_config, located, model_digest
+from .devices import dtype_for, on_device
 from .digests import cache_folder, text_digest
 from .errors import UserError, require
 from .starter import GGUF_SHA256, SMOKE, STARTER, WHEEL, made, made_once
@@ -31,7 +31,7 @@ def resolve(name: str) -> str:
         return source
 
     def merge(folder: Path) -> None:
-        for part in load(name, to_train=True, new_token=False):
+        for part in _read(name, dtype="auto"):  # in the base's own precision
             part.save_pretrained(folder)
 
     return str(made_once(cache_folder() / f"merged-{model_digest(source)[:16]}", merge))
@@ -48,11 +48,9 @@ def check(name: str) -> None:
     Raises:
         UserError: what is wrong, with the mend.
     """
-    source = _source(name)  # a starter is made here
-    if name not in (STARTER, SMOKE) and Path(source).is_dir():
-        _, tokenizer = shape(name)
-        with _loading(name):
-            _read_model(source, len(tokenizer), device_map="meta")
+    if Path(_source(name)).is_dir() and name not in (STARTER, SMOKE):  # those are made here
+        shape(name)
+        _read(name, device_map="meta")
 
 
 def identity(name: str) -> dict[str, str]:
@@ -66,31 +64,6 @@ def identity(name: str) -> dict[str, str]:
     return {"model": name, "digest": model_digest(name)}
 
 
-def dtype_for(setting: str):
-    """The torch dtype of a profile's `dtype`; `auto`: bfloat16 where that is fast (chapter 1)."""
-    import torch
-
-    if setting != "auto":
-        return getattr(torch, setting)
-    return torch.bfloat16 if has_bfloat16() else torch.float32
-
-
-def has_bfloat16() -> bool:
-    """Whether bfloat16 is fast here: on a card, and on processors that multiply in it.
-
-    The environment variable SELFPROMPT_BF16, 0 or 1, overrides what is found, so that a run or a
-    test behaves on any processor as on one without, or with, such instructions.
-    """
-    import torch
-
-    given = os.environ.get("SELFPROMPT_BF16", "")
-    require(given in ("", "0", "1"), f"SELFPROMPT_BF16={given}: set it to 0 or 1, or unset it")
-    if given:
-        return given == "1"
-    processor = torch.cpu.get_capabilities()
-    return torch.cuda.is_available() or any(map(processor.get, ("avx512_bf16", "amx_bf16")))
-
-
 def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa",
          new_token: bool = True):
     """The model, in evaluation mode and on the best device, and its tokenizer (chapter 1).
@@ -101,14 +74,7 @@ def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str 
     Raises:
         UserError: a model that cannot be loaded, an attention kernel that is not here.
     """
-    from transformers import AutoTokenizer
-
-    source = _source(name)
-    with _loading(name, attention):
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
-        model = _read_model(source, len(tokenizer), dtype=dtype_for(dtype),
-                            attn_implementation=attention)
-    _mend_generation_config(model)
+    model, tokenizer = _read(name, attention, dtype=dtype_for(dtype))
     lacked_template = _complete_tokenizer(tokenizer)
     if to_train:
         if lacked_template and new_token:
@@ -143,6 +109,18 @@ def shape(name: str):
     if _complete_tokenizer(tokenizer):
         tokenizer.add_special_tokens({"eos_token": END_OF_TURN})
     return SimpleNamespace(config=config), tokenizer
+
+
+def _read(name: str, attention: str = "sdpa", **options):
+    """Model and tokenizer as they are, but for generation settings that could not be saved."""
+    from transformers import AutoTokenizer
+
+    source = _source(name)
+    with _loading(name, attention):
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
+        model = _read_model(source, len(tokenizer), attn_implementation=attention, **options)
+    _mend_generation_config(model)
+    return model, tokenizer
 
 
 def _tokenizer_source(source: str) -> str:
@@ -195,13 +173,6 @@ def _mend_generation_config(model) -> None:
         model.generation_config = GenerationConfig(**{name: getattr(own, name) for name in kept})
 
 
-def on_device(model):
-    """Put a model on the card where there is one, else store it as a processor likes it."""
-    import torch
-
-    return model.to("cuda") if torch.cuda.is_available() else _column_major(model)
-
-
 @contextmanager
 def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
     """Turn what transformers raises into one line that says what to do."""
@@ -243,13 +214,3 @@ def _add_end_of_turn(model, tokenizer) -> None:
         model.resize_token_embeddings(len(tokenizer))
     stops = [tokenizer.eos_token_id] + ([before] if before is not None else [])
     model.config.eos_token_id = model.generation_config.eos_token_id = stops
-
-
-def _column_major(model):
-    """Store linear weights by column: the same numbers, a sixth faster in small batches."""
-    import torch
-
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.Linear) and layer is not model.get_output_embeddings():
-            layer.weight.data = layer.weight.data.t().contiguous().t()
-    return model

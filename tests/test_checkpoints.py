@@ -84,7 +84,7 @@ def of_shape(config):
 WEIGHTS = "model.safetensors"
 FAULTS = {
     "nothing": (drop("*"), "holds no config.json", "give a checkpoint folder"),
-    "the folder above": (lambda f: drop("*")(f) or shutil.copytree(SMOKE, f / "inner"), "holds no config.json; give ", "inner"),
+    "the folder above": (lambda f: drop("*")(f) and shutil.copytree(SMOKE, f / "inner"), "holds no config.json; give ", "inner"),
     "gguf": (only("model.Q4.gguf", b"GGUF"), "holds a GGUF file only", "give the folder of the model"),
     "half a config": (lambda f: put(f / "config.json", b'{"model_type"'), "config.json: half-written", "fetch it again"),
     "no model_type": (lambda f: put(f / "config.json", {}), "model_type", "mend that file"),
@@ -258,7 +258,7 @@ def test_only_whole_checkpoints_count(trained, tmp_path):
     (run / "checkpoint-x").mkdir()
     assert [path.name for path in sft.list_checkpoints(run)] == names[:1]
     assert last_checkpoint(run) == str(run / "checkpoint-1")
-    assert {path.name for path in run.iterdir()} == {"checkpoint-1", "checkpoint-x", "finished"}
+    assert {path.name for path in run.iterdir()} - {"README.md"} == {"checkpoint-1", "checkpoint-x", "finished"}
     assert last_checkpoint(tmp_path / "none") is None
 
 

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from ..designs import GAP
+from ..devices import alone_on_card
 from ..errors import require
 from ..generate import prompt_text
 from ..roles.metrics import embed
@@ -59,6 +60,7 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
                 f"question {question.id}: {len(ids):,} tokens with its reference do not fit the "
                 f"model's context of {context:,}; shorten it, or take it out")
         sequences.append((ids, first))
+    alone_on_card(model)
     by_length = sorted(range(len(sequences)), key=lambda place: len(sequences[place][0]))
     found = [0.0] * len(sequences)
     starts = range(0, len(by_length), batch_size)

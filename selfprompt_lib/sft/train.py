@@ -12,7 +12,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig
 
-from .. import models
+from .. import devices, models
 from ..designs import Design
 from ..profiles import Profile, seed_profiles
 from ..rows import Sample
@@ -104,6 +104,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
         if this_process().is_main_process:
             print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
         return *models.load(str(run / FINISHED), profile.dtype), record
+    devices.alone_on_card()  # the trainer needs all of it
     set_seed(profile.seed)
     model, tokenizer = _load_to_train(profile)
     run = folder / run_name(profile, samples, design)  # a hub model's revision is known only now
@@ -130,7 +131,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     tokenizer.chat_template = own_template
     record = _record(trainer, profile, design, run) | {"seconds": round(seconds, 1)}
     model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
-    model = model.to(models.dtype_for(profile.dtype)).eval()
+    model = devices.alone_on_card(model.to(models.dtype_for(profile.dtype)).eval())
     accelerator = trainer.accelerator
     save_finished_run(accelerator, model, tokenizer, record, run, profile)
     del trainer

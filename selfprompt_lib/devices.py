@@ -1,0 +1,68 @@
+"""Where models lie, on a card or in main memory, and in which precision they compute."""
+
+import os
+from weakref import WeakSet
+
+from .errors import require
+
+_ON_CARD: WeakSet = WeakSet()  # the models that were put on the card
+
+
+def dtype_for(setting: str):
+    """The torch dtype of a profile's `dtype`; `auto`: bfloat16 where that is fast (chapter 1)."""
+    import torch
+
+    if setting != "auto":
+        return getattr(torch, setting)
+    return torch.bfloat16 if has_bfloat16() else torch.float32
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 is fast here: on a card, and on processors that multiply in it.
+
+    The environment variable SELFPROMPT_BF16, 0 or 1, overrides what is found, so that a run or a
+    test behaves on any processor as on one without, or with, such instructions.
+    """
+    import torch
+
+    given = os.environ.get("SELFPROMPT_BF16", "")
+    require(given in ("", "0", "1"), f"SELFPROMPT_BF16={given}: set it to 0 or 1, or unset it")
+    if given:
+        return given == "1"
+    processor = torch.cpu.get_capabilities()
+    return torch.cuda.is_available() or any(map(processor.get, ("avx512_bf16", "amx_bf16")))
+
+
+def on_device(model):
+    """Put a model, to be asked, on the card, or store it as a processor likes it."""
+    import torch
+
+    return alone_on_card(model) if torch.cuda.is_available() else _column_major(model)
+
+
+def alone_on_card(model=None):
+    """Put a model on the card, and those that lay there into main memory; without one, all.
+
+    A card has room for one model and what it works with. To move one takes a second for 7B, so
+    whoever uses a model calls this first. Without a card, models stay where they are.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        for other in set(_ON_CARD) - {model}:
+            other.to("cpu")
+            _ON_CARD.remove(other)
+        torch.cuda.empty_cache()
+        if model is not None:
+            _ON_CARD.add(model.to("cuda"))
+    return model
+
+
+def _column_major(model):
+    """Store linear weights by column: the same numbers, a sixth faster in small batches."""
+    import torch
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear) and layer is not model.get_output_embeddings():
+            layer.weight.data = layer.weight.data.t().contiguous().t()
+    return model
