@@ -151,5 +151,5 @@ def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyR
         "answer_tokens": {"self-prompt": float(frame.answer_tokens.mean()),
                           "baseline": float(control.answer_tokens.mean())},
         "distinct_experts": int(named_experts(self_prompt, design).nunique()),
-        "unchanged_by_swap": stats.rate(same),
+        "unchanged_by_swap": stats.rate(same) if same else None,  # no role to swap was written
     }

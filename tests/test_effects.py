@@ -13,6 +13,8 @@ import rival_intervals as rivals
 import simulated_worlds as sim
 import statsmodels.api as sm
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.patches import Polygon
 from scipy.stats import binomtest, t, ttest_1samp
 from statsmodels.formula.api import ols
@@ -27,7 +29,7 @@ from selfprompt_lib.evaluate.subjects import (
     shrink,
     subject_differences,
 )
-from selfprompt_lib.stats import holm, mcnemar_p, paired_difference
+from selfprompt_lib.stats import Z, holm, mcnemar_p, paired_difference
 from selfprompt_lib.two_way import (
     VarianceComponents,
     critical_difference,
@@ -183,6 +185,16 @@ def test_items_that_never_differ_still_leave_a_width(value, items, seeds):
     assert -1 <= effect.low <= value <= effect.high <= 1
     assert effect.high - effect.low > 0.1
     assert np.isfinite([effect.p, effect.df]).all()
+
+
+@given(st.integers(2, 60), st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=7), st.integers(0, 9))
+def test_items_that_are_alike_up_to_rounding_are_alike(items, row, seed):
+    order = np.random.default_rng(seed)
+    table = np.array([order.permutation(row) for _ in range(items)])  # each row has the same mean
+    for same in (table, table * 0.1):
+        assert variance_components(same).items == (Z / items) ** 2
+    table[0, 0] -= 1  # one item that differs is seen
+    assert variance_components(table).items != (Z / items) ** 2
 
 
 def test_the_smallest_difference_of_one_seed_is_the_power_of_a_t_test():

@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from single import gaps, resolution, single
 
-from selfprompt_lib import evaluate, generate, models, profiles, sft, sources
+from selfprompt_lib import decoding, evaluate, generate, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
@@ -292,3 +292,36 @@ def test_continuous_batching_writes_the_same(smoke):
     assert ours == first_replies(model, ids, max_new_tokens=10, batch_size=8)
     assert torch.equal(torch.tensor(ours[0]), torch.tensor(single(model, tokenizer, generate.prompt_text(tokenizer, QUESTIONS[0]),
                                                                   max_new_tokens=10)))  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [
+    {"no_repeat_ngram_size": 2}, {"forbidden_first": True}, {"suffixes": True}, {"max_new_tokens": [1, 9, 2, 12, 12]},
+    {"no_repeat_ngram_size": 2, "forbidden_first": True, "suffixes": True},
+])  # fmt: skip
+def test_continuous_batching_obeys_all_that_is_asked_for(settings):
+    model, tokenizer = models.load("smoke", "float32")  # it writes its last token again and again
+    prompts = encoded(tokenizer, QUESTIONS[:5])
+    plain = first_replies(model, prompts, max_new_tokens=12, batch_size=8)
+    settings = {"max_new_tokens": 12, "suffix_max_new_tokens": 4} | settings
+    if "forbidden_first" in settings:  # of some prompts only
+        settings["forbidden_first"] = [reply[:1] if row % 2 else [] for row, reply in enumerate(plain)]
+    if "suffixes" in settings:
+        settings["suffixes"] = [prompts[0][:3] if row else [] for row in range(5)]
+    first, second = generate.generate_ids(model, prompts, batch_size=8, **settings)
+    assert (first, second) != (plain, [[]] * 5)
+
+    limits = settings["max_new_tokens"]
+    requests = [
+        decoding.Request(*fields)
+        for fields in zip(
+            prompts,
+            limits if isinstance(limits, list) else [limits] * 5,
+            settings.get("suffixes", [[]] * 5),
+            settings.get("forbidden_first", [[]] * 5),
+            strict=True,
+        )
+    ]
+    processors = generate._processors(model, settings.get("no_repeat_ngram_size", 0))
+    generate.write_continuously(model, requests, processors, 8, 4, None, num_blocks=16, max_batch_tokens=256)
+    assert [request.reply for request in requests] == first
+    assert [request.second.reply if request.second else [] for request in requests] == second

@@ -77,11 +77,12 @@ def training_time(
     if from_hub:
         tokens *= HUB_SAMPLE_LENGTH
     on_card = profile.dtype == "bfloat16"
-    work = 2 * training_operations(profile, size, tokens)  # two models
+    trained = 2 * profile.sft.seeds
+    work = trained * training_operations(profile, size, tokens)
     hours = work / (CARD_FLOPS if on_card else CPU_FLOPS) / 3600
     how_long = f"{hours:.0f} h" if hours > 2 else f"{60 * hours:.0f} min"
     machine = "one card at 300 TFLOP/s" if on_card else "two laptop cores"
-    return f"about {how_long} to train the two models of chapter 3, on {machine}"
+    return f"about {how_long} to train the {trained} models of chapter 3, on {machine}"
 
 
 def annotation_cost(profile: Profile, samples: list[Sample], rows: int) -> str:
