@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertCo
 
 from selfprompt_lib import checkpoints, digests, models, profiles, sft, sources
 from selfprompt_lib.errors import UserError
+from selfprompt_lib.llm_client import endpoint
 from selfprompt_lib.sft.runs import checkpoint_fault, last_checkpoint
 
 SMOKE = Path(models.resolve("smoke"))
@@ -188,12 +189,14 @@ def test_other_weights_of_the_same_size_are_another_model(tmp_path, monkeypatch)
 
     first = name(here)
     assert name(there) == first == name(f"{here}/") and models.identity(str(here))["digest"]
+    address = endpoint.local_address(str(here))  # is in the key of each reply that is kept
+    assert address == endpoint.local_address(str(there)) != endpoint.local_address("smoke")
     content, times = bytearray(weights_of(here)), os.stat(here / WEIGHTS)
     content[-1] ^= 1
     put(here / WEIGHTS, b"")
     (here / WEIGHTS).write_bytes(content)
     os.utime(here / WEIGHTS, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert name(here) != first == name(there)
+    assert name(here) != first == name(there) and endpoint.local_address(str(here)) != address
     changed(there / "tokenizer_config.json", note="another")
     assert name(there) not in (first, name(here))
 

@@ -43,8 +43,8 @@ SIDE_CHECK = 10  # seconds for what decides nothing
 class Endpoint:
     """A server to ask.
 
-    `address` and `name` identify it in keys and artefacts: for a local server "local" and the
-    model's own name, whatever its port and folder. `model` is what requests ask for. Where
+    `address` and `name` identify it in keys and artefacts: for a local server `local_address`
+    and the model's own name, whatever its port and folder. `model` is what requests ask for. Where
     `no_system` is set, the server was found to take no system turn.
     """
 
@@ -197,6 +197,15 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
         return source, False
 
 
+def local_address(name: str) -> str:
+    """What stands for a local server's address: a folder or hub id may hold another model one day,
+    whose replies are not those of the one before."""
+    from .. import models
+
+    starter = name in (models.STARTER, models.SMOKE)
+    return "local" if starter else f"local {models.identity(name)['digest'][:16]}"
+
+
 def start_local(settings: Client, model: str) -> Endpoint:
     """Start `transformers serve` on a free loopback port and wait until it is healthy.
 
@@ -217,7 +226,7 @@ def start_local(settings: Client, model: str) -> Endpoint:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
     client = _client(settings, f"{url}/v1", "local")
-    endpoint = Endpoint(f"{url}/v1", "local", name, source, client, process,
+    endpoint = Endpoint(f"{url}/v1", local_address(name), name, source, client, process,
                         not takes_system, log)
     atexit.register(endpoint.stop)
     for _ in range(240):  # two minutes
