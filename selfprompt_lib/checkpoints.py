@@ -18,6 +18,7 @@ from .errors import UserError, require
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
            "adapter_model.bin")
+ADAPTER = "adapter_config.json"
 TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 # What a model is loaded from; a training leaves other files of these kinds beside it.
 LOADED = ("*.json", "*.safetensors", "*.bin", "*.jinja", "*.py", "merges.txt", *TOKENIZERS)
@@ -27,16 +28,36 @@ LEFT_BY_TRAINING = ("trainer_state.json", "training_args.bin", "run.json")
 def located(name: str) -> str:
     """A checkpoint folder that exists and is whole, or what can only be a hub id.
 
+    An adapter on the hub is fetched, and its folder given.
+
     Raises:
         UserError: no such folder, or one that no model can be loaded from.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        _check_folder(folder)
-        return str(folder)
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    require(not looks_like_path, f"model: no folder {folder}; give a checkpoint folder or a hub id")
-    return name
+    if not folder.is_dir():
+        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+        require(not looks_like_path,
+                f"model: no folder {folder}; give a checkpoint folder or a hub id")
+        if not (fetched := _hub_adapter(name)):
+            return name
+        folder = Path(fetched)
+    _check_folder(folder)
+    return str(folder)
+
+
+def _hub_adapter(name: str) -> str | None:
+    """The folder in the hub's cache of a repository that holds an adapter; None of any other."""
+    from huggingface_hub import snapshot_download
+    from transformers.utils import cached_file
+
+    if _in_hub_cache(name, "config.json"):  # a whole model: nothing to ask the hub for
+        return None
+    quietly = {f"_raise_exceptions_for_{what}": False
+               for what in ("gated_repo", "missing_entries", "connection_errors")}
+    try:
+        return snapshot_download(name) if cached_file(name, ADAPTER, **quietly) else None
+    except (OSError, ValueError):  # whoever loads it will be told
+        return None
 
 
 def _check_folder(folder: Path) -> None:
@@ -106,7 +127,7 @@ def file_fault(path: Path) -> str:
 
 def adapter_config(folder: Path) -> dict | None:
     """The configuration in a folder that holds an adapter and no model; None for another folder."""
-    path = folder / "adapter_config.json"
+    path = folder / ADAPTER
     if not path.is_file() or (folder / "config.json").is_file():
         return None
     _require_whole(path)
@@ -150,14 +171,21 @@ def model_digest(name: str) -> str:
                 if file not in LEFT_BY_TRAINING}
         base = (adapter_config(folder) or {}).get("base_model_name_or_path")
         return text_digest([kept, model_digest(base) if base else ""])
+    if config := _in_hub_cache(name, "config.json"):
+        return config.parent.name
+    adapter = _in_hub_cache(name, ADAPTER)
+    return model_digest(str(adapter.parent)) if adapter else ""
+
+
+def _in_hub_cache(name: str, file: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        found = try_to_load_from_cache(name, file)
     except HFValidationError:  # the name of a served model
-        return ""
-    return Path(found).parent.name if isinstance(found, str) else ""
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 @contextmanager

@@ -247,4 +247,6 @@ def encode_prefill(tokenizer, text: str) -> list[int]:
 
 def count_tokens(tokenizer, texts: Sequence[str]) -> list[int]:
     """Tokens of each text, without special tokens."""
+    if not texts:
+        return []
     return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]

@@ -1,5 +1,6 @@
 """Checkpoint folders: refused before work begins where no model can be loaded, known by content, whole or not used."""
 
+import gc
 import json
 import os
 import resource
@@ -156,6 +157,18 @@ def test_an_adapter_is_merged_onto_its_base(adapter, tmp_path, monkeypatch):
     assert models.shape(str(folder))[0].config.hidden_size == 64
 
 
+def test_an_adapter_on_the_hub_is_merged_too(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    home = tmp_path / "models--org--lora"
+    shutil.copytree(adapter[0], home / "snapshots" / ("a" * 40))
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("a" * 40)
+    model, _ = models.load("org/lora", "float32")
+    assert torch.equal(model.model.norm.weight, adapter[1].model.norm.weight)
+    assert models.identity("org/lora")["digest"] == models.identity(str(adapter[0]))["digest"]
+
+
 def test_an_adapter_that_cannot_be_merged_is_refused(adapter, tmp_path, refused, monkeypatch):
     def other(**fields):
         folder = shutil.copytree(adapter[0], tmp_path / f"{len(list(tmp_path.iterdir()))}")
@@ -230,13 +243,19 @@ def test_generation_settings_that_cannot_be_saved_are_mended(generation, tmp_pat
     assert (kept.eos_token_id, kept.bos_token_id, kept.repetition_penalty) == (2, 1, 1.1)
 
 
+def optimizers():
+    return sum(issubclass(type(thing), torch.optim.Optimizer) for thing in gc.get_objects())
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of three epochs, all kept, of a model with odd generation settings."""
     folder = tmp_path_factory.mktemp("trained")
     put(copy_to(folder / "model") / "generation_config.json", {"eos_token_id": 2} | ODD)
     profile = smoke(**SHORT, model=str(folder / "model"), sft__epochs=3, sft__checkpoints=3)
+    before = optimizers()
     _, _, record = sft.train(profile, SAMPLES[:2], DESIGN, folder)
+    assert optimizers() == before, "the optimizer's state is let go, since it is larger than a model"
     return profile, folder / record["checkpoints"], record
 
 

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from selfprompt_lib import profiles
 from selfprompt_lib.__main__ import main
+from selfprompt_lib.pipeline import plan
 
 BAD = {
     "unknown profile": (["--profile", "cpuu"], "unknown profile 'cpuu'; choose one of cpu, gpu"),
@@ -146,6 +148,13 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
         and "$" not in told
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_counts_the_models_of_all_seeds():
+    one, three = (plan.estimates(profiles.load("mistral-7b", {"sft.seeds": seeds, "sft.epochs": 300}))["time"] for seeds in (1, 3))
+    assert "the 2 models of chapter 3" in one and "the 6 models of chapter 3" in three
+    hours = [int(told.split()[1]) for told in (one, three)]
+    assert hours[1] == pytest.approx(3 * hours[0], abs=2)
 
 
 def test_a_dry_run_with_a_hosted_annotator_says_its_price_and_what_is_missing(

