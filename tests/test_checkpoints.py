@@ -266,6 +266,9 @@ def test_a_finished_training_is_kept_and_not_repeated(trained):
     saved = AutoModelForCausalLM.from_pretrained(run / "finished", dtype=torch.float32)
     assert torch.equal(saved.lm_head.weight, model.lm_head.weight)
     sft.copy_finished_run(run, run.parent / "copy")
+    damaged = shutil.copytree(run, run.parent / "damaged")
+    put(damaged / "finished" / WEIGHTS, weights_of(damaged / "finished")[:-1])
+    assert sft.read_finished_run(damaged) is None
     assert models.model_digest(str(run.parent / "copy")) == models.model_digest(str(run / "finished"))
 
 

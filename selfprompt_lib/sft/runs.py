@@ -64,9 +64,11 @@ def try_saving(model, tokenizer, run: Path) -> None:
 
 
 def read_finished_run(run: Path) -> dict[str, Any] | None:
-    """The record of a finished run, as `train` returns it; None where there is none."""
-    path = run / FINISHED / RECORD
-    return json.loads(path.read_text(encoding="utf-8"))["record"] if path.is_file() else None
+    """The record of a finished run, as `train` returns it; None where there is no whole one."""
+    files = weight_files(run / FINISHED)
+    if not files or any(map(file_fault, [run / FINISHED / RECORD, *files])):
+        return None
+    return json.loads((run / FINISHED / RECORD).read_text(encoding="utf-8"))["record"]
 
 
 def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run: Path,
@@ -82,6 +84,7 @@ def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run
     if accelerator.is_main_process:
         save_model(model, tokenizer, run / PARTIAL, state_dict=weights)
         write_json(run / PARTIAL / RECORD, {"record": record, "provenance": describe(profile)})
+        shutil.rmtree(run / FINISHED, ignore_errors=True)  # a damaged one
         (run / PARTIAL).rename(run / FINISHED)
     accelerator.wait_for_everyone()
 
