@@ -76,9 +76,7 @@ def generate_ids(
         New tokens, up to and with the token that ends a turn, or `max_new_tokens` of them; and
         the same for the second replies, which are empty where none was asked for.
     """
-    limits = max_new_tokens
-    if isinstance(limits, int):
-        limits = [limits] * len(prompts)
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     suffixes = suffixes or [[]] * len(prompts)
     requests = [Request(*fields) for fields in zip(
         prompts, limits, suffixes, forbidden_first or [()] * len(prompts), strict=True)]
@@ -113,10 +111,9 @@ def write_continuously(model, requests: Sequence[Request], processors: Sequence[
     for size in [each.ngram_size for each in processors if hasattr(each, "ngram_size")]:
         repeating = [request for request in requests if _cut_repeat(request, size)]
         _decode(model, repeating, processors, batch_size)
-    ends = end_tokens(model)
     asked = [request for request in requests if request.suffix]
     for request in asked:
-        said = [token for token in request.reply if token not in ends]
+        said = [token for token in request.reply if token not in end_tokens(model)]
         request.second = Request(request.prompt + said + request.suffix, suffix_max_new_tokens)
     if asked:
         write_continuously(model, [request.second for request in asked], processors, batch_size, 0,
@@ -135,8 +132,7 @@ def _decode(model, requests: Sequence[Request], processors: Sequence[Callable], 
     ends = end_tokens(model)
     for request, part in zip(requests, parts, strict=True):
         request.reply = request.reply + part.reply
-        request.ended = (request.reply[-1] in ends
-                         or len(request.reply) >= request.max_new_tokens)
+        request.ended = request.reply[-1] in ends or len(request.reply) >= request.max_new_tokens
 
 
 def _cut_repeat(request: Request, size: int) -> bool:
@@ -180,9 +176,10 @@ def generate_continuously(model, prompts: Sequence[list[int]], max_new_tokens: i
 def _processors(model, no_repeat_ngram_size: int = 0) -> list:
     """The repetition penalty of the model's own generation settings, and what is asked for."""
     penalty = model.generation_config.repetition_penalty or 1.0
-    own = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
-    size = no_repeat_ngram_size
-    return own + ([NoRepeatNGramLogitsProcessor(size)] if size else [])
+    found = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+    if no_repeat_ngram_size:
+        found.append(NoRepeatNGramLogitsProcessor(no_repeat_ngram_size))
+    return found
 
 
 def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str],
