@@ -13,7 +13,7 @@ from test_annotator_faults import outputs
 
 from selfprompt_lib import profiles
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.llm_client import failures, reply
+from selfprompt_lib.llm_client import bodies, failures, reply
 
 WORDS = "Provider returned error: rate limited upstream"
 GOOD = {"choices": [{"message": {"content": "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"}}]}
@@ -94,7 +94,7 @@ BODIES = st.recursive(LEAVES, lambda part: st.lists(part, max_size=3) | st.dicti
 @settings(max_examples=300)
 def test_any_body_is_a_reply_or_a_failure_that_is_told_on_one_line(body, status):
     text, clean = json.dumps(body), one_line
-    if status < 300 and (status := failures.hidden_failure(text)) is None:
+    if status < 300 and (status := bodies.hidden_failure(text)) is None:
         assert reply.read_completion(text, "m").served_model
         return
     failure = failures.failure_in(failures.status_by_words(status, text), text, clean, "HTTP")
@@ -118,9 +118,9 @@ PAID = (GOOD, GOOD | {"error": None}, GOOD | {"error": {"message": WORDS}},
 
 def test_a_success_without_a_message_is_a_failure_that_passes():
     for text in ODD:
-        assert failures.Failure(failures.hidden_failure(text), "").passes, text
+        assert failures.Failure(bodies.hidden_failure(text), "").passes, text
     for body in PAID:
-        assert failures.hidden_failure(json.dumps(body)) is None, body
+        assert bodies.hidden_failure(json.dumps(body)) is None, body
 
 
 @pytest.mark.parametrize("text", ["", '{"choices": null}', json.dumps({"error": {"message": WORDS, "code": 429}})])
@@ -239,7 +239,7 @@ def test_rows_that_are_all_too_long_stop_the_run(loopback, rows, tmp_path, capsy
 def test_an_address_that_does_not_end_in_v1_is_named_with_the_right_one(answer, ending):
     status, body = answer
     text = body if isinstance(body, str) else json.dumps(body)
-    status = failures.status_by_words(failures.hidden_failure(text) if status == 200 else status, text)
+    status = failures.status_by_words(bodies.hidden_failure(text) if status == 200 else status, text)
     mend = failures.Failure(status, text).mend(profiles.Judge(), f"http://host:1234{ending}")
     assert "judge.base_url to http://host:1234/v1," in mend and (text.startswith("<") or status in failures.FINAL)
 
@@ -265,6 +265,15 @@ def test_a_server_that_is_gone_stops_the_run(loopback, rows, tmp_path, capsys):
     assert status == 1 and f"stopped: served-model at {served.base_url}: APIConnectionError: " in told
     assert "check annotate.base_url and the server" in told and len(log) == 5 and len(failed) == 7
     assert [row["outcome"] for row in failed].count("error") <= 2  # one may find its connection closed, one finds none
+
+
+@pytest.mark.parametrize("wait", ["36000", "Fri, 31 Dec 2100 23:59:59 GMT", "soon", "-1", "0"])
+def test_a_server_that_asks_for_an_hour_is_not_called_on_meanwhile(loopback, rows, tmp_path, capsys, wait):
+    refuse = {"status": 429, "body": {"error": "daily limit"}, "before": 5, "headers": {"Retry-After": wait}}
+    served = loopback(refuse=refuse)
+    status, told, *_ = annotate(served, rows(), tmp_path / "r.jsonl", capsys, concurrency=1)
+    assert status == 1 and ("HTTP 429, to be asked again in" in told) == ("stopped: " in told) == (len(wait) > 4)
+    assert sum(served.counts()["asked"].values()) == 5 + (1 if len(wait) > 4 else 7)
 
 
 NO_SYSTEM = (

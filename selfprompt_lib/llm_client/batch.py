@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from ..errors import UserError, require
 from ..files import write_json
-from .failures import BAD_ANSWER, Failure, failure_in, hidden_failure, status_by_words, words
+from .bodies import BAD_ANSWER, hidden_failure, words
+from .failures import Failure, failure_in, status_by_words
 from .prompt import Item
 from .reply import read_completion
 from .run import PromptRun, interruptible

@@ -5,25 +5,21 @@ error in it). `show_failure` looks at every answer before the client does and gi
 status that it should have had, so that the client's own retries, the only ones, see to it.
 """
 
-import html
-import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import openai
 
 from ..sections import Client
+from .bodies import BAD_ANSWER, hidden_failure, said_in, words
 
-BAD_ANSWER = 599  # what a success amounts to that is no chat completion and tells no status
 FINAL = (401, 402, 403, 404, 405, 410)  # of key, credit, model and address: the same for every row
+LONGEST_WAIT = 120  # seconds that the client waits where the server asks for it; else it gives up
 PASSING = (408, 409, 425, 429)
-LOUD = ("message", "msg", "detail", "error", "errors", "reason", "description", "title")
-SILENT = {"type", "object", "code", "param", "status", "status_code", "id", "input", "ctx", "url",
-          "path", "model", "usage", "created", "timestamp", "request_id", "user_id", "error_type",
-          "finish_reason", "role", *LOUD}  # fmt: skip
 # What servers mean, where the status does not say it.
 SPENT = r"insufficient.?(quota|funds|balance|credit)"
 QUOTA = (rf"{SPENT}|quota|billing|arrearage|good standing|credit (balance|limit)|余额|欠费|"
@@ -42,8 +38,6 @@ FILTERED = (r"content.?(filter|policy)|content.management.policy|responsibleaipo
 NO_SYSTEM = (r"\bsystem['\"`]? (role|message|prompt|turn|instruction)|\brole\S* .{0,60}\bsystem\b|"
              r"\broles?\b.{0,60}\bmust\b|roles are supported|developer instruction|\.role: |"
              r"(unsupported|unknown|invalid|unexpected) (message )?role")
-
-
 NOTHING_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -52,7 +46,7 @@ class Failure:
     """A call without a reply. `status` is what it amounts to; None: there was no answer at all.
 
     `told` is for messages and artefacts: one line, shortened, without our key. `said` is all that
-    the server said, with its codes. `gone`: nothing listens at the address (any more).
+    the server said, with its codes. `gone`: nothing is to be had at the address for some time.
     """
 
     status: int | None
@@ -136,12 +130,26 @@ def failure_of(error: openai.OpenAIError, clean: Callable[[str], str]) -> Failur
         return Failure(None, said, clean(said), isinstance(cause, NOTHING_THERE))
     sent = response.extensions.get("http_status")
     label = f"HTTP {sent} without a reply" if sent else f"HTTP {response.status_code}"
-    return failure_in(response.status_code, response.text, clean, label)
+    wait = _seconds(response.headers.get("retry-after", ""))
+    if wait > LONGEST_WAIT:
+        label += f", to be asked again in {wait / 60:,.0f} minutes"
+    failure = failure_in(response.status_code, response.text, clean, label)
+    return replace(failure, gone=wait > LONGEST_WAIT)
+
+
+def _seconds(wait: str) -> float:
+    """The seconds of a Retry-After header, which may be a date; 0 where it is neither."""
+    try:
+        if not wait.strip().isdigit():
+            return parsedate_to_datetime(wait).timestamp() - time.time()
+        return int(wait)
+    except ValueError:
+        return 0
 
 
 def failure_in(status: int, text: str, clean: Callable[[str], str], label: str) -> Failure:
     """What a body of this status means; it is told behind `label`."""
-    return Failure(status, _said(text), clean(f"{label}: {words(text) or 'no word'}"))
+    return Failure(status, said_in(text), clean(f"{label}: {words(text) or 'no word'}"))
 
 
 async def show_failure(response: httpx2.Response) -> None:
@@ -162,82 +170,16 @@ async def show_failure(response: httpx2.Response) -> None:
             if response.is_success:
                 response.extensions["http_status"] = response.status_code
             response.status_code = status
-        again = Failure(status, _said(response.text)).passes
+        again = Failure(status, said_in(response.text)).passes
         response.headers["x-should-retry"] = str(again).lower()
-
-
-def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
-    """The status that a success should have had; None where it is one."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return BAD_ANSWER
-    if not isinstance(body, dict):
-        return BAD_ANSWER
-    if _has_reply(body) if needs_reply else not body.get("error"):
-        return None
-    numbers = (int(number) for part in (body.get("error"), body) if isinstance(part, dict)
-               for number in map(str, map(part.get, ("code", "status", "status_code")))
-               if re.fullmatch("[45][0-9]{2}", number))
-    return next(numbers, BAD_ANSWER)
 
 
 def status_by_words(status: int, text: str, waits: bool = False) -> int:
     """The status that a failure amounts to; `waits`: the server says when to try again."""
-    failure = Failure(status, _said(text))
+    failure = Failure(status, said_in(text))
     waits = (waits or failure.means(WAIT)) and not failure.means(SPENT)
     if status in (400, 403, 429, BAD_ANSWER) and failure.means(QUOTA) and not failure.filtered:
         return status if waits else 402
     if status in (400, BAD_ANSWER) and failure.means(BAD_KEY):
         return 401
     return 404 if status == BAD_ANSWER and failure.means(NOT_THERE) else status
-
-
-def _has_reply(body: dict[str, Any]) -> bool:
-    """Whether a body is a chat completion, which has a message in it, if perhaps an empty one."""
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    choice = choice if isinstance(choice, dict) else {}
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else 0
-    if content and isinstance(content, (str, list)):
-        return True
-    refused = body.get("error") or choice.get("error") or choice.get("finish_reason") == "error"
-    return content in (None, "", []) and not refused
-
-
-def words(text: str) -> str:
-    """What a body says: JSON of any shape, a page of HTML, or plain text."""
-    try:
-        told = "; ".join(dict.fromkeys(_told(json.loads(text))))
-    except (ValueError, RecursionError):
-        told = ""
-    told = told or text
-    if told.lstrip().startswith("<"):
-        plain = re.sub(r"(?s)<(script|style)\b.*?</\1>|</?[a-zA-Z!][^>]*>", " ", told)
-        told = html.unescape(plain) if plain.strip() else told
-    return " ".join(told.split())
-
-
-def _said(text: str) -> str:
-    codes = re.findall(r'"(?:code|type|status|error_type)"\s*:\s*"([^"]+)"', text)
-    return " ".join([words(text)[:5000], *codes])
-
-
-def _told(value: Any) -> Iterator[str]:
-    """The texts in a JSON value, those with the reason first."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:  # what a gateway was told by the server behind it
-            yield from _told(json.loads(value))
-        except (ValueError, RecursionError):
-            yield value
-    elif isinstance(value, str) and value.strip():
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _told(item)
-    elif isinstance(value, dict) and isinstance(value.get("loc"), list) and "msg" in value:
-        yield f"{'.'.join(map(str, value['loc']))}: {value['msg']}"  # FastAPI's
-    elif isinstance(value, dict):
-        for name in [*LOUD, *(name for name in value if name not in SILENT)]:
-            yield from _told(value.get(name))
