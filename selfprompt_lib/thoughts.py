@@ -4,7 +4,9 @@ Annotator, judge, role reader and benchmark readers all ask here where the answe
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _NAME = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
 _START = (
@@ -24,6 +26,7 @@ MARK = re.compile(rf"(?P<start>{_START})|(?P<end>{_END})")
 # Special tokens that marks are made of: decoding must not hide them.
 TOKEN = re.compile(rf"(?:{_START}|{_END}|<\|(?:start|channel|message)\|>|<\|channel>)\Z")
 _UNFINISHED = re.compile(r"\s*[<\[\u25c1]\|?\w{2,}\Z")  # "<thi" and no more
+TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "content", "summary", "value")
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class Said:
     cut: bool = False
 
 
-def split_thought(text: str) -> Said:
-    """Take a text apart (chapters 1, 4, 5 and a1). Never raises.
+def split_thought(text: Any) -> Said:
+    """Take a text, or a server's message in parts, apart (chapters 1, 4, 5 and a1).
 
     A text without a thought is its answer, to the letter. Several thoughts are taken out, wherever
     they stand. What stands before an end without a start is thought too: the chat template began
     it. A thought that is begun and never ended leaves no answer, whatever it drafts. Outside of a
     thought, a mark in backticks is spoken of and no mark.
     """
+    if not isinstance(text, str):
+        text = "".join(part for kind, part in message_parts(text) if kind == "answer")
     thoughts, answer, within, place = [], "", False, 0
     for mark in MARK.finditer(text):
         around = text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1]
@@ -67,3 +72,26 @@ def split_thought(text: str) -> Said:
 def _joined(answer: str, part: str) -> str:
     """What stands on both sides of a thought; the line breaks around it are its own."""
     return answer + (part if answer and not answer[-1].isspace() else part.lstrip())
+
+
+def message_parts(content: Any, kind: str = "answer") -> Iterator[tuple[str, str]]:
+    """What a message is made of, a text or parts of parts: "answer", "thought" or "refusal".
+
+    Raises:
+        ValueError: an answer that is neither a text nor parts.
+    """
+    if isinstance(content, str):
+        yield kind, content
+    elif isinstance(content, list):
+        for part in content:
+            yield from message_parts(part, kind)
+    elif isinstance(content, dict):
+        type_ = str(content.get("type"))
+        if re.search("think|thought|reason", type_) or content.get("thought") is True:
+            kind = "thought"
+        elif type_ == "refusal":
+            kind = "refusal"
+        text = next((content[field] for field in TEXT_FIELDS if content.get(field)), None)
+        yield from message_parts(text, kind)
+    elif content is not None and kind == "answer":
+        raise ValueError("neither a text nor parts")

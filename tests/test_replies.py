@@ -19,7 +19,7 @@ from selfprompt_lib.evaluate.judge import JudgePrompt
 from selfprompt_lib.generate import chat_prompt, encode_prefill, reply_texts
 from selfprompt_lib.llm_client.reply import Reply, read_completion
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Role, Sample, read_rows
-from selfprompt_lib.tasks import NO_ANSWER
+from selfprompt_lib.tasks import NO_ANSWER, utils
 from selfprompt_lib.tasks.extraction import extract_answer, strip_role
 from selfprompt_lib.thoughts import MARK, Said, split_thought
 
@@ -93,7 +93,7 @@ def learn_by_heart(model, row):
     """Train until the likeliest token is the right one everywhere in the loss."""
     ids, counted = (torch.tensor([row[name]]) for name in ("input_ids", "assistant_masks"))
     labels = ids.masked_fill(counted == 0, -100)
-    optimizer, wanted = torch.optim.AdamW(model.parameters(), lr=0.01), labels[:, 1:] != -100
+    optimizer, wanted = torch.optim.AdamW(model.parameters(), lr=0.003), labels[:, 1:] != -100
     for _ in range(300):
         output = model(input_ids=ids, labels=labels)
         if (output.logits[:, :-1].argmax(-1) == ids[:, 1:])[wanted].all():
@@ -183,6 +183,15 @@ PARTS = {
 @pytest.mark.parametrize("content", PARTS.values(), ids=PARTS)
 def test_a_message_in_parts_is_read_without_its_thoughts(content):
     assert sent(content).outcome(LINES)["role"] == ROLE.model_dump()
+    assert split_thought(content).answer == GOOD
+
+
+def test_a_plain_run_of_lm_eval_reads_behind_thoughts_too():
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "9, or 10"}]}, {"type": "text", "text": "#### 54"}]
+    replies = ["<think>The answer is 20. Hmm.\n6 * 9 = 54.</think>\n\n#### 54", "9? So 20.</think>54", parts, "<think>It is 54."]
+    docs = [{"kind": "number"}] * len(replies)
+    for reader in (utils.strict, utils.tolerant):
+        assert reader([[reply] for reply in replies], docs) == [["54"]] * 3 + [[NO_ANSWER]]
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "reasoning_details"])

@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
-from ..thoughts import Said, split_thought
+from ..thoughts import Said, message_parts, split_thought
 from .limits import token_limit
 from .prompt import Prompt
 
@@ -23,7 +22,6 @@ ENDINGS = (
     ("whole", "stop|end|eos|eot|finish|complete|done|success|tool|function"),
 )
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "content", "summary", "value")
 
 
 class Usage(BaseModel):
@@ -119,10 +117,10 @@ def read_completion(text: str, model: str) -> Reply:
         answer = json.loads(text)
         choice = answer["choices"][0]
         message = choice.get("message", {})
-        parts = list(_parts(message.get("content")))
-        parts += _parts(message.get("refusal"), "refusal")
+        parts = list(message_parts(message.get("content")))
+        parts += message_parts(message.get("refusal"), "refusal")
         for field in THOUGHT_FIELDS:
-            parts += _parts(message.get(field), "thought")
+            parts += message_parts(message.get(field), "thought")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return Reply(model, "unreadable")
     try:
@@ -138,25 +136,6 @@ def read_completion(text: str, model: str) -> Reply:
         usage=usage,
         thought="".join(part for kind, part in parts if kind == "thought"),
     )
-
-
-def _parts(content: Any, kind: str = "answer") -> Iterator[tuple[str, str]]:
-    """What a message is made of, a text or parts of parts: "answer", "thought" or "refusal"."""
-    if isinstance(content, str):
-        yield kind, content
-    elif isinstance(content, list):
-        for part in content:
-            yield from _parts(part, kind)
-    elif isinstance(content, dict):
-        type_ = str(content.get("type"))
-        if re.search("think|thought|reason", type_) or content.get("thought") is True:
-            kind = "thought"
-        elif type_ == "refusal":
-            kind = "refusal"
-        text = next((content[field] for field in TEXT_FIELDS if content.get(field)), None)
-        yield from _parts(text, kind)
-    elif content is not None and kind == "answer":
-        raise ValueError("neither a text nor parts")
 
 
 def _ending(choice: dict[str, Any]) -> str | None:
