@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -171,10 +172,16 @@ def model_digest(name: str) -> str:
                 if file not in LEFT_BY_TRAINING}
         base = (adapter_config(folder) or {}).get("base_model_name_or_path")
         return text_digest([kept, model_digest(base) if base else ""])
-    if config := _in_hub_cache(name, "config.json"):
-        return config.parent.name
     adapter = _in_hub_cache(name, ADAPTER)
-    return model_digest(str(adapter.parent)) if adapter else ""
+    return hub_revision(name) or (model_digest(str(adapter.parent)) if adapter else "")
+
+
+def hub_revision(name: Any) -> str:
+    """The revision of a hub model in the hub's cache; empty for all else."""
+    if not isinstance(name, str) or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return ""
+    config = _in_hub_cache(name, "config.json")
+    return config.parent.name if config else ""
 
 
 def _in_hub_cache(name: str, file: str) -> Path | None:

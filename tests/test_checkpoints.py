@@ -16,9 +16,11 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from test_sft import DESIGN, SAMPLES, smoke
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertConfig, T5Config
 
-from selfprompt_lib import checkpoints, digests, models, profiles, sft, sources
+from selfprompt_lib import checkpoints, digests, files, models, profiles, sft, sources
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.llm_client import endpoint
+from selfprompt_lib.pipeline.chapters import CHAPTERS
+from selfprompt_lib.pipeline.inputs import why_run
 from selfprompt_lib.sft.runs import checkpoint_fault, last_checkpoint
 
 SMOKE = Path(models.resolve("smoke"))
@@ -216,13 +218,20 @@ def test_other_weights_of_the_same_size_are_another_model(tmp_path, monkeypatch)
 
 def test_a_hub_model_is_its_revision(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    found = []
-    for revision in ("a" * 40, "b" * 40):
+    found, root = [], tmp_path / "run"
+    finished = {"inputs": {"fields": {"model": "org/name"}, "parameters": {}, "artefacts": {}, "code": {},
+                           "revisions": {"model": "a" * 40}}, "outputs": {}, "finished": "2026"}  # fmt: skip
+    files.write_json(root / "annotate" / "stage.json", finished)
+    chapter, profile = CHAPTERS["annotate"], profiles.load("smoke", {"model": "org/name"})
+    files.write_json(chapter.executed_notebook(root), {"cells": [], "metadata": {"papermill": {"end_time": "2027"}}})
+    assert why_run(chapter, profile, root) == [], "not in the cache, as on another machine"
+    for revision, reasons in (("a" * 40, []), ("b" * 40, ["revisions: model"])):
         (tmp_path / "models--org--name" / "snapshots" / revision).mkdir(parents=True)
         (tmp_path / "models--org--name" / "snapshots" / revision / "config.json").write_text("{}")
         (tmp_path / "models--org--name" / "refs").mkdir(exist_ok=True)
         (tmp_path / "models--org--name" / "refs" / "main").write_text(revision)
         found.append(models.identity("org/name")["digest"])
+        assert why_run(chapter, profile, root) == reasons
     assert found == ["a" * 40, "b" * 40]
     for unknown in ("gpt-9", "org/other", "a/name:with a colon"):
         assert models.identity(unknown) == {"model": unknown, "digest": ""}

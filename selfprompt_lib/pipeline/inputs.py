@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import hub_revision
 from ..digests import (
     PACKAGE,
     folder_digests,
@@ -89,9 +90,10 @@ def _require_one_run(chapter: Chapter, read: str, record: dict[str, Any], root: 
 
 def used_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     """Those of `current_inputs` that this process has used."""
-    fields, files = fields_read(), {*opened_files(), "notebook"}
-    return inputs | {"fields": _only(inputs["fields"], fields),
-                     "code": _only(inputs["code"], files)}
+    fields, files = _only(inputs["fields"], fields_read()), {*opened_files(), "notebook"}
+    revisions = {name: hub_revision(value) for name, value in fields.items()}
+    return inputs | {"fields": fields, "code": _only(inputs["code"], files),
+                     "revisions": {name: found for name, found in revisions.items() if found}}
 
 
 def _only(part: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -123,6 +125,9 @@ def _changed_inputs(
 ) -> list[str]:
     """What differs from the inputs that a chapter's record holds, in words."""
     now = current_inputs(chapter, profile, root, before["parameters"])
+    # Where a hub model is not in this machine's cache, there is no other one to tell of.
+    now["revisions"] = {name: hub_revision(now["fields"].get(name)) or old
+                        for name, old in before.get("revisions", {}).items()}
     now["artefacts"] = {name: artefact_digest(root, name) for name in before["artefacts"]}
     return [f"{part}: {name}" for part, used in before.items() for name, old in used.items()
             if now.get(part, {}).get(name) != old]
