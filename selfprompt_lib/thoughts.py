@@ -8,24 +8,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_NAME = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
+_NAME = (r"[\w:-]{0,9}(?:think|thought|reason|reflect|scratchpad|monologue|analysis)(?:ing|ion|s)?"
+         r"(?:[_-]\w+)?")
 _START = (
-    rf"(?i:<(?:\w+:)?{_NAME}(?:\s[^<>\n]*)?>"  # <think>, <seed:think>
-    rf"|<\|(?:(?:start|begin)_(?:of_)?)?{_NAME}\|>|<\|channel>thought"  # Cohere's, Gemma's
-    r"|\[think(?:ing)?\]|\u25c1think\u25b7)"  # Mistral's and Kimi's
+    rf"(?i:<\s*{_NAME}(?:\s[^<>\n/]*)?>|<\|(?:(?:start|begin)[_\u2581](?:of[_\u2581])?)?{_NAME}\|>"
+    r"|<\|channel>thought|\[think(?:ing)?\]|\u25c1think\u25b7"  # Gemma's, Mistral's, Kimi's
+    r"|\[(?=(?P<word>thoughts?|reasoning)\](?s:.*?)\[/(?P=word)\])\w+\])"  # no mere heading
     # gpt-oss's channels and Muse's recipients; where special tokens are hidden, words are left.
     r"|(?:<\|start\|>assistant)?(?:<\|channel\|>(?!final)|\s?to=self<\|message\|>)"
     r"|\Aanalysis(?=[A-Z])"
 )
 _END = (
-    rf"(?i:</(?:\w+:)?{_NAME}\s*>|<\|(?:/|end_(?:of_)?){_NAME}\|>|<channel\|>"
-    r"|\[/think(?:ing)?\]|\u25c1/think\u25b7)"
+    rf"(?i:<\s*/\s*{_NAME}\s*>|<{_NAME}\s*/>|<\|(?:/|end[_\u2581](?:of[_\u2581])?){_NAME}\|>"
+    r"|<channel\|>|\[/(?:think(?:ing)?|thoughts?|reasoning)\]|\u25c1/think\u25b7)"
     r"|(?:<\|channel\|>final|\bto=user)[^\n]{0,40}?<\|message\|>|assistantfinal"
+    r"|\.\.\.done thinking\."  # Ollama's, in a terminal
 )
-MARK = re.compile(rf"(?P<start>{_START})|(?P<end>{_END})")
+MARK = re.compile(rf"(?P<end>{_END})|(?P<start>{_START})")
 # Special tokens that marks are made of: decoding must not hide them.
-TOKEN = re.compile(rf"(?:{_START}|{_END}|<\|(?:start|channel|message)\|>|<\|channel>)\Z")
+TOKEN = re.compile(rf"(?:{_END}|{_START}|<\|(?:start|channel|message)\|>|<\|channel>)\Z")
 _UNFINISHED = re.compile(r"\s*[<\[\u25c1]\|?\w{2,}\Z")  # "<thi" and no more
+_LAST_TOKEN = re.compile(r"(?:\s*<\|(?:return|end|eom|eot|eot_id|im_end)\|>)+\s*\Z")
 TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "content", "summary", "value")
 
 
@@ -65,8 +68,9 @@ def split_thought(text: Any) -> Said:
     rest = text[place:]
     if within or _UNFINISHED.match(text):
         return Said("\n".join([*thoughts, rest]).strip(), "", cut=True)
-    answer = _joined(answer, rest).lstrip() if place else text
-    return Said("\n".join(thoughts).strip(), answer)
+    if place:
+        text = _LAST_TOKEN.sub("", _joined(answer, rest).lstrip())
+    return Said("\n".join(thoughts).strip(), text)
 
 
 def _joined(answer: str, part: str) -> str:

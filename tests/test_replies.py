@@ -110,6 +110,7 @@ TAGS = [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", 
         ("<Think>\n", "\n</Think>\n\n"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<seed:think>", "</seed:think>"),
         ("<|channel>thought\n", "<channel|>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
         ("<|begin_of_thought|>\n", "\n<|end_of_thought|>\n"),
+        ("<inner_thoughts>", "</inner_thoughts>"), ("<antThinking>", "</antThinking>"),
         ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
         (" to=self<|message|>", "<|eom|><|start|>assistant to=user<|message|>")]  # fmt: skip
 plain = st.text().filter(lambda text: not MARK.search(text))
