@@ -164,7 +164,8 @@ def package_modules() -> dict[str, Path]:
     return modules
 
 
-def imported_modules(name: str) -> set[str]:
+@cache
+def imported_modules(name: str) -> frozenset[str]:
     """The modules of the package that one of them imports, at its top or inside a function."""
     known, found = package_modules(), set()
     path = known[name]
@@ -182,7 +183,7 @@ def imported_modules(name: str) -> set[str]:
                 target = inner if inner in known else whole
                 if target in known and not name.startswith(f"{target}."):  # its own is there
                     found.add(target)
-    return found - {name}
+    return frozenset(found - {name})
 
 
 def closure(names: Iterable[str], without: Iterable[str] = ()) -> list[str]:
