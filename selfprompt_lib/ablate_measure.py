@@ -48,7 +48,7 @@ def train_and_measure(profile: Profile, tasks: dict[str, Any], samples: Sequence
         `record` of its training, its `replies`, and its `items`, whose arm is the design's name.
     """
     rows = [row.model_dump(mode="json") for row in (*samples, *questions)]
-    asked = [models.identity(profile.model), task_content(profile, tasks), rows]
+    asked = [models.identity(profile.model)["digest"], task_content(profile, tasks), rows]
     return keep(folder, asked, _train_design, profile, tasks, samples, questions, folder)
 
 

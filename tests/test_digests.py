@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfprompt_lib import digests
+from selfprompt_lib.pipeline import inputs
 
 CODE = 'def f(x):\n    """Add."""\n    return x + 1  # one more\n'
 
@@ -93,3 +94,13 @@ def test_the_closure_of_a_module_is_what_it_imports():
     found = digests.closure(["selfprompt_lib.evaluate.harness"], without=["selfprompt_lib.profiles"])
     assert {"selfprompt_lib.generate", "selfprompt_lib.kv_cache", "selfprompt_lib.tasks.extraction"} <= set(found)
     assert not {"selfprompt_lib.plots.base", "selfprompt_lib.profiles", "selfprompt_lib.evaluate.report"} & set(found)
+
+
+def test_a_model_folder_is_what_it_is_loaded_from(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    first = inputs.artefact_digest(tmp_path, "m")
+    (tmp_path / "m" / "run.json").write_text('{"seconds": 2}')
+    assert inputs.artefact_digest(tmp_path, "m") == first
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"1")
+    assert inputs.artefact_digest(tmp_path, "m") != first

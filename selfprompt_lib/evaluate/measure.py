@@ -57,9 +57,8 @@ def measure_arms(profile: Profile, tasks: dict[str, Any], source: Callable[[str,
 def measure_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int,
                   arms: Sequence[str], experts: Sequence[Role], folder: Path) -> pd.DataFrame:
     """One model's rows of the table of items, kept in `folder` (chapters 5 and 6)."""
-    weights = path_digest(Path(place)) if Path(place).is_dir() else models.identity(place)
     roles = [role.model_dump() for role in experts]
-    asked = [weights, seed, arms, task_content(profile, tasks), roles]
+    asked = [models.identity(place)["digest"], seed, arms, task_content(profile, tasks), roles]
     return keep(folder, asked, _ask_model, profile, tasks, place, seed, arms, experts)["items"]
 
 

@@ -13,14 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import hub_revision
-from ..digests import (
-    PACKAGE,
-    folder_digests,
-    opened_files,
-    path_digest,
-    text_digest,
-)
+from ..checkpoints import ADAPTER, hub_revision, model_digest
+from ..digests import PACKAGE, folder_digests, opened_files, path_digest, text_digest
 from ..errors import require
 from ..profiles import Profile, flatten
 from ..reading import user_path
@@ -61,8 +55,14 @@ def _identity(field: str, value: Any, root: Path) -> Any:
     if isinstance(value, str) and value and field not in ("name", "about"):
         path = Path(os.path.abspath(user_path(value)))
         if os.path.exists(path) and not root.is_relative_to(path):  # so named by chance
-            return f"sha256:{path_digest(path)}"
+            return f"sha256:{_content(path)}"
     return value
+
+
+def _content(path: Path) -> str:
+    """A digest of a file or folder; of a model's folder, of what it is loaded from."""
+    is_model = any((path / name).is_file() for name in ("config.json", ADAPTER))
+    return model_digest(str(path)) if is_model else path_digest(path)
 
 
 def _notebook_digest(path: Path) -> str:
@@ -73,7 +73,7 @@ def _notebook_digest(path: Path) -> str:
 
 def artefact_digest(root: Path, name: str) -> str | None:
     """An artefact as it is now, such as `sft/baseline`; None where there is none."""
-    return path_digest(root / name) if (root / name).exists() else None
+    return _content(root / name) if (root / name).exists() else None
 
 
 def _require_one_run(chapter: Chapter, read: str, record: dict[str, Any], root: Path) -> None:
@@ -129,5 +129,6 @@ def _changed_inputs(
     now["revisions"] = {name: hub_revision(now["fields"].get(name)) or old
                         for name, old in before.get("revisions", {}).items()}
     now["artefacts"] = {name: artefact_digest(root, name) for name in before["artefacts"]}
-    return [f"{part}: {name}" for part, used in before.items() for name, old in used.items()
+    parts = {part: used for part, used in before.items() if isinstance(used, dict)}
+    return [f"{part}: {name}" for part, used in parts.items() for name, old in used.items()
             if now.get(part, {}).get(name) != old]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,9 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     The number of processes is not part of it: they train one model together.
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints"})
-    recipe = [models.identity(profile.model)["digest"], profile.dtype, profile.seed, settings,
-              design.name, design.template, _code_digest()]
+    recipe = [models.identity(profile.model)["digest"], profile.dtype,
+              os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name,
+              design.template, _code_digest()]
     rows = [sample.model_dump(mode="json") for sample in samples]
     digest = hashlib.sha256(json.dumps([recipe, rows]).encode()).hexdigest()
     return f"{design.name}-{digest[:12]}"
