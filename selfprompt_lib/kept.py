@@ -3,6 +3,7 @@
 So a page that runs again, because of a word in it or the colour of a figure, trains nothing anew.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -45,12 +46,14 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
     mark = text_digest([asked, code, os.environ.get("SELFPROMPT_BF16")])[:16]
     fields = flatten(profile)
     for noted in sorted(folder.glob(f"{mark}-*/{USED}")):
-        used = json.loads(noted.read_text(encoding="utf-8"))
-        if used == {"fields": {name: fields.get(name) for name in used["fields"]},
-                    "data": _digests(used["data"])}:
-            note_read(used["fields"])
-            note_opened(used["data"])
-            return _results(noted.parent)
+        with contextlib.suppress(OSError, ValueError):  # one that was not copied whole
+            used = json.loads(noted.read_text(encoding="utf-8"))
+            if used == {"fields": {name: fields.get(name) for name in used["fields"]},
+                        "data": _digests(used["data"])}:
+                results = _results(noted.parent)
+                note_read(used["fields"])
+                note_opened(used["data"])
+                return results
     with fields_noted() as names:
         results = make(profile, *arguments)
     data = [name for name in opened_files()
