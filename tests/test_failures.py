@@ -105,6 +105,7 @@ def test_any_body_is_a_reply_or_a_failure_that_is_told_on_one_line(body, status)
 ODD = (
     "", "[]", "null", "{}", "7", "[" * 10**5, "<html>", "data: {}", '{"id": "chatcmpl-1", "object": "chat.compl',
     *map(json.dumps, (
+        {"choices": [{"message": {"content": [7]}}]}, {"choices": [{"message": "So."}]}, {"choices": "So."},
         {"choices": None}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, {"choices": {"message": "x"}},
         {"choices": [{"message": None}]}, {"choices": [{"message": {"content": 7}}]}, {"error": {"message": WORDS, "code": 429}},
         {"choices": [{"message": {"content": {"text": 7}}}], "usage": DONE}, {"choices": [], "usage": DONE},

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from .reply import read_completion
+
 BAD_ANSWER = 599  # what a success amounts to that is no chat completion and tells no status
 LOUD = ("message", "msg", "detail", "error", "errors", "reason", "description", "title")
 SILENT = {"type", "object", "code", "param", "status", "status_code", "id", "input", "ctx", "url",
@@ -21,7 +23,7 @@ def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
         return BAD_ANSWER
     if not isinstance(body, dict):
         return BAD_ANSWER
-    if _has_reply(body) if needs_reply else not body.get("error"):
+    if _has_reply(body, text) if needs_reply else not body.get("error"):
         return None
     numbers = (int(number) for part in (body.get("error"), body) if isinstance(part, dict)
                for number in map(str, map(part.get, ("code", "status", "status_code")))
@@ -29,17 +31,14 @@ def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
     return next(numbers, BAD_ANSWER)
 
 
-def _has_reply(body: dict[str, Any]) -> bool:
+def _has_reply(body: dict[str, Any], text: str) -> bool:
     """Whether a body is a chat completion, which has a message in it, if perhaps an empty one."""
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    choice = choice if isinstance(choice, dict) else {}
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else 0
-    if content and isinstance(content, (str, list)):
-        return True
+    reply = read_completion(text, "")
+    if reply.ending == "unreadable" or reply.text or reply.refusal:
+        return reply.ending != "unreadable"
+    choice = body["choices"][0]
     refused = body.get("error") or choice.get("error") or choice.get("finish_reason") == "error"
-    return content in (None, "", []) and not refused
+    return isinstance(choice.get("message"), dict) and not refused
 
 
 def words(text: str) -> str:

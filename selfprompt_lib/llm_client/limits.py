@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 from ..errors import require
 from ..sections import Client
 from .endpoint import Endpoint
+from .prompt import token_limit
 
 TEMPLATE_TOKENS = 500  # more than any chat template and JSON schema add
 
@@ -127,8 +128,3 @@ def rated_tokens(body: dict[str, Any]) -> int:
     """Tokens of a request as servers count them: sent (estimated), and allowed to be written."""
     sent = sum(len(turn["content"].encode()) for turn in body["messages"])
     return sent // 3 + token_limit(body)
-
-
-def token_limit(body: dict[str, Any]) -> int:
-    """The most tokens that the reply to a request may have."""
-    return body.get("max_completion_tokens") or body.get("max_tokens") or 0

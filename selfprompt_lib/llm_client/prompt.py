@@ -147,3 +147,8 @@ def fold_system(turns: list[dict[str, str]]) -> list[dict[str, str]]:
         return turns
     system, first, *rest = turns
     return [user_turn(f"{system['content']}\n\n{first['content']}"), *rest]
+
+
+def token_limit(body: dict[str, Any]) -> int:
+    """The most tokens that the reply to a request may have."""
+    return body.get("max_completion_tokens") or body.get("max_tokens") or 0

@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from ..thoughts import Said, message_parts, split_thought
-from .limits import token_limit
-from .prompt import Prompt
+from .prompt import Prompt, token_limit
 
 FINAL = ("role", "verdict", "refusal", "content filter")  # asking again would not change them
 # Where servers write how a reply ended, and in what words; the first that fits counts.
