@@ -117,7 +117,10 @@ VERDICTS = {
         "Verdict: A, because B could harm", "Verdict: A, because it names no wrong or harmful step",
         "Verdict: A\nBecause B is short.", "Verdict: A\u200b", "Verdict: A, while B is short", "Verdict: A for its accuracy",
         "Verdict: A. Answer A is more complete.", "I compared both. Overall, the better answer is A.", "**Winner: Answer A**",
-        "Verdict : A", "Verdict:  **A** ✅",
+        "Verdict : A", "Verdict:  **A** ✅", "Here is my verdict: A", "I give the verdict: A", "Verdict (A, B or tie): A",
+        "Verdict for this pair: A", "VERDICT A", "| Verdict | A |", "Verdict → A",
+        "## Verdict\nAnswer A is more complete and accurate.", "My final verdict is that A is better.",
+        "B rambles.\n\nVerdict A",
     ],
     "tie": [
         "Verdict: It is a tie.", "Verdict: tie.", "Verdict: TIE!", "Verdict: draw", "Verdict: Equal",
@@ -125,7 +128,7 @@ VERDICTS = {
         "Verdict: Neither is better", "Verdict: They are tied.", "Verdict: Tie (both are good)",
         "Verdict: Both answers are equally helpful.", "**Verdict:** It's a draw.", "Verdict: no difference",
         "Verdict: this is a tie", "Verdict: The two answers are equal.", "Verdict: A and B are tied",
-        "Verdict: tie - both are equally complete",
+        "Verdict: tie - both are equally complete", "Verdict: tie and both good", "Verdict tie", "Verdict (A, B or tie): tie",
     ],
     "none": [
         "Verdict: A or B", "Verdict: A?", "Verdict: A (but B is close)", "Verdict: A/B", "Verdict: A & B", "Verdict: A, B",
@@ -140,7 +143,8 @@ VERDICTS = {
         "Verdict: A > B > A", "Verdict: A is better but B is better too", "A verdict is hard", "Verdict: A. B is better.",
         "Verdict: A. However, it could be a tie.", "Verdict: A, might be B", "Verdict: A, or B",
         "Verdict: A, if brevity matters", "Verdict: tie, but A is slightly better", "Verdict: A (or a tie)", "Verdict: A and B",
-        "Verdict: neither", "Verdict: A = A", "Verdict: none", "Verdict: B\nA is better.",
+        "Verdict: neither", "Verdict: A = A", "Verdict: none", "Verdict: B\nA is better.", "Verdict (A, B or tie):",
+        "Verdict A or B", "Verdict: A and tie", "A verdict for A is hard",
     ],
 }  # fmt: skip
 

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 
 NOUN = "(?:answer|assistant|response|reply|option|model|candidate|one)"
 LABEL = re.compile(
-    r"[\s#*_>\-\"'{`(\d.<]*(?:(?:so|thus|hence|therefore|overall|finally|in conclusion)\W+)?"
+    r"[\s#*_>\-\"'{`(\d.<|]*"
+    r"(?:(?:so|thus|hence|therefore|overall|finally|in conclusion|here(?:'s| is)|i give)\W+)?"
     r"(?:(?:the|my|our|this|final|overall|judge's)\W+)*"
     rf"(?:verdict|judge?ment|ruling|decision|winner|final (?:answer|choice)|(?:better|best) {NOUN})"
-    r"\b[\s*_\"']*(?:[:=>]|is\b|goes to\b|[-\u2013\u2014]+|\n)[\s:*_\"']*", re.IGNORECASE)
+    r"\b(?:\s*\([^()\n]{0,60}\)|\s+(?:for|on)\b[\w ]{0,40})?[\s*_\"']*"
+    r"(?:[:=>|\u2192]|is\b|goes to\b|[-\u2013\u2014]+|\n|(?<=\s)(?=(?:[AB]|tie)\W*$))[\s:*_\"']*",
+    re.IGNORECASE | re.MULTILINE)
 BRACKETS = re.compile(r"\[\[([^\[\]]{1,20})\]\]|\\boxed\s*\{([^{}]{1,20})\}")
 # A statement ends with its line, its sentence, or before the next name of a JSON object.
 ENDS = re.compile(r"(?<=[.!;])\s+|\n+|,\s*(?=[\"'])|$")
-MARKUP = re.compile(r"[*_`#\"\u201c\u201d\[\]{}]|\\boxed|\\text|</?\w{2,}>")
+MARKUP = re.compile(r"[*_`#|\"\u201c\u201d\[\]{}]|\\boxed|\\text|</?\w{2,}>")
 COMPARED = re.compile(rf"(?:{NOUN} )?([AB]) *(>+|<+|=+|~|\u2248) *(?:{NOUN} )?([AB])",
                       re.IGNORECASE)
 # What may stand behind a verdict, but may not cast doubt on it.
@@ -39,11 +42,12 @@ KNOWN = set(re.findall(r"\S+", """
     a b the it is it's its this that i i'd we would was clearly definitely slight slightly much far
     overall simply most prefer choose pick select go with give declare call goes to in for favor
     favour of preference winner wins win better best stronger superior preferred preferable more
-    helpful useful accurate complete correct informative detailed thorough relevant clear helps
+    helpful useful accurate complete correct informative detailed thorough relevant clear clearer
+    safe safer specific practical concise precise comprehensive factual and helps
     question verdict answer answers assistant assistants response responses reply replies option
     options model candidate one"""))
 KNOWN_OF_TIES = KNOWN | set(re.findall(r"\S+", """
-    an and both two they are between these tie tied draw equal equally same good quality neither no
+    an both two they are between these tie tied draw equal equally same good quality neither no
     difference them"""))
 
 
