@@ -21,7 +21,7 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     # LaTeX.
     (r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}", r"\1"),
     (r"\{,\}|(?<=\d),\\!(?=\d)", ","),
-    (r"\\[dtc]?frac\s*(?:\{\s*([\d,]+)\s*\}|(\d))\s*(?:\{\s*([\d,]+)\s*\}|(\d))", r" \1\2/\3\4"),
+    (r"\\[dtc]?frac\s*(?:\{\s*(-?[\d,]+)\s*\}|(\d))\s*(?:\{\s*([\d,]+)\s*\}|(\d))", r" \1\2/\3\4"),
     (r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)"),
     (r"\\f?box(?:ed)?\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" answer: \1 "),
     (r"\\(?:times|cdot)\b", "*"), (r"\\approx\b", "="), (r"\\[lg](?:eq?|t)\b", "<"),
@@ -36,6 +36,7 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"(?<=\d)\*\*(?=-?\d)", "^"),
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
     (r"[*_]{2}|[`\"{}]", ""),
+    (r"-\\?\$ ?(?=[\d.])", "-"),
     (r"\\?\$", " "),
 )]
 
@@ -45,11 +46,12 @@ STATED = re.compile(
     r"|risposta|答案)(?![a-z])(?: to [^.:\n]{1,40}?)?"
     r"\s*(?:(?:\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
-    r"|\bans\b[.:]\s*|\bI meant\s+"
+    r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:final|result|conclusion|solution|decision)\s*:\s*"
+    r"|\bI made (?:a|an) (?:mistake|error)\b[.!:]?\s*(?:(?:it|that)(?: is|'s| should be)\s+)?"
     r"|\b(?:actually|sorry|wait|no|hmm)\b,? (?:it|that)(?: is|'s|(?= isn't| can(?:no|')t))\s+"
 )
-CORRECTION = re.compile(r"(?i)(?:actually|sorry|wait|no|hmm)\b")
-RETRACTED = re.compile(r"(?i)(?:isn't|can't be|cannot be|not|wrong|incorrect|a mistake)\b")
+CORRECTION = re.compile(r"(?i)(?:actually|sorry|wait|no|hmm|I made)\b")
+RETRACTED = re.compile(r"(?i)(?:isn't|can't be|cannot be|not|wrong|incorrect|a mistake)\b|$")
 # In front of a cue: what follows is denied, or said by others.
 DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0,2}$")
 OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w+ +){0,2}$")
@@ -57,7 +59,7 @@ OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w
 FINAL = re.compile(
     r"(?i)(?:^|[.!?,;\n])\s*"
     r"(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
-    r"in conclusion|no, (?:it|that|this))\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
+    r"in conclusion|I made|no, (?:it|that|this)|no wait)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
 )
 INSTEAD = re.compile(r"(?i)not\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
 

@@ -8,7 +8,8 @@ from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normali
 from .numbers import extract_number, number_alone
 
 SAID = re.compile(
-    r"(?i)\b(?:say|choose|pick|select|go with|answer|use|think)(?: (?:it|that)(?:'s| is))?\s+"
+    r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think)"
+    r"(?: (?:it|that)(?:'s| is))?\s+"
     r"|\b(?:it|this|that|one|statement|claim)(?:'s| is| must be| would be| should be)\s+"
     r"|\b(?:option|choice)\s+(?!\d)|\b(?:probably|maybe|perhaps|likely)\s+"
     r"|\b(?:so|therefore|thus|hence),?\s+"
@@ -28,10 +29,13 @@ UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
 LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
 ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
-ARTICLE = re.compile(r"(?:\b(?:an?|the|An|The)|(?:^|(?<=[.!?:\n] ))A)\s+(?=[^\W\d])")  # no "type A"
+# A line that asks, denies or begins with a pronoun.
+NO_CHOICE = re.compile(r"[A-Z]\?.*\?|I,|[^.,;]*\b(?:is|are) (?:wrong|incorrect|out|not)\b")
+ARTICLE = re.compile(r"(?:\b(?:an?|the|An|The)|(?:^|(?<=[.!?:\n] ))A)\s+(?=[^\W\d])")
 OF_ALL = re.compile(r"(?i)\bof (?:the )?(?:above|these|those|them|others|options|choices)\b")
 REASON = re.compile(r",?\s+(?:because|since|as)\b")
-COMMON = re.compile(r"(?:none|all|both|neither)\b.*|never|always|sometimes|true|false|yes|no")
+COMMON = re.compile(
+    r"(?:none|all)(?: of these)?|both|neither|never|always|sometimes|true|false|yes|no")
 DIGITS_ONLY = re.compile(r"[\d\s.%+\-/]*")
 
 
@@ -64,6 +68,7 @@ class _Options:
         # a reason, or another letter. So the article of "A car" is none.
         end = (
             r"(?=\s*(?:$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
+            r"|is (?:the )?(?:most likely|best|correct|right|answer|only|one)\b"
             rf"|(?:or|and|/|&)\s*\(?{one}\b))"
         )
         # "(B)", "B.", "B - ": with all marks that belong to it.
@@ -72,12 +77,15 @@ class _Options:
         self.small = re.compile(rf"[(\[]?([{self.letters.lower()}])(?:[).:\]]+|(?<!a)$)\s*")
         # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
         self.more = re.compile(
-            rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b(?![' ][a-z])"
+            rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b"
+            r"(?![' ](?!(?:is|are|was|were|can)\b)[a-z])"
         )
         # "C is correct", at the start of a clause or behind a word that introduces an option.
         self.right = re.compile(
-            r"(?:^|[.,;:!?\n(]\s*|\b(?i:option|choice|so|that|think|because)\s+\(?)"
+            r"(?:^|[.,;:!?\n(]\s*"
+            r"|\b(?i:option|choice|so|that|think|because|but|and|reflection)\s+\(?)"
             rf"({one})\)? (?:is|seems) (?:the )?(?:correct|right|best|answer)\b"
+            rf"|(?<=[.,;:!?] )\(?(?!I)({one})\)?\.?\s*$"
             rf"|(?<=\b(?i:only) )\(?({one})\)? (?:is|are|can|fits|works|holds|remains)\b"
         )
 
@@ -92,7 +100,7 @@ class _Options:
         if found is not None or strict:
             return found
         said = answer_candidates(text, SAID, value)
-        right = (Candidate(hit[1] or hit[2]) for hit in self.right.finditer(text))
+        right = (Candidate(hit[1] or hit[2] or hit[3]) for hit in self.right.finditer(text))
         found = resolve([*said, *right], strict)
         if found is not None:
             return found
@@ -114,7 +122,7 @@ class _Options:
             hit = self.capital.match(line)
             if not hit and not strict:
                 hit = self.small.match(line) or re.fullmatch(r"(a)", line)
-            if hit and not re.match(r"\?.*\?|I,", line[hit.end(1) - (hit[1] == "I"):]):
+            if hit and not NO_CHOICE.match(line, hit.start(1)):
                 whole = hit.end() == len(line) or self._beginning(line[hit.end():])
                 if line == lines[0] or whole:
                     marked = set(re.findall(rf"\b([{self.letters}])[.):]\s+\S", line))

@@ -14,18 +14,19 @@ UNSURE = re.compile(r"(?i)(?:either|neither|both|between|from|more|less|fewer|ov
 # Behind a number: it is part of a sum, or of another number; or another one is meant as well.
 OPERATOR = re.compile(
     r"(?i) *(?:[-+*/^]|x\b|%? *of\b(?: the)?|plus|minus|times|divided by)[ (]*(?=\S)")
-RESULT = re.compile(r"(?i)=|\b(?:is|equals|makes|gives)\b")
+RESULT = re.compile(r"(?i)=|\b(?:is|equals|makes|gives)\b|\bi\.e\.")
 MEASURE = (r"(?:['\"°%]|(?:h|hrs?|hours?|mins?|minutes?|s|secs?|seconds?|days?|weeks?|months?"
            r"|years?|ft|feet|foot|yards?|in|inch(?:es)?|miles?|[kcm]?m|k?g|lbs?|pounds?|oz|ounces?"
            r"|dollars?|euros?|degrees?)\b\.?)")
 MORE = (
     re.compile(rf"(?i) *{MEASURE}? *(?:[,/:±-]|(?:to|or|and|by|in|out of|remainder)\b|"
                r",? ?(?:or )?(?:maybe|perhaps)\b)? *"),
-    re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *"),
+    re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
 )
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."
 CUE = re.compile(
-    r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|get)\b"
+    r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|get"
+    r"|(?:which|that) is)\b"
 )
 WORKED_OUT = re.compile(r"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get)\b")
 # The number of a point in a list.
@@ -36,10 +37,13 @@ HANGING = re.compile(
     r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus"
     r"|then|we|each|which|at|on))\s*$"
 )
+YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
+                  r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by.
 OF_SEVERAL = re.compile(
-    r"(?i)=[^=]*\band\b[^=]*=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend|\?\s*$")
+    r"(?i)=[^=]*\band +[^\W\d]\w* *=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
+    r"|\?\s*$")
 # A sentence that only tells what is asked or to be done.
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"
                   r"|options?|choices?)\b")
@@ -95,15 +99,17 @@ def _conclusion(lines: list[str]) -> str | None:
         return None
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
     last = re.sub(r"\([^()]*\d[^()]*\)", "", next(with_number, ""))  # "(3 * 4 + 2)" only explains
+    last = without if _numbers(without := YEAR.sub("", last)) else last
     if OF_SEVERAL.search(last) or (PLAN.search(last) and not WORKED_OUT.search(last)):
         return None
     # The number may be marked by standing alone in the sentence, behind its last "=", alone
-    # before its first "=", behind its last "so", or in its main clause.
+    # before its first "=", behind its last "so" or ":", or in its main clause.
     behind_equals = last.rsplit("=", 1)[-1]
     before_equals = number_alone(last.split("=", 1)[0]) or ""
     behind_cue = next((part for part in reversed(CUE.split(last)) if _numbers(part)), "")
     behind_clause = last.rsplit(", ", 1)[1] if INTRODUCED.match(last) else ""
-    for part in (last, behind_equals, before_equals, behind_cue, behind_clause):
+    behind_colon = (re.findall(r"[^\W\d]: +(.*)", last) or [""])[-1]
+    for part in (last, behind_equals, before_equals, behind_cue, behind_clause, behind_colon):
         numbers = set(_numbers(part))
         if len(numbers) == 1:
             return numbers.pop()
@@ -129,5 +135,5 @@ def _numbers(text: str) -> list[str]:
 
 
 def _sentences(text: str) -> list[str]:
-    parts = re.split(r"(?<=[.!?])\s+|\n+", text)
+    parts = re.split(r"(?<=[.?])\s+|(?<=!)\s+(?![=+*/^a-z])|\n+", text)
     return [part.strip() for part in parts if part.strip()]

@@ -38,21 +38,22 @@ ATOM = re.compile(rf"""(?ix)
   | (?P<article>an?[ -])? (?: (?P<scale>{SCALE})s? | (?P<scale2>(?-i:k)|mn|bn|tn) ){END}
 """)
 JOIN = re.compile(rf"(?i)(?P<plus>\s+and\s+|-and-)|(?P<comma>,\s+)(?=(?:{WORD}) hundred)"
-                  r"|\s+|-|(?=[a-z])")
+                  rf"|(?P<of>\s+of\s+a\s+)(?=(?:{SCALE})\b)|\s+|-|(?=[a-z])")
 START = re.compile(rf"""(?ix)
-    (?<![{LETTER}\d.,']) (?<![{LETTER}]-)
-    (?P<sign> [-+]\s? | (?:minus|negative)\s+ )?
+    (?<![{LETTER}\d.,']) (?<![{LETTER}][-^])
+    (?P<sign> [-+](?=\S) | (?:^|(?<=[=(:]\ ))[-+]\s | (?:minus|negative)\s+ )?
     (?= \.?\d | (?:an?[ -])?(?:{SCALE}){END} | an?[ -](?:{PART}){END} | (?:{WORD}|half){END} )
 """)
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
 # In front of a numeral that is only a part: of a root, a power, a bound, a date.
-BEFORE = re.compile(rf"(?:[√∛^<>±]|\b(?:than|between)|\b{MONTH})\s*\Z")
+BEFORE = re.compile(rf"(?:[√∛^<>±]|\b(?:than|between|few|several|{MONTH})|\b[b-z]\s*[-+*/])\s*\Z")
 # Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
 BEHIND = re.compile(rf"""(?x)
-    !(?=\s*[=+*/.,)]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
+    !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
   | [_\d'] | [.,]\d | \+(?!\s*[\d(]) | -(?:first|second|odd|something|ish)\b | ish\b
   | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END} | [\s-]+(?:{PART}|{SCALE})s?{END}
-  | \s*%?\s*[-~]\s*\d | \s[KMB]{END}
+  | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END}) | \s[KMB]{END}
+  | \s+(?i:mil\w*(?:on|ard|oe)\w*|mio|mrd|mln|mill?e?|tausend){END}
 """)
 SAME = str.maketrans({
     **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013", "-"), "\u2014": " - ",
@@ -173,7 +174,7 @@ class _Sum:
     def _multiply(self, scale: int, join: re.Match | None, article: str | None) -> bool:
         if not join:  # a hundred
             self._add(Fraction(1))
-        elif join["plus"] or join["comma"] or (article and self.group != Fraction(1, 2)):
+        elif join["plus"] or join["comma"] or ((article or join["of"]) and self.group >= 1):
             return False
         if not 0 < self.group < (100 if scale == 100 else math.inf) or scale >= self.scale:
             return False

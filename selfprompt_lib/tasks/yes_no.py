@@ -5,9 +5,9 @@ import re
 from .candidates import AMBIGUOUS, STATED, answer_candidates, resolve
 
 # A word of agreement ends, or goes on with a reason: "right", "right because", not "right hand".
-ENDED = (r"(?=\s*(?:$|[^\w\s'-])|\s+(?:it|he|she|they|you|we|I|this|that|there|because|since|as|no)"
-         r"\b)")
-BOTH = re.compile(r"(?i)\W*(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b")
+ENDED = (r"(?=\s*(?:$|[^\w\s'-]|\n|-\s)"
+         r"|\s+(?:it|he|she|they|you|we|I|this|that|there|because|since|as|no)\b)")
+BOTH = re.compile(r"(?i)\W*(?:yes\W*(?:and|or|/|but)\s*no|no\W*(?:and|or|/|but)\s*yes)\b")
 WORD = re.compile(
     r"(?i)[(\['\s]*(?P<not>(?:not|isn't|cannot be|can't be) (?:a )?)?"
     rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right(?!,)){ENDED})"
@@ -16,7 +16,7 @@ WORD = re.compile(
 )
 NOT = re.compile(
     r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?"
-    r"not(?: really| at all)?"
+    r"not(?: really| at all| likely)?"
     r"(?=\s*(?:$|[.,!;\n]))|no way(?=\W*$)"
 )
 SURE = re.compile(r"(?i)(?:of course|absolutely|definitely|certainly|sure|indeed)[.!]*")
@@ -27,6 +27,7 @@ OPENING = re.compile(
 )
 SAID = re.compile(
     r"(?i)\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
+    r"|,\s+(?:(?:so|thus|hence|therefore),?\s+)?(?=(?:yes|no)\W*(?:$|\n))"
     r"|(?<!that )\b(?:that|this|it|statement|claim)(?:'s| is|(?= (?:isn't|can't be|cannot be)))\s+"
 )
 
