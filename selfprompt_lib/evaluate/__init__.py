@@ -35,12 +35,3 @@ from .results import (
     won_items,
 )
 from .subjects import subject_differences
-
-__all__ = [
-    "PREFIX", "SUBSTITUTED", "Arm", "ArmsLM", "RoleSources", "accuracy", "accuracy_of_seed",
-    "arm_contrasts", "ask_benchmarks", "chance", "check_items", "data_note", "difference_table",
-    "differences", "disputed", "load_tasks", "measure_arms", "measure_model", "measurement_plan",
-    "needed_sizes", "overview", "plain_arm", "read_items", "readings", "report_text",
-    "role_contrasts", "save_items", "scored_tasks", "seed_differences", "subject_differences",
-    "substituted_arms", "summarize", "task_content", "vs_chance", "won_items",
-]

@@ -23,7 +23,7 @@ from .chapters import CHAPTERS, Chapter, page_record, read_record
 
 # These decide no result: they read settings, which are compared as such, and run chapters.
 NEUTRAL = ("__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
-           "provenance.py", "resources/profiles/", "sections.py", "settings.py")
+           "project/", "provenance.py", "resources/profiles/", "sections.py", "settings.py")
 
 
 def current_inputs(
