@@ -108,16 +108,18 @@ def _remembered(kept: Path, path: Path) -> str:
     return digest
 
 
-def folder_digests(folder: Path) -> dict[str, str]:
-    """The files below a folder with their digests.
+def folder_digests(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """The files below a folder with their digests; without those whose names begin so.
 
     Left out is what no program reads there: hidden files, compiled Python, and `.md` pages.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path: path.relative_to(folder) for path in files}
-    return {name.as_posix(): file_digest(path) for path, name in names.items()
-            if name.suffix != ".md" and not any(
-                part.startswith(".") or part == "__pycache__" for part in name.parts)}
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        idle = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+        if not (idle or name.suffix == ".md" or name.as_posix().startswith(without)):
+            found[name.as_posix()] = file_digest(path)
+    return found
 
 
 def path_digest(path: Path) -> str:

@@ -40,8 +40,7 @@ def current_inputs(
                         "finished; run it first")
         _require_one_run(chapter, name, record, root)
     fields = {name: _identity(name, value, root) for name, value in flatten(profile).items()}
-    code = {name: digest for name, digest in folder_digests(PACKAGE).items()
-            if not name.startswith(NEUTRAL)}
+    code = folder_digests(PACKAGE, without=NEUTRAL)
     return {"fields": fields, "parameters": parameters, "artefacts": {},
             "code": code | {"notebook": _notebook_digest(chapter.notebook)}}
 

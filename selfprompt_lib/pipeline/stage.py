@@ -74,8 +74,7 @@ class Stage:
             "peak_memory_gb": peak_memory_gb(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": used_inputs(self.inputs),
-            "outputs": {name: digest for name, digest in folder_digests(self.folder).items()
-                        if not name.startswith(tuple(self.set_aside))},
+            "outputs": folder_digests(self.folder, without=tuple(self.set_aside)),
             "provenance": describe(self.profile) | provenance,
         }
         write_json(self.path("stage.json"), record)
