@@ -36,6 +36,7 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"(?<=\d)\*\*(?=-?\d)", "^"),
     (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
     (r"[*_]{2}|[`\"{}]", ""),
+    (r"(?<![\w*])\*(\w[^*\n]*)\*(?![\w*])", r"\1"),
     (r"-\\?\$ ?(?=[\d.])", "-"),
     (r"\\?\$", " "),
 )]
@@ -44,7 +45,8 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
 STATED = re.compile(
     r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta"
     r"|risposta|答案)(?![a-z])(?: to [^.:\n]{1,40}?)?"
-    r"\s*(?:(?:\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*|\n+\s*)"
+    r"\s*(?:(?:(?=isn't\b)|\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*"
+    r"|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
     r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:final|result|conclusion|solution|decision)\s*:\s*"
     r"|\bI made (?:a|an) (?:mistake|error)\b[.!:]?\s*(?:(?:it|that)(?: is|'s| should be)\s+)?"
@@ -61,7 +63,7 @@ FINAL = re.compile(
     r"(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
     r"in conclusion|I made|no, (?:it|that|this)|no wait)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
 )
-INSTEAD = re.compile(r"(?i)not\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
+INSTEAD = re.compile(r"(?i)(?:not|isn't)\b[^.\n]*?(?:\bbut\b|\bit is\b|\bit's\b|\brather\b)\s*")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ UNREAL = re.compile(
     r"(?i)^(?:if|suppose|assume|consider|whether|is|are|was|does|do|could|would|which|why)\b|\?\s*$"
 )
 DENIED = re.compile(
-    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of)(?: be)?(?: in| at| on| to)?$"
+    r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of|\bunlike|\bexcept"
+    r"|\brul(?:e|ed|ing) out|\bexclud(?:e|ed|ing)|\beliminat(?:e|ed|ing))"
+    r"(?: be)?(?: in| at| on| to)?$"
 )
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
@@ -51,7 +53,7 @@ def comparable(text: str) -> str:
     """Lower case without articles and punctuation, to compare an option with what a reply says."""
     text = re.sub(r"(?<=\d),(?=\d)", "", normalize(text))
     text = OF_ALL.sub("of these", ARTICLE.sub("", text))
-    text = re.sub(r"[^\w\s'.+\-=/%^<>√]|\.(?!\d)|-(?![\d.])", " ", text)
+    text = re.sub(r"[^\w\s'.+\-=/%^<>√]|\.(?!\d)|(?<!\w)-(?![\d.])|-(?!\w)", " ", text)
     return " ".join(text.lower().split())
 
 
@@ -62,12 +64,14 @@ class _Options:
         self.letters = string.ascii_uppercase[: len(options)]
         self.texts = list(zip(self.letters, map(comparable, options), strict=True))
         self.values = [number_alone(normalize(option)) or None for option in options]
+        self.things = {name for name, option in zip(self.letters, options, strict=True)
+                       if ARTICLE.match(option)}  # "an owl" is not said by chance
         self.reach = 100 + 2 * max(map(len, options))  # no option's text goes on for longer
         one = f"[{self.letters}]"
         # A letter is an answer only if what follows ends it: the end of the line, a mark, a dash,
         # a reason, or another letter. So the article of "A car" is none.
         end = (
-            r"(?=\s*(?:$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
+            r"(?=\t|\s*(?:=>|/\s|$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
             r"|is (?:the )?(?:most likely|best|correct|right|answer|only|one)\b"
             rf"|(?:or|and|/|&)\s*\(?{one}\b))"
         )
@@ -186,7 +190,7 @@ class _Options:
                 and not DENIED_BEHIND.match(words, end)}
         name = said.pop() if len(said) == 1 else None
         text = dict(self.texts).get(name, "")
-        if len(text) > 3 and not DIGITS_ONLY.fullmatch(text):
+        if len(text) > 3 - (name in self.things) and not DIGITS_ONLY.fullmatch(text):
             return None if COMMON.fullmatch(text) else name
         told = re.search(rf" (?:is|are|was|=) {re.escape(text)}$", words)
         return name if told and not re.search(r"\bnot\b|n't", words) else None

@@ -39,10 +39,12 @@ HANGING = re.compile(
 )
 YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
                   r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
+BRACKETS = re.compile(r"\([^()]*\d[^()]*\)")  # "(3 * 4 + 2)" only explains
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by.
 OF_SEVERAL = re.compile(
     r"(?i)=[^=]*\band +[^\W\d]\w* *=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
+    r"|\bno (?:data|information|idea|answer|way)\b"
     r"|\?\s*$")
 # A sentence that only tells what is asked or to be done.
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"
@@ -98,8 +100,9 @@ def _conclusion(lines: list[str]) -> str | None:
     if not lines or _cut_off(lines[-1]):
         return None
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
-    last = re.sub(r"\([^()]*\d[^()]*\)", "", next(with_number, ""))  # "(3 * 4 + 2)" only explains
-    last = without if _numbers(without := YEAR.sub("", last)) else last
+    last = next(with_number, "")
+    for aside in (YEAR, BRACKETS):
+        last = without if _numbers(without := aside.sub("", last)) else last
     if OF_SEVERAL.search(last) or (PLAN.search(last) and not WORKED_OUT.search(last)):
         return None
     # The number may be marked by standing alone in the sentence, behind its last "=", alone

@@ -46,7 +46,8 @@ START = re.compile(rf"""(?ix)
 """)
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
 # In front of a numeral that is only a part: of a root, a power, a bound, a date.
-BEFORE = re.compile(rf"(?:[√∛^<>±]|\b(?:than|between|few|several|{MONTH})|\b[b-z]\s*[-+*/])\s*\Z")
+BEFORE = re.compile(rf"(?:[√∛^<>±]|/\s*\(?|\b[b-z]\s*[-+*/]"
+                    rf"|\b(?:than|between|few|several|{MONTH}))\s*\Z")
 # Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
 BEHIND = re.compile(rf"""(?x)
     !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
@@ -198,7 +199,8 @@ def _atom_value(atom: re.Match) -> Fraction | None:
     if atom["part"]:
         count = WORDS.get((atom["count"] or "a").lower(), 1)
         value = Fraction(count, PARTS[atom["part"].lower()])
-        return value if value < 1 and (count > 1) == bool(atom["many"]) else None
+        plural = atom["many"] or (count > 1 and "-" in atom[0])  # three-quarter miles
+        return value if value < 1 and (count > 1) == bool(plural) else None
     if atom["word"]:
         decimals = "".join(str(WORDS[word]) for word in (atom["decimals"] or "").lower().split())
         return Fraction(f"{WORDS[atom['word'].lower()]}.{decimals or 0}")
