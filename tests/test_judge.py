@@ -1,7 +1,9 @@
 """The judge: request, reply, both orders, what is kept; win rates; the sheet for people."""
 
 import asyncio
+import contextlib
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -174,6 +176,14 @@ def test_whatever_a_judge_reasons_first_its_verdict_is_read_or_refused(reason, m
         assert FORM.read(reply).verdict == verdict
     except ValueError as error:
         assert "more than one" in str(error) or split_thought(reply).answer != reply
+
+
+@pytest.mark.parametrize("word", ["Verdict: A ", "Verdict: A. ", "Verdict: A\n", "A, ", ". ", "[[", "# ", "Verdict (", "<think>"])
+def test_a_judge_that_loops_is_read_or_refused_at_once(word):
+    began = time.perf_counter()
+    with contextlib.suppress(ValueError):
+        assert FORM.read(word * 3000).verdict == "A"
+    assert time.perf_counter() - began < 5
 
 
 # The request

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 NOUN = "(?:answer|assistant|response|reply|option|model|candidate|one)"
 LABEL = re.compile(
-    r"[\s#*_>\-\"'{`(\d.<|]*"
-    r"(?:(?:so|thus|hence|therefore|overall|finally|in conclusion|here(?:'s| is)|i give)\W+)?"
-    r"(?:(?:the|my|our|this|final|overall|judge's)\W+)*"
+    r"[\s#*_>\-\"'{`(\d.<|]{0,30}"
+    r"(?:(?:so|thus|hence|therefore|overall|finally|in conclusion|here(?:'s| is)|i give)\W{1,5})?"
+    r"(?:(?:the|my|our|this|final|overall|judge's)\W{1,5}){0,4}"
     rf"(?:verdict|judge?ment|ruling|decision|winner|final (?:answer|choice)|(?:better|best) {NOUN})"
-    r"\b(?:\s*\([^()\n]{0,60}\)|\s+(?:for|on)\b[\w ]{0,40})?[\s*_\"']*"
-    r"(?:[:=>|\u2192]|is\b|goes to\b|[-\u2013\u2014]+|\n|(?<=\s)(?=(?:[AB]|tie)\W*$))[\s:*_\"']*",
-    re.IGNORECASE | re.MULTILINE)
+    r"\b(?:\s*\([^()\n]{0,60}\)|\s+(?:for|on)\b[\w ]{0,40})?[\s*_\"']{0,9}"
+    r"(?:[:=>|\u2192]|is\b|goes to\b|[-\u2013\u2014]+|\n|(?<=\s)(?=(?:[AB]|tie)\W*$))"
+    r"[\s:*_\"']{0,9}", re.IGNORECASE | re.MULTILINE)
 BRACKETS = re.compile(r"\[\[([^\[\]]{1,20})\]\]|\\boxed\s*\{([^{}]{1,20})\}")
 # A statement ends with its line, its sentence, or before the next name of a JSON object.
 ENDS = re.compile(r"(?<=[.!;])\s+|\n+|,\s*(?=[\"'])|$")
@@ -24,8 +24,9 @@ MARKUP = re.compile(r"[*_`#|\"\u201c\u201d\[\]{}]|\\boxed|\\text|</?\w{2,}>")
 COMPARED = re.compile(rf"(?:{NOUN} )?([AB]) *(>+|<+|=+|~|\u2248) *(?:{NOUN} )?([AB])",
                       re.IGNORECASE)
 # What may stand behind a verdict, but may not cast doubt on it.
+CLAUSE = re.compile(r"[,;():.]|\s[-\u2013\u2014]")
 REASON = re.compile(
-    r"[,;(:]|\s[-\u2013\u2014]|\b(?:because|since|as|due to|at|by|in terms of|while|whereas|which"
+    rf"{CLAUSE.pattern}|\b(?:because|since|as|due to|at|by|in terms of|while|whereas|which"
     rf"|for(?! (?:the )?(?:{NOUN} )?[AB]\b))\b", re.IGNORECASE)
 DOUBT = re.compile(
     r"^\W*(?:if|unless|or)\b|\b(?:but|though|although|however|maybe|perhaps|probably|possibly"
@@ -90,18 +91,19 @@ def choice(words: str) -> str | None:
     """The verdict that a phrase is, if it says nothing else but a reason for it."""
     words = MARKUP.sub(" ", words.replace("\u2018", "'").replace("\u2019", "'")).strip(" \t.!'<>")
     words = re.sub(r"^\((.*)\)$|\(([abAB])\)", r"\1\2", words).strip()
-    compared = COMPARED.fullmatch(words)
+    reason = REASON.search(words)
+    head, rest = (words[: reason.start()], words[reason.end() :]) if reason else (words, "")
+    verdict = _plain_choice(head)
+    others = set(map(_plain_choice, CLAUSE.split(rest))) - {None, verdict}
+    return None if others or DOUBT.search(rest) else verdict
+
+
+def _plain_choice(words: str) -> str | None:
+    compared = COMPARED.fullmatch(words.strip())
     if compared:
         one, sign, other = compared.groups()
         better = {">": one, "<": other}.get(sign[0], "tie")
         return None if one.lower() == other.lower() else better.upper().replace("TIE", "tie")
-    head, *rest = REASON.split(words, maxsplit=1)
-    verdict = _plain_choice(head)
-    doubtful = rest and (DOUBT.search(rest[0]) or choice(rest[0]) not in (None, verdict))
-    return None if doubtful else verdict
-
-
-def _plain_choice(words: str) -> str | None:
     words = BEATEN.sub(" ", re.sub(r"\ba (?=(?:tie|draw)\b)", " ", words, flags=re.IGNORECASE))
     # A capital A is an answer; a small one may be an article.
     sides = set(re.findall(r"\b[AB]\b", words)) or set(re.findall(r"\b[ab]\b", words))
