@@ -8,11 +8,12 @@ from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normali
 from .numbers import extract_number, number_alone
 
 SAID = re.compile(
-    r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think)"
+    r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think|guess)"
     r"(?: (?:it|that)(?:'s| is))?\s+"
-    r"|\b(?:it|this|that|one|statement|claim)(?:'s| is| must be| would be| should be)\s+"
-    r"|\b(?:option|choice)\s+(?!\d)|\b(?:probably|maybe|perhaps|likely)\s+"
-    r"|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:it|this|that|which|one|statement|claim)"
+    r"(?:'s| is| has to be| must be| would be| should be)\s+"
+    r"|\b(?:option|choice)\s+(?!\d)|\b(?:so|therefore|thus|hence),?\s+"
+    r"|\b(?:probably|maybe|perhaps|likely|definitely|certainly|clearly)\s+"
     r"|\b(?:leaves|leaving)(?: us with)?(?: only)?\s+(?=\(?[A-Z]\)?[.!]?\s*$)"
 )
 DENIED_BEHIND = re.compile(
@@ -31,8 +32,11 @@ UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
 LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
 ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
-# A line that asks, denies or begins with a pronoun.
-NO_CHOICE = re.compile(r"[A-Z]\?.*\?|I,|[^.,;]*\b(?:is|are) (?:wrong|incorrect|out|not)\b")
+# A line that asks, denies, or begins with a pronoun or with people called A and B.
+NO_CHOICE = re.compile(
+    r"[A-Z][^.!]*\?\s*\S|I,|[A-Z],? (?:who|whose|and [A-Z] [a-z])"
+    r"|[^.,;]*\b(?:is|are) (?:wrong|incorrect|out|not)\b"
+)
 ARTICLE = re.compile(r"(?:\b(?:an?|the|An|The)|(?:^|(?<=[.!?:\n] ))A)\s+(?=[^\W\d])")
 OF_ALL = re.compile(r"(?i)\bof (?:the )?(?:above|these|those|them|others|options|choices)\b")
 REASON = re.compile(r",?\s+(?:because|since|as)\b")
@@ -72,7 +76,7 @@ class _Options:
         # a reason, or another letter. So the article of "A car" is none.
         end = (
             r"(?=\t|\s*(?:=>|/\s|$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
-            r"|is (?:the )?(?:most likely|best|correct|right|answer|only|one)\b"
+            r"|(?:it is|is (?:the |my )?(?:(?:most )?likely|best|correct|right|answer|only|one))\b"
             rf"|(?:or|and|/|&)\s*\(?{one}\b))"
         )
         # "(B)", "B.", "B - ": with all marks that belong to it.
@@ -82,7 +86,7 @@ class _Options:
         # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
         self.more = re.compile(
             rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b"
-            r"(?![' ](?!(?:is|are|was|were|can)\b)[a-z])"
+            r"(?:(?<![AI])|(?![' ](?!(?:is|are|was|were|can)\b)[a-z]))"
         )
         # "C is correct", at the start of a clause or behind a word that introduces an option.
         self.right = re.compile(

@@ -25,17 +25,17 @@ MORE = (
 )
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."
 CUE = re.compile(
-    r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes|gives|get"
+    r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes?|gives|get|obtain"
     r"|(?:which|that) is)\b"
 )
-WORKED_OUT = re.compile(r"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get)\b")
+WORKED_OUT = re.compile(r"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get|obtain)\b")
 # The number of a point in a list.
 OF_LIST = re.compile(r"(?im)^\s*(?:\d{1,2}[.)]\s+(?=[^\W\d])|step \d+[.:])")
 IS = re.compile(r"(?i)\b(?:is|are|was|were|equals)\s+")
 # The end of a reply that was cut off.
 HANGING = re.compile(
     r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus"
-    r"|then|we|each|which|at|on))\s*$"
+    r"|then|we|each|which|at|on|add|subtract|have|get|take|find|need))\s*$"
 )
 YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
                   r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
@@ -44,11 +44,10 @@ COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by.
 OF_SEVERAL = re.compile(
     r"(?i)=[^=]*\band +[^\W\d]\w* *=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
-    r"|\bno (?:data|information|idea|answer|way)\b"
-    r"|\?\s*$")
+    r"|\bno (?:data|information|idea|answer|way)\b|\?\s*$")
 # A sentence that only tells what is asked or to be done.
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"
-                  r"|options?|choices?)\b")
+                  r"|let|options?|choices?)\b|^next,")
 INTRODUCED = re.compile(
     r"(?i)(?:if|when|since|as|because|with|after|by|for|at|\w+ing)\b.*, (?!.*more)")
 # "one" is a number in "has one apple", and not in "no one", "one of" or "one way".

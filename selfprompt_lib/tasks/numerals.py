@@ -40,7 +40,7 @@ ATOM = re.compile(rf"""(?ix)
 JOIN = re.compile(rf"(?i)(?P<plus>\s+and\s+|-and-)|(?P<comma>,\s+)(?=(?:{WORD}) hundred)"
                   rf"|(?P<of>\s+of\s+a\s+)(?=(?:{SCALE})\b)|\s+|-|(?=[a-z])")
 START = re.compile(rf"""(?ix)
-    (?<![{LETTER}\d.,']) (?<![{LETTER}][-^])
+    (?<![{LETTER}\d.,]) (?<!\d') (?<![{LETTER}][-^])
     (?P<sign> [-+](?=\S) | (?:^|(?<=[=(:]\ ))[-+]\s | (?:minus|negative)\s+ )?
     (?= \.?\d | (?:an?[ -])?(?:{SCALE}){END} | an?[ -](?:{PART}){END} | (?:{WORD}|half){END} )
 """)
@@ -51,7 +51,7 @@ BEFORE = re.compile(rf"(?:[√∛^<>±]|/\s*\(?|\b[b-z]\s*[-+*/]"
 # Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
 BEHIND = re.compile(rf"""(?x)
     !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
-  | [_\d'] | [.,]\d | \+(?!\s*[\d(]) | -(?:first|second|odd|something|ish)\b | ish\b
+  | [_\d] | [.,]\d | \+(?!\s*[\d(]) | -(?:first|second|odd|something|ish)\b | ish\b
   | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END} | [\s-]+(?:{PART}|{SCALE})s?{END}
   | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END}) | \s[KMB]{END}
   | \s+(?i:mil\w*(?:on|ard|oe)\w*|mio|mrd|mln|mill?e?|tausend){END}
