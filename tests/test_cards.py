@@ -177,7 +177,7 @@ def test_missing_rows_are_refused_with_the_mend(capsys, tmp_path):
     mend = f"run chapter 1 first: python -m selfprompt_lib run --profile smoke --out {tmp_path} --only 1"
     assert mend in capsys.readouterr().err
     assert main(["--profile", "smoke", "--data", str(tmp_path / "none.jsonl")]) == 2
-    assert "none.jsonl: missing; give a JSONL file" in capsys.readouterr().err
+    assert "none.jsonl: missing; give a file of samples" in capsys.readouterr().err
 
 
 def test_a_dry_run_states_the_cost_and_trains_nothing(capsys, rows, tmp_path):

@@ -191,7 +191,6 @@ def test_a_template_that_would_spoil_training_stops_it(loaded, refused, template
 
 @pytest.mark.parametrize("fields, parts", [
     ({"sft__max_length": 32}, ("no token in the loss", "raise sft.max_length")),
-    ({"sft__final_learning_rate": 1.0}, ("learning rate at the end: 1;", "sft.final_learning_rate")),
     ({"sft__batch_size": 100_000, "sft__micro_batch_size": 100_000}, ("memory planned", "sft.micro_batch_size")),
 ])  # fmt: skip
 def test_a_setting_that_would_spoil_training_stops_it(loaded, refused, fields, parts):
