@@ -93,7 +93,7 @@ def learn_by_heart(model, row):
     """Train until the likeliest token is the right one everywhere in the loss."""
     ids, counted = (torch.tensor([row[name]]) for name in ("input_ids", "assistant_masks"))
     labels = ids.masked_fill(counted == 0, -100)
-    optimizer, wanted = torch.optim.AdamW(model.parameters(), lr=0.003), labels[:, 1:] != -100
+    optimizer, wanted = torch.optim.AdamW(model.parameters(), lr=0.005), labels[:, 1:] != -100
     for _ in range(300):
         output = model(input_ids=ids, labels=labels)
         if (output.logits[:, :-1].argmax(-1) == ids[:, 1:])[wanted].all():
