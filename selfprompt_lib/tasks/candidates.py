@@ -24,6 +24,7 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"\\[dtc]?frac\s*(?:\{\s*(-?[\d,]+)\s*\}|(\d))\s*(?:\{\s*([\d,]+)\s*\}|(\d))", r" \1\2/\3\4"),
     (r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)"),
     (r"(?<=\d)!(?=\s*\})", "!."),  # a factorial, not an exclamation
+    (r"\\f?box(?:ed)?\s*\{\s*\}[\s$.]*", " answer:"),
     (r"\\f?box(?:ed)?\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" answer: \1 "),
     (r"\\(?:times|cdot)\b", "*"), (r"\\approx\b", "="), (r"\\[lg](?:eq?|t)\b", "<"),
     (r"\^\s*\{?\\circ\}?|\\degree\b", "°"), (r"\\%", "%"), (r"\\pm\b", "±"),

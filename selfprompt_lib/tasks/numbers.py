@@ -49,7 +49,9 @@ OF_SEVERAL = re.compile(
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"
                   r"|let|options?|choices?)\b|^next,")
 INTRODUCED = re.compile(
-    r"(?i)(?:if|when|since|as|because|with|after|by|for|at|\w+ing)\b.*, (?!.*more)")
+    r"(?i)(?:if|when|since|as|because|with|after|by|for|at|from|\w+ing)\b.*, (?!.*more)")
+UNDECIDED = re.compile(r"(?i)\b(?:can(?:no|')t|could not|couldn't|unable to|hard to|not sure|unsure"
+                       r"|don't know)\b.*\b(?:tell|say|decide|know|which|whether)\b")
 # "one" is a number in "has one apple", and not in "no one", "one of" or "one way".
 ONE = re.compile(r"(?i)\b(?:has|have|had|is|was|are|leaves?|gets?|only|exactly|needs?|=)\s+\Z")
 
@@ -94,9 +96,10 @@ def _value(part: str) -> str | None:
 def _conclusion(lines: list[str]) -> str | None:
     """The number that the last sentence with one comes to.
 
-    None where the reply was cut off, or where that sentence names several and marks none.
+    None where the reply was cut off or does not decide, or where that sentence names several and
+    marks none.
     """
-    if not lines or _cut_off(lines[-1]):
+    if not lines or _cut_off(lines[-1]) or UNDECIDED.search(lines[-1]):
         return None
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
     last = next(with_number, "")

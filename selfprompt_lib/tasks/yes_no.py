@@ -11,8 +11,10 @@ BOTH = re.compile(r"(?i)\W*(?:yes\W*(?:and|or|/|but)\s*no|no\W*(?:and|or|/|but)\
 WORD = re.compile(
     r"(?i)[(\['\s]*(?P<not>(?:not|isn't|cannot be|can't be) (?:a )?)?"
     rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right(?!,)){ENDED})"
-    rf"|(?P<no>(?:no|nope|false|incorrect|wrong|unlikely|untrue){ENDED}))"
-    r"(?!\W*I (?:can|could|will|would|don't|do not|am (?:not|happy|glad))\b)"  # no answer
+    rf"|(?P<no>(?:no|nope|nah|false|incorrect|wrong|unlikely|untrue){ENDED}))"
+    # No answer yet: "No, wait", "Sure, I can".
+    r"(?!\W*(?:wait|hold on|hang on)\b)"
+    r"(?!\W*I (?:can|could|will|would|don't|do not|am (?:not|happy|glad))\b)"
 )
 NOT = re.compile(
     r"(?i)(?:(?:probably|definitely|certainly|absolutely|surely|of course) )?"
@@ -28,6 +30,7 @@ OPENING = re.compile(
 SAID = re.compile(
     r"(?i)\b(?:say|think|answer|believe|probably|maybe|perhaps|likely)\s+"
     r"|,\s+(?:(?:so|thus|hence|therefore),?\s+)?(?=(?:yes|no)\W*(?:$|\n))"
+    r"|\bso,?\s+(?=(?:yes|no),)"
     r"|(?<!that )\b(?:that|this|it|statement|claim)(?:'s| is|(?= (?:isn't|can't be|cannot be)))\s+"
 )
 
