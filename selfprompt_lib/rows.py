@@ -164,7 +164,8 @@ def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT], faults: Fault
     faults.tell()
     if told and unused:
         print(f"{faults.origin}: not used: "
-              + ", ".join(f"{what} ({count} rows)" for what, count in unused.items()))
+              + ", ".join(f"{what} ({count} row{'s' * (count > 1)})"
+                          for what, count in unused.items()))
 
 
 def _fields(row: dict, kind: type[BaseModel], cut: bool) -> tuple[dict, list[str]]:

@@ -236,7 +236,7 @@ def test_columns_that_are_not_used_are_named_before_work_begins(jsonl, tmp_path,
         {"instruction": "q2", "output": "a2", "category": "x", "role": ROLE},
         {"messages": weighted, "role": ROLE},
     )
-    said = f"{path}: not used: category (2 rows), text (1 rows), weight in the turns (1 rows)\n"
+    said = f"{path}: not used: category (2 rows), text (1 row), weight in the turns (1 row)\n"
     check_inputs(load("smoke", {"data.train": str(path)}))
     assert capsys.readouterr().out == said
     assert main(["annotate", "--data", str(path), "--out", str(tmp_path / "out.jsonl"), "--base-url=http://127.0.0.1:9"]) == 2
@@ -244,7 +244,7 @@ def test_columns_that_are_not_used_are_named_before_work_begins(jsonl, tmp_path,
     held_out_questions(
         load("smoke", {"data.questions": str(jsonl("asked.jsonl", {"question": "q", "reference": "a", "level": 3}))})
     )
-    assert "asked.jsonl: not used: level (1 rows)" in capsys.readouterr().out
+    assert "asked.jsonl: not used: level (1 row)" in capsys.readouterr().out
 
 
 def test_all_faults_of_a_file_are_told_at_once(jsonl, refused):
