@@ -1,49 +1,59 @@
 """On systems that are not Unix, all modules can be imported, texts have an encoding, and what cannot be done there is said."""
 
 import ast
-import subprocess
+import importlib
+import os
+import pkgutil
+import select
+import signal
+import socket
 import sys
 from pathlib import Path
+
+from conftest import forked
 
 from selfprompt_lib import sandbox
 
 PACKAGE = Path(sandbox.__file__).parent
-# Loads the libraries first, then all modules of the package anew, on a system without what Unix alone has.
-ELSEWHERE = """
-import importlib, os, pkgutil, select, signal, socket, sys
-import selfprompt_lib
-
-def load_all():
-    names = [m.name for m in pkgutil.walk_packages(selfprompt_lib.__path__, "selfprompt_lib.")]
-    return [importlib.import_module(name) for name in names]
-
-load_all()
-for name in "resource fcntl pwd grp termios tty pty posix syslog crypt _posixsubprocess".split():
-    sys.modules[name] = None
-for module, names in {
+UNIX_MODULES = ["resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog", "crypt", "_posixsubprocess"]
+UNIX_NAMES = {
     os: "fork forkpty getuid geteuid getgid getegid getgroups killpg setsid getpgid setpgid getpgrp setuid uname wait3 wait4 "
         "mkfifo sched_getaffinity sched_setaffinity getloadavg statvfs sysconf pread pwrite nice chroot chown O_NONBLOCK",
     signal: "SIGKILL SIGHUP SIGALRM SIGCHLD SIGSTOP SIGCONT SIGUSR1 SIGUSR2 SIGQUIT SIGPIPE SIGXCPU alarm setitimer",
     socket: "AF_UNIX socketpair CMSG_LEN", select: "poll epoll kqueue",
-}.items():
-    for name in names.split():
-        vars(module).pop(name, None)
-for sys.platform in ("win32", "darwin"):  # not os.name, without which paths cannot be made here
-    for name in [name for name in sys.modules if name.startswith("selfprompt_lib.")]:
-        del sys.modules[name]
-    loaded = load_all()
-    from selfprompt_lib import provenance, sandbox
-    try:
-        sandbox.run_program("def f(): return 1", "def check(candidate): pass", "f")
-    except ValueError as error:
-        print(sys.platform, len(loaded), provenance.peak_memory_gb(), error)
-"""
+}
 
 
-def test_every_module_can_be_imported_elsewhere_and_the_sandbox_says_what_it_needs():
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    said = [line.split(" ", 3) for line in done.stdout.splitlines()[-2:]]
+def load_all():
+    names = [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "selfprompt_lib.")]
+    return [importlib.import_module(name) for name in names]
+
+
+def load_elsewhere(told):
+    """Loads the libraries first, then all modules of the package anew, on a system without what Unix alone has."""
+    load_all()
+    sys.modules.update(dict.fromkeys(UNIX_MODULES))
+    for module, names in UNIX_NAMES.items():
+        for name in names.split():
+            vars(module).pop(name, None)
+    for sys.platform in ("win32", "darwin"):  # not os.name, without which paths cannot be made here
+        for name in [name for name in sys.modules if name.startswith("selfprompt_lib.")]:
+            del sys.modules[name]
+        loaded = load_all()
+        from selfprompt_lib import provenance, sandbox
+
+        try:
+            sandbox.run_program("def f(): return 1", "def check(candidate): pass", "f")
+        except ValueError as error:
+            with told.open("a", encoding="utf-8") as file:
+                print(sys.platform, len(loaded), provenance.peak_memory_gb(), error, file=file)
+
+
+def test_every_module_can_be_imported_elsewhere_and_the_sandbox_says_what_it_needs(tmp_path):
+    process = forked(load_elsewhere, tmp_path / "told")
+    process.join()
+    assert process.exitcode == 0
+    said = [line.split(" ", 3) for line in (tmp_path / "told").read_text(encoding="utf-8").splitlines()]
     assert [system for system, *_ in said] == ["win32", "darwin"]
     for _, count, memory, told in said:
         assert int(count) > 80 and memory == "None"
