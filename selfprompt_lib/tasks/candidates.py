@@ -23,6 +23,8 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"\{,\}|(?<=\d),\\!(?=\d)", ","),
     (r"\\[dtc]?frac\s*(?:\{\s*(-?[\d,]+)\s*\}|(\d))\s*(?:\{\s*([\d,]+)\s*\}|(\d))", r" \1\2/\3\4"),
     (r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)"),
+    (r"\\(?:begin|end)\s*\{(?:align|gather|equation)[a-z]*\*?\}|\\\\\s*(?=\n)", "\n"),
+    (r"&\s*=", "="),
     (r"(?<=\d)!(?=\s*\})", "!."),  # a factorial, not an exclamation
     (r"\\f?box(?:ed)?\s*\{\s*\}[\s$.]*", " answer:"),
     (r"\\f?box(?:ed)?\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" answer: \1 "),
@@ -46,10 +48,11 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
 # "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
 STATED = re.compile(
     r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta"
-    r"|risposta|答案)(?![a-z])(?: to [^.:\n]{1,40}?)?"
+    r"|risposta|答案)(?![a-z])(?: corr?ec?t+\w*)?(?: to [^.:\n]{1,40}?)?"
     r"\s*(?:(?:(?=isn't\b)|\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*"
     r"|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
+    r"|\bbest (?:estimate|guess) (?:is|would be)\s+"
     r"|\bans\b[.:]\s*|\bI meant\s+|\b(?:final|result|conclusion|solution|decision)\s*:\s*"
     r"|\bI made (?:a|an) (?:mistake|error)\b[.!:]?\s*(?:(?:it|that)(?: is|'s| should be)\s+)?"
     r"|\b(?:actually|sorry|wait|no|hmm)\b,? (?:it|that)(?: is|'s|(?= isn't| can(?:no|')t))\s+"
@@ -61,7 +64,7 @@ DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0
 OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w+ +){0,2}$")
 # The sentence before an answer concludes ("so") or corrects ("wait").
 FINAL = re.compile(
-    r"(?i)(?:^|[.!?,;\n])\s*"
+    r"(?i)(?:^|[.!?,;\n])\s*(?:I(?:'d|'ll| would| will)? )?"
     r"(?:but|however|actually|wait|sorry|correction|instead|therefore|thus|hence|so|final|finally|"
     r"in conclusion|I made|no, (?:it|that|this)|no wait)\b[^.!?\n]{0,40}(?:[.!?]\s+)?[^.!?\n]*$"
 )
@@ -74,6 +77,7 @@ class Candidate:
 
     value: str
     final: bool = False
+    at: int = 0  # where in the reply it begins
 
 
 def normalize(answer: str) -> str:
@@ -101,7 +105,7 @@ def answer_candidates(text: str, cue: re.Pattern,
         if retracted or (got is not None and OF_OTHERS.search(before)):
             got = AMBIGUOUS
         if got is not None:
-            yield Candidate(got, bool(FINAL.search(text[: hit.end()])))
+            yield Candidate(got, bool(FINAL.search(text[: hit.end()])), hit.end())
 
 
 def resolve(candidates: Iterable[Candidate], strict: bool) -> str | None:

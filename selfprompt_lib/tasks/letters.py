@@ -8,13 +8,16 @@ from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normali
 from .numbers import extract_number, number_alone
 
 SAID = re.compile(
-    r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think|guess)"
+    r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think|guess"
+    r"|(?:I'm|I am) (?:choosing|picking|selecting|going (?:with|for)))"
     r"(?: (?:it|that)(?:'s| is))?\s+"
     r"|\b(?:it|this|that|which|one|statement|claim)"
     r"(?:'s| is| has to be| must be| would be| should be)\s+"
     r"|\b(?:option|choice)\s+(?!\d)|\b(?:so|therefore|thus|hence),?\s+"
     r"|\b(?:probably|maybe|perhaps|likely|definitely|certainly|clearly)\s+"
     r"|\b(?:leaves|leaving)(?: us with)?(?: only)?\s+(?=\(?[A-Z]\)?[.!]?\s*$)"
+    r"|(?<!\b[A-Z] )(?<!\b[A-Z])(?:[➜→⇒➡]|[-=]>)\s*(?=\(?[A-Z]\)?[.!]?\s*$)"
+    r"|(?:^|(?<=[.!?\n])\s)(?-i:Only)\s+(?=[^.,;:!?\n]*[.!]?\s*$)"  # the last sentence
 )
 DENIED_BEHIND = re.compile(
     r" (?:is|are|can|could|does|do|would|will) (?:not|never)\b|(?:is|are|does|would|ca)n't"
@@ -82,7 +85,8 @@ class _Options:
         # "(B)", "B.", "B - ": with all marks that belong to it.
         self.capital = re.compile(rf"[(\[]?({one}){end}[).,:;!?\]]*\s*-?\s*")
         # "b)", "(b)", or a lone "b"; a lone "a" may be an article.
-        self.small = re.compile(rf"[(\[]?([{self.letters.lower()}])(?:[).:\]]+|(?<!a)$)\s*")
+        self.small = re.compile(rf"[(\[]?([{self.letters.lower()}])(?:[).:\]]+"
+                                rf"|(?<!a)(?:$|(?=\s+(?:because|since|as)\b)))\s*")
         # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
         self.more = re.compile(
             rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b"
@@ -141,7 +145,9 @@ class _Options:
 
     def _named(self, part: str, strict: bool) -> str | None:
         """The letter that a text begins with, by itself or as the text of its option."""
-        introduction = r"(?i)^(?:the )?(?:option|choice|letter)?\b\s*(?=\W?\w\b)"
+        introduction = (r"(?i)^(?:the |l[ae] |l'|die |der |a (?=op))?(?:option|choice|letter"
+                        r"|opci[oó]n|op[cç][aã]o|opzione|let(?:ra|tre|tera)|buchstabe)?\b\s*"
+                        r"(?=\W?\w\b)")
         part = re.sub(introduction, "", part.lstrip())
         hit = self.capital.match(part) or (None if strict else self.small.match(part))
         if hit:

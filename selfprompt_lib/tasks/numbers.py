@@ -24,11 +24,13 @@ MORE = (
     re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
 )
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."
+GAINED = r"comes? to(?=\s+\W*\d)|takes? home|will last(?: \w+)?(?=\s+\d)"
 CUE = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes?|gives|get|obtain"
-    r"|(?:which|that) is)\b"
+    rf"|(?:which|that) is|{GAINED}|zahl(?:t|en) (?:er|sie|man)"
+    r"|(?:has|have|had)(?= [^.,;]* left\b(?! over)))\b"
 )
-WORKED_OUT = re.compile(r"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get|obtain)\b")
+WORKED_OUT = re.compile(rf"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get|obtain|{GAINED})\b")
 # The number of a point in a list.
 OF_LIST = re.compile(r"(?im)^\s*(?:\d{1,2}[.)]\s+(?=[^\W\d])|step \d+[.:])")
 IS = re.compile(r"(?i)\b(?:is|are|was|were|equals)\s+")
@@ -40,6 +42,11 @@ HANGING = re.compile(
 YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
                   r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
 BRACKETS = re.compile(r"\([^()]*\d[^()]*\)")  # "(3 * 4 + 2)" only explains
+CHECK = re.compile(r"(?i)\((?:double[- ])?(?:check|proof|verif\w*)\b[^()]*\)")
+# What is said and does not touch the result: the number it is not, why it is rounded.
+OLD_NUMBER = re.compile(r"(?i), (?:and )?not \$?\d[\d,.]*\W*$")
+ROUNDED = re.compile(
+    r"(?i)^\w+ can(?:no|')t \w+ (?:half|part|a fraction|\d*\.\d+)\b[^,;]*[,;] (?=so\b)")
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by.
 OF_SEVERAL = re.compile(
@@ -62,8 +69,10 @@ def extract_number(text: str, strict: bool) -> str | None:
     Strictly, only one that is stated or stands alone on the first or last line.
     """
     whole = not HANGING.search(text)
+    text = CHECK.sub("", text)
     lines = _sentences(OF_LIST.sub("", text))
-    outer = [*lines[:1], *lines[1:][-1:]]
+    asked = len(lines) > 1 and lines[0].endswith("?")  # "Six dozen? No: ..."
+    outer = [*lines[asked:1], *lines[1:][-1:]]
     alone = [Candidate(got) for line in outer if (got := number_alone(line)) is not None]
     found = resolve([*alone, *answer_candidates(text, STATED, _value)], strict)
     return _conclusion(lines) if found is None and whole and not strict else found
@@ -103,7 +112,7 @@ def _conclusion(lines: list[str]) -> str | None:
         return None
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
     last = next(with_number, "")
-    for aside in (YEAR, BRACKETS):
+    for aside in (OLD_NUMBER, ROUNDED, YEAR, BRACKETS):
         last = without if _numbers(without := aside.sub("", last)) else last
     if OF_SEVERAL.search(last) or (PLAN.search(last) and not WORKED_OUT.search(last)):
         return None
@@ -112,9 +121,12 @@ def _conclusion(lines: list[str]) -> str | None:
     behind_equals = last.rsplit("=", 1)[-1]
     before_equals = number_alone(last.split("=", 1)[0]) or ""
     behind_cue = next((part for part in reversed(CUE.split(last)) if _numbers(part)), "")
+    behind_verb = re.split(r"\b(?:takes?|needs?)\s+(?=\d)(?!.*\b(?:each|per|apiece)\b)",
+                           behind_cue)[-1]
     behind_clause = last.rsplit(", ", 1)[1] if INTRODUCED.match(last) else ""
     behind_colon = (re.findall(r"[^\W\d]: +(.*)", last) or [""])[-1]
-    for part in (last, behind_equals, before_equals, behind_cue, behind_clause, behind_colon):
+    for part in (last, behind_equals, before_equals, behind_cue, behind_verb,
+                 behind_clause, behind_colon):
         numbers = set(_numbers(part))
         if len(numbers) == 1:
             return numbers.pop()
