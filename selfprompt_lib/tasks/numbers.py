@@ -24,11 +24,12 @@ MORE = (
     re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
 )
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."
-GAINED = r"comes? to(?=\s+\W*\d)|takes? home|will last(?: \w+)?(?=\s+\d)"
+OF_ONE = r"(?!.*\b(?:each|per|apiece)\b)"  # "6 left in each" is no result
+GAINED = rf"(?:comes? to(?=\s+\W*\d)|takes? home|will last(?: \w+)?(?=\s+\d)){OF_ONE}"
 CUE = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes?|gives|get|obtain"
     rf"|(?:which|that) is|{GAINED}|zahl(?:t|en) (?:er|sie|man)"
-    r"|(?:has|have|had)(?= [^.,;]* left\b(?! over)))\b"
+    rf"|(?:has|have|had)(?= [^.,;]* left\b(?! over)){OF_ONE})\b"
 )
 WORKED_OUT = re.compile(rf"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get|obtain|{GAINED})\b")
 # The number of a point in a list.
@@ -121,8 +122,8 @@ def _conclusion(lines: list[str]) -> str | None:
     behind_equals = last.rsplit("=", 1)[-1]
     before_equals = number_alone(last.split("=", 1)[0]) or ""
     behind_cue = next((part for part in reversed(CUE.split(last)) if _numbers(part)), "")
-    behind_verb = re.split(r"\b(?:takes?|needs?)\s+(?=\d)(?!.*\b(?:each|per|apiece)\b)",
-                           behind_cue)[-1]
+    behind_verb = re.split(r"(?i)\b(?:takes?|needs?)\s+(?=\d)", behind_cue)[-1]
+    behind_verb = "" if re.search(r"\b(?:each|per|apiece)\b", behind_cue) else behind_verb
     behind_clause = last.rsplit(", ", 1)[1] if INTRODUCED.match(last) else ""
     behind_colon = (re.findall(r"[^\W\d]: +(.*)", last) or [""])[-1]
     for part in (last, behind_equals, before_equals, behind_cue, behind_verb,

@@ -9,7 +9,8 @@ ENDED = (r"(?=\s*(?:$|[^\w\s'-]|\n|-\s)"
          r"|\s+(?:it|he|she|they|you|we|I|this|that|there|because|since|as|no)\b)")
 BOTH = re.compile(
     r"(?i)\W*(?:yes\W*(?:and|or|/|but)\s*no|no\W*(?:and|or|/|but)\s*yes"
-    r"|(?:yes|no),? (?:if|when|unless|provided|depending)\b[^.!?\n]*\b(?:yes|no))\b")
+    r"|(?:yes|no),? (?:if|when|unless|provided|depending)\b[^.!?\n]*\b(?:yes|no)"
+    r"(?= (?:if|when|unless|otherwise|provided)\b|\W*(?:[.;]|$)))\b")
 WORD = re.compile(
     r"(?i)[(\['\s]*(?P<not>(?:not|isn't|cannot be|can't be) (?:a )?)?"
     rf"(?:(?P<yes>yes\b|(?:yeah|yep|yup|true|correct|right(?!,)){ENDED})"
