@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from .digests import file_digest, text_digest
 from .errors import UserError, require
+from .reading import one_line
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
            "adapter_model.bin")
@@ -122,7 +123,7 @@ def file_fault(path: Path) -> str:
     except FileNotFoundError:
         return "missing"
     except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
-        return f"half-written or damaged ({str(error).splitlines()[0]})"
+        return f"half-written or damaged ({one_line(error)})"
     return ""
 
 
@@ -205,10 +206,9 @@ def told_saving(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: cannot be saved ({reason}; {free_gb(folder):.1f} GB are free "
-                        "there); make room or mend that, and start again: whole checkpoints and "
-                        "finished trainings are kept") from None
+        raise UserError(f"{folder}: cannot be saved ({one_line(error)}; {free_gb(folder):.1f} GB "
+                        "are free there); make room or mend that, and start again: whole "
+                        "checkpoints and finished trainings are kept") from None
 
 
 def free_gb(folder: Path) -> float:

@@ -13,6 +13,7 @@ from scipy.stats import hypergeom
 
 from .. import stats
 from ..errors import UserError
+from ..reading import one_line
 from ..rows import Conversation
 
 ROLE_COLUMNS = [
@@ -40,7 +41,7 @@ def load_embedder(name: str):
     try:
         return SentenceTransformer(name, device="cpu")
     except (OSError, ValueError) as error:
-        raise UserError(f"roles.embedder: cannot load {name}: {str(error).splitlines()[0]}; "
+        raise UserError(f"roles.embedder: cannot load {name}: {one_line(error)}; "
                         "use starter") from None
 
 
