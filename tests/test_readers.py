@@ -52,12 +52,12 @@ LOOPS = [
     "no, ",
     "def f(x):\n",
 ]
+# The share that the strict reader reads at least, of the replies with an answer: of the first gold
+# replies, most of which have the form that is asked for, and of the later ones, odd on purpose.
+FIRST = 566
 LEAST_READ = {
-    "choice": 0.33,
-    "yes_no": 0.45,
-    "number": 0.45,
-    "code": 0.75,
-}  # by the strict reader, of the replies with an answer
+    "choice": (0.5, 0.25), "yes_no": (0.5, 0.4), "number": (0.65, 0.4), "code": (0.8, 0.75)
+}  # fmt: skip
 ROLES = st.builds(Role, expert=st.text("abc AB.,", min_size=1).filter(str.strip),
                   brings=st.sampled_from(["The answer is A.", "I know 12 of them.", "Yes, always."]),
                   request=st.sampled_from(["pick B", "say no", "add 3 and 4"]))  # fmt: skip
@@ -102,11 +102,10 @@ def test_the_strict_reader_reads_the_same_or_nothing(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_strict_reader_reads_its_share(kind):
-    rows = [row for row in GOLD if row["kind"] == kind and row["gold"] != NO_ANSWER]
-    share = sum(
-        extract_answer(kind, "strict", row["reply"], row) != NO_ANSWER for row in rows
-    ) / len(rows)
-    assert LEAST_READ[kind] <= share < 1, f"{share:.2f}"
+    for part, least in zip((GOLD[:FIRST], GOLD[FIRST:]), LEAST_READ[kind], strict=True):
+        rows = [row for row in part if row["kind"] == kind and row["gold"] != NO_ANSWER]
+        read = [extract_answer(kind, "strict", row["reply"], row) != NO_ANSWER for row in rows]
+        assert least <= sum(read) / len(read) < 1, f"{sum(read) / len(read):.2f}"
 
 
 @pytest.mark.parametrize(
