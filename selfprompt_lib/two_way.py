@@ -68,22 +68,23 @@ class Effect(Estimate):
     components: VarianceComponents
 
 
-def two_way_interval(*tasks: np.ndarray) -> Effect:
+def two_way_interval(*tasks: np.ndarray, shares: bool = True) -> Effect:
     """The paired difference over items and training seeds, each task counting the same (chapter 5).
 
     Args:
         tasks: one table a task, shape (items, seeds): 1 where only the new arm was right, -1 where
             only the old one was, else 0. Column s is the same pair of models in every task.
+        shares: False for differences of another measure, such as nats, of any size.
 
-    With one seed the result is about these two models; for one task it is then Tango's interval
-    with the exact McNemar test.
+    With one seed the result is about these two models. For one task of shares it is then Tango's
+    interval with the exact McNemar test, for any other measure that of the paired t test.
     """
     tables = [np.asarray(task, dtype=float) for task in tasks]
     value = float(np.mean([table.mean() for table in tables]))
     components = variance_components(*tables)
-    low, high = t_interval(value, components)
+    low, high = t_interval(value, components, 1 if shares else np.inf)
     p = p_value(value, components)
-    if components.n_seeds == 1 and len(tables) == 1:
+    if shares and components.n_seeds == 1 and len(tables) == 1:
         won, lost = tables[0][:, 0] > 0, tables[0][:, 0] < 0
         alone = paired_difference(won, lost)
         low, high, p = alone.low, alone.high, mcnemar_p(won, lost)
@@ -109,8 +110,7 @@ def variance_components(*tasks: np.ndarray) -> VarianceComponents:
     n_seeds, share = tasks[0].shape[-1], len(tasks) ** -2
     per_task = [_item_and_residual(table) for table in tasks]
     # A first axis for the tasks, shape (tasks, ...).
-    items = share * np.stack([task_items for task_items, _ in per_task])
-    residual = share * np.stack([task_residual for _, task_residual in per_task])
+    items, residual = (share * np.stack(parts) for parts in zip(*per_task, strict=True))
     df_items = np.stack([np.full(items.shape[1:], max(1, table.shape[-2] - 1)) for table in tasks])
     seed_means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)  # shape (..., seeds)
     df_residual = df_items * max(1, n_seeds - 1)
@@ -140,17 +140,17 @@ def _item_and_residual(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
     """Degrees of freedom of a sum of independent variances, which lie along the first axis.
 
-    Notes:
-        (Σ v)² / Σ (v² / df), from Satterthwaite, Biometrics Bulletin 2 (1946).
+    (Σ v)² / Σ (v² / df), from Satterthwaite, Biometrics Bulletin 2 (1946).
     """
     total, squares = variances.sum(axis=0), (variances**2 / df).sum(axis=0)
     return np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
 
 
-def t_interval(value: np.ndarray, components: VarianceComponents) -> tuple[np.ndarray, np.ndarray]:
-    """95% interval by Student's t with Satterthwaite's degrees of freedom, within -1 and 1."""
+def t_interval(value: np.ndarray, components: VarianceComponents,
+               limit: float = 1) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval by Student's t with Satterthwaite's degrees of freedom, within ±`limit`."""
     reach = t.ppf(0.975, components.df) * np.sqrt(components.variance)
-    return np.maximum(-1, value - reach), np.minimum(1, value + reach)
+    return np.maximum(-limit, value - reach), np.minimum(limit, value + reach)
 
 
 def p_value(value: np.ndarray, components: VarianceComponents) -> np.ndarray:

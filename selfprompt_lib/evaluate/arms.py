@@ -32,7 +32,7 @@ ROLE_PLAY_ROUNDS = (
 )
 # Says nothing of any question; long enough to be cut to the length of any role.
 ASIDE = Path(__file__).parents[1] / "resources" / "evaluate" / "aside.txt"
-USUAL_LENGTH = 40  # tokens of the irrelevant role where the model wrote no role at all
+USUAL_LENGTH = 40  # tokens of what stands for a role where the model wrote no role at all
 
 
 def plain_arm(name: str) -> Arm:
@@ -66,13 +66,18 @@ def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
 
 def irrelevant_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """A text about nothing, as long in tokens as the role that the model wrote for the item."""
-    written, tokenizer = items.role.notna(), sources.tokenizer
+    text = sources.design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
+    ids = sources.tokenizer.encode(text, add_special_tokens=False)
+    return [sources.tokenizer.decode(ids[: length - 1]).rstrip(" .,") + "." + GAP
+            for length in role_lengths(items, sources.tokenizer)]
+
+
+def role_lengths(items: pd.DataFrame, tokenizer) -> np.ndarray:
+    """The tokens of each item's role; where the model wrote none, what its roles usually have."""
+    written = items.role.notna()
     lengths = np.array(count_tokens(tokenizer, items.role.fillna("").tolist()))
     usual = int(np.median(lengths[written])) if written.any() else USUAL_LENGTH
-    text = sources.design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    return [tokenizer.decode(ids[: length - 1]).rstrip(" .,") + "." + GAP
-            for length in np.where(written, lengths, usual)]
+    return np.where(written, lengths, usual)
 
 
 def no_roles(items: pd.DataFrame, sources: RoleSources) -> list[None]:
