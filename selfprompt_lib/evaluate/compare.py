@@ -28,7 +28,9 @@ ARM_CONTRASTS = ((BASELINE, BASE), (MANUAL, BASELINE), (OWN, MANUAL), (OWN, BASE
 
 def paired_table(items: pd.DataFrame, new: str, old: str, task: str,
                  column: str = "correct") -> pd.DataFrame:
-    """Paired differences of one task: 1, 0 or -1, items as index and seeds as columns, both sorted.
+    """Paired differences of one task, items as index and seeds as columns, both sorted.
+
+    They are 1, 0 or -1, or those of another `column` that holds numbers.
 
     Raises:
         UserError: an arm is missing, an item occurs twice, seeds are not paired, or the arms have
@@ -53,7 +55,7 @@ def paired_table(items: pd.DataFrame, new: str, old: str, task: str,
 
 
 def _item_by_seed(items: pd.DataFrame, arm: str, task: str, column: str) -> pd.DataFrame:
-    """One arm's answers on a task, 1 where right."""
+    """One arm's answers on a task: 1 where right, or the numbers of another column."""
     of_task = items[items.task == task]
     rows = of_task[of_task.arm == arm]
     require(len(rows), f"items: arm {arm!r} has no rows for {task}; arms there: "
@@ -64,7 +66,7 @@ def _item_by_seed(items: pd.DataFrame, arm: str, task: str, column: str) -> pd.D
     gaps = wide.index[wide.isna().any(axis=1)]
     require(gaps.empty, f"items: {task}, arm {arm!r}: the seeds {list(wide.columns)} have other "
             f"items than each other, such as {gaps[:1].tolist()}; ask every seed the same items")
-    return wide.astype(int)
+    return wide.astype(float)
 
 
 def paired_tables(items: pd.DataFrame, new: str, old: str,
@@ -178,14 +180,20 @@ def _contrasts(items: pd.DataFrame, pairs: Sequence[tuple[str, str]],
     """
     rows = []
     for (new, old), label in zip(pairs, labels, strict=True):
-        seeds_new, seeds_old = (set(items[items.arm == arm].seed) for arm in (new, old))
-        if not seeds_new or not seeds_old:
-            continue
-        seeds = (seeds_new & seeds_old) or (seeds_new | seeds_old)
-        both = items[items.arm.isin([new, old]) & items.seed.isin(seeds | {UNTUNED})]
-        rows.append({"contrast": label, **differences(both, new, old).iloc[-1].drop("task")})
+        both = rows_of_both(items, new, old)
+        if len(both):
+            rows.append({"contrast": label, **differences(both, new, old).iloc[-1].drop("task")})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=stats.holm(table.p)) if rows else table
+
+
+def rows_of_both(items: pd.DataFrame, new: str, old: str) -> pd.DataFrame:
+    """The rows of two arms with the training seeds that both have; none where one has no rows."""
+    seeds_new, seeds_old = (set(items[items.arm == arm].seed) for arm in (new, old))
+    if not seeds_new or not seeds_old:
+        return items.iloc[:0]
+    seeds = (seeds_new & seeds_old) or (seeds_new | seeds_old)
+    return items[items.arm.isin([new, old]) & items.seed.isin(seeds | {UNTUNED})]
 
 
 def above_chance(items: pd.DataFrame, arm: str, chance: dict[str, float]) -> stats.Estimate:
