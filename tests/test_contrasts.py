@@ -1,18 +1,21 @@
 """The likelihood spine: prefixes, contrasts by hand and in simulated worlds, the gate, the words."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
 
-from selfprompt_lib import models
+from selfprompt_lib import models, plots, roles
 from selfprompt_lib.designs import DESIGNS, GAP
 from selfprompt_lib.evaluate import contrasts, prefixes
 from selfprompt_lib.evaluate.arms import RoleSources
 from selfprompt_lib.evaluate.contrasts import gate, likelihood_contrasts, likelihood_sizes
+from selfprompt_lib.evaluate.likelihood_report import CAUTION, likelihood_text
 from selfprompt_lib.evaluate.prefixes import likelihood_plan, prefix_texts
 from selfprompt_lib.generate import count_tokens
-from selfprompt_lib.rows import Role
+from selfprompt_lib.roles.fit import without_task
+from selfprompt_lib.rows import STARTER_FOLDER, Role, Sample, read_rows
 from selfprompt_lib.stats import holm
 from selfprompt_lib.two_way import p_value, t_interval, two_way_interval, variance_components
 
@@ -227,3 +230,82 @@ def test_neutral_text_is_as_long_as_the_role_ends_with_a_word_and_names_nobody(s
         assert cut[:-1] == words[: len(cut) - 1] and cut[-1].rstrip(".") == words[len(cut) - 1].rstrip(".,")
     assert "you are" not in whole.lower() and 120 <= len(words) <= 180
     assert prefixes.cut_text(whole, 10_000, sources.tokenizer) == whole
+
+
+def measured(effects, seeds=1, **how):
+    """A table of the short plan, each pair of model and prefix with its own mean."""
+    rng, found = np.random.default_rng(0), []
+    hard = rng.normal(-3, 0.5, 50)
+    for cell in likelihood_plan():
+        for seed in [-1] if cell == BASE else range(seeds):
+            values = hard + effects.get(cell, 0) + rng.normal(0, 0.03, 50)
+            found.append(rows(cell, values, seed, **how))
+    return pd.concat(found)
+
+
+# As the first measurement on two cores found them (nats a token, less the baseline's).
+FIRST = {BASE: -0.386, ("baseline", "own role"): -0.023, OWN: -0.028, ("self-prompt", "none"): -0.127,
+         ("self-prompt", "other question's role"): -0.105, ("self-prompt", "neutral text"): -0.024, NEUTRAL: -0.008}
+
+
+def test_words_say_whether_a_role_helps_and_warn_of_taking_it_away():
+    text = likelihood_text(likelihood_contrasts(measured(FIRST)))
+    helps, neutral, right, away, *_ = [line for line in text.splitlines() if line.startswith("- ")]
+    assert "Does a role help?* The answers become less likely" in helps and "of 50)" in helps
+    assert "neutral paragraph?* The answers become less likely" in neutral
+    assert "right role that counts?* The answers become likelier" in right
+    assert "The answers become likelier" in away and away.endswith(CAUTION)
+    assert "With one training seed this is about these models" in text and "Choices" not in text
+
+
+def test_words_tell_a_null_with_what_could_have_been_seen_and_what_it_would_take():
+    table = measured({}, seeds=2)
+    text = likelihood_text(likelihood_contrasts(table), likelihood_sizes(table))
+    assert text.count("No difference was seen; one of 0.0") >= 4 and "2 training seeds" in text
+    assert "To see 0.01 nats between the self-prompt model and the baseline it would take" in text
+    assert likelihood_text(likelihood_contrasts(table[table.model == "base"])).startswith("No two models")
+
+
+def test_words_name_the_tasks_that_are_not_interpreted():
+    table = pd.concat([choices("openbookqa", "cloze", 30, 0.5), choices("piqa", "cloze", 10, -9),
+                       choices("piqa", "letters", 9, 0)])
+    gates = gate(table)
+    text = likelihood_text(likelihood_contrasts(table, "log_odds", gates), gates=gates)
+    assert "Not interpreted, 1 of 2, as the untuned model is not seen to do better than guessing: piqa." in text
+    assert "The right options become likelier" in text and "better than in the other at openbookqa." in text
+    assert text.rstrip().endswith("Not interpreted, 1 of 1, as the untuned model is not seen to do better than guessing: piqa.")
+
+
+def test_the_figure_has_the_primary_contrasts_on_top_zero_in_the_middle_and_grey_ones_hollow():
+    found = likelihood_contrasts(measured(FIRST))
+    whole = found[found.task == "all"]
+    axes = plots.contrast_plot(whole.assign(interpreted=whole.primary), contrasts.MEASURES["nats"])
+    low, high = axes.get_xlim()
+    assert low == -high and high > 0.1
+    height = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert list(height)[1].startswith("self-prompt, own role − baseline, none")
+    assert height["Each begins as it was trained to"] < height["One model with another beginning than its own"]
+    faces = {line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("s", "o")}
+    assert faces == {"white"} and any(line.get_marker() == ">" for line in axes.lines)
+    plots.contrast_plot(whole.assign(low=np.nan, high=np.nan, difference=0.0), "nats").figure.canvas.draw()
+    plt.close("all")
+
+
+def test_a_role_finds_its_question_and_less_often_without_the_sentence_that_restates_it():
+    design, samples = DESIGNS["from-now-on"], read_rows(STARTER_FOLDER / "train.jsonl", Sample)[::3]
+    questions, own = [s.question for s in samples], [design.role_text(s.role) for s in samples]
+    model = roles.load_embedder("starter")
+    found = roles.role_fit(model, design, questions, {"its own": [None, *own[1:]], "none": [None] * len(own)})
+    whole, rest = found.itertuples()
+    assert (whole.n, whole.among) == (len(own) - 1, len(own) - 1)
+    assert whole.low <= whole.found <= whole.high and whole.found > 0.9 > rest.found > 0.3 > 0.1 > whole.shuffled
+    assert roles.fit_text(found).startswith(f"Of the {len(own) - 1} roles (its own) {whole.found:.0%} [")
+    assert "cannot be measured" in roles.fit_text(found.iloc[:0])
+
+
+@pytest.mark.parametrize(("design", "left"), [
+    ("from-now-on", "From now on, you are a smith. Your task is your life."), ("title-only", "Role: a smith."),
+    ("first-person", "I answer as a smith. Your task is your life.")])
+def test_the_last_sentence_is_taken_off_where_a_design_has_one(design, left):
+    role = Role(expert="a smith", brings="Your task is your life.", request="say how my task is done")
+    assert without_task(DESIGNS[design].role_text(role), DESIGNS[design]) == left

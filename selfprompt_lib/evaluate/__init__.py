@@ -5,6 +5,10 @@
 `compare` has its paired differences, `subjects` those of MMLU's subjects, and `report` says what
 they mean.
 
+Likelihoods, which see smaller differences than right and wrong: `prefixes` says what stands before
+an answer, `contrasts` compares, with a gate for tasks that the untuned model cannot do, and
+`likelihood_report` puts it into words.
+
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
 pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
 `blind_sheet` is for people. Appendix A2: `robustness` probes with unusual questions. `gallery`
@@ -20,8 +24,11 @@ from .compare import (
     role_contrasts,
     seed_differences,
 )
+from .contrasts import gate, likelihood_contrasts, likelihood_sizes
 from .harness import Arm, ArmsLM, ask_benchmarks
+from .likelihood_report import likelihood_text
 from .measure import measure_arms, measure_model, measurement_plan, task_content
+from .prefixes import likelihood_plan, prefix_texts
 from .report import difference_table, report_text, summarize, vs_chance
 from .results import (
     SUBSTITUTED,

@@ -1,7 +1,8 @@
 """The book's figures, all in one style, and text that fits the page.
 
 `base` has the style and what every chapter draws, `roles` the figures of chapter 2, `training`
-those of chapter 3, and `differences` the paired differences of chapter 5.
+those of chapter 3, `differences` the paired differences of chapter 5, and `likelihood` its
+contrasts of likelihoods.
 """
 
 from .base import (
@@ -18,6 +19,7 @@ from .base import (
     show_text,
 )
 from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
+from .likelihood import contrast_plot
 from .roles import likeness_boxes, rank_curves, role_map
 from .training import (
     epoch_plot,

@@ -17,6 +17,7 @@ from .compare import (
     rows_that_pass,
     same_samples,
 )
+from .fit import fit_text, role_fit
 from .metrics import (
     answer_leaks,
     chance_found_among,

@@ -1,0 +1,79 @@
+"""The figure of likelihoods: what each contrast of models and prefixes comes to (chapter 5)."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .base import BLUE, ORANGE, WIDTH, draw_interval, set_style
+
+LINE = 0.6  # inches a contrast
+FAINT = "#8a8a8a"
+SECTIONS = (  # title, look, and which rows
+    ("Each begins as it was trained to", {"color": BLUE, "fmt": "D", "markersize": 10},
+     lambda rows: rows.primary),
+    ("One model with another beginning than its own", {"color": ORANGE, "fmt": "s"},
+     lambda rows: ~rows.primary & rows.within_model),
+    ("Other models", {"color": BLUE, "fmt": "o"}, lambda rows: ~rows.primary & ~rows.within_model),
+)
+
+
+def contrast_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
+    """Contrasts with their 95% intervals, the primary ones on top, zero in the middle.
+
+    What is not interpreted is grey and hollow. The axis is made for all contrasts but those with
+    the untuned model, which may lie far beyond: then an arrow stands at the edge.
+
+    Args:
+        contrasts: rows of `likelihood_contrasts`, one a contrast: those of one form, and one task
+            or `all`.
+        axis: the measure in words, of `MEASURES`.
+    """
+    set_style()
+    parts = [(name, look, contrasts[chosen(contrasts)]) for name, look, chosen in SECTIONS]
+    parts = [part for part in parts if len(part[2])]
+    _, axes = plt.subplots(figsize=(WIDTH, 1.9 + LINE * (len(contrasts) + 1.1 * len(parts))))
+    reach, place = _reach(contrasts), 0.0
+    axes.axvline(0, color="black", linewidth=1)
+    for number, (name, look, rows) in enumerate(parts):
+        if number:
+            axes.axhline(place - 0.2, color="#cccccc", linewidth=1)
+            place += 0.3
+        _write(axes, place, name, fontweight="bold")
+        place += 0.8
+        for row in rows.itertuples():
+            _draw(axes, row, place, look, reach)
+            place += 1
+    axes.set(xlim=(-reach, reach), ylim=(place - 0.2, -0.5), yticks=[], title=title)
+    axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_xlabel(f"{axis}, 95% intervals\n← less likely    more likely →", fontsize="small")
+    return axes
+
+
+def _reach(contrasts: pd.DataFrame) -> float:
+    """How far the axis goes on either side of zero."""
+    near = contrasts[~contrasts.contrast.str.contains("base,")]
+    ends = (near if len(near) else contrasts)[["difference", "low", "high"]]
+    return 1.1 * float(np.nanmax(np.abs(ends.to_numpy()), initial=1e-6))
+
+
+def _draw(axes: Axes, row, place: float, look: dict, reach: float) -> None:
+    """One contrast: its name and its number, and below them the point with its interval."""
+    if not row.interpreted:
+        look = look | {"color": FAINT, "markerfacecolor": "white"}
+    colour = "black" if row.interpreted else FAINT
+    _write(axes, place, row.contrast, color=colour)
+    number = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("-", "−")
+    _write(axes, place, number, right=True, color=colour)
+    if abs(row.difference) > reach:
+        edge = np.sign(row.difference) * 0.97 * reach
+        axes.plot(edge, place + 0.4, color=look["color"], marker=">" if edge > 0 else "<")
+    else:
+        draw_interval(axes, row.difference, row.low, row.high, place + 0.4, capsize=4, **look)
+
+
+def _write(axes: Axes, place: float, text: str, right: bool = False, **look) -> None:
+    axes.text(0.99 if right else 0.01, place, text, transform=axes.get_yaxis_transform(),
+              va="center", ha="right" if right else "left",
+              **{"fontsize": "small", "bbox": {"facecolor": "white", "lw": 0, "pad": 1}} | look)
