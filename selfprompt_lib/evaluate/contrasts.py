@@ -90,8 +90,9 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
     beginning that the model was not trained on), task, form, measure, interpreted, difference, low,
     high (95%), n (items), seeds, above (share of items with a difference above zero), p, p_holm,
     smallest (the difference that such a sample shows with 80% power at 5%). Contrasts that were not
-    measured are left out. Holm's correction is over all primary contrasts or over all others, for
-    `all` tasks and for single ones; tasks that are not interpreted are not among them.
+    measured are left out, and items that did not fit the model's context in one of the two. Holm's
+    correction is over all primary contrasts or over all others, for `all` tasks and for single
+    ones; tasks that are not interpreted are not among them.
 
     Args:
         measure: of `MEASURES`: `nats` for open questions, the others for choices.
@@ -126,10 +127,16 @@ def _paired(table: pd.DataFrame,
     for form, of_form in rows.groupby("form", sort=False):
         for contrast in CONTRASTS if of_form[measure].notna().any() else ():
             new, old = map(", ".join, (contrast.new, contrast.old))
-            both = rows_of_both(of_form, new, old)
+            both = _scored_in_both(rows_of_both(of_form, new, old), measure)
             if len(both):
                 tables = paired_tables(both, new, old, measure)
                 yield form, contrast, {task: part.to_numpy() for task, part in tables.items()}
+
+
+def _scored_in_both(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Without the items that have no number in some row, as one behind a long text may not fit."""
+    scored = rows[measure].notna().groupby([rows.task, rows["item"]]).transform("all")
+    return rows[scored.astype(bool)]
 
 
 def _closed(gates: pd.DataFrame | None, form: str) -> set[str]:
