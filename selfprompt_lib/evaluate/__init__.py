@@ -2,6 +2,7 @@
 
 `benchmarks` has the tasks and `harness` asks a model through lm-eval; `arms` says who is asked,
 `measure` asks and keeps what was measured; `results` is the table of items that comes out.
+`options` scores the options of an item by likelihood, by `likelihood` and `option_scores`.
 `compare` has its paired differences, `subjects` those of MMLU's subjects, and `report` says what
 they mean.
 
@@ -28,6 +29,7 @@ from .contrasts import gate, likelihood_contrasts, likelihood_sizes
 from .harness import Arm, ArmsLM, ask_benchmarks
 from .likelihood_report import likelihood_text
 from .measure import measure_arms, measure_model, measurement_plan, task_content
+from .options import measure_options
 from .prefixes import likelihood_plan, prefix_texts
 from .report import difference_table, report_text, summarize, vs_chance
 from .results import (

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from lm_eval.tasks import TaskManager
 
-from ..profiles import TASKS, Profile
+from ..profiles import Profile
 from ..reading import user_path
 from ..rows import STARTER_FOLDER
 from ..tasks import TASKS_FOLDER
@@ -28,6 +28,9 @@ def scored_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> list[s
 def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str, Any]:
     """lm-eval's tasks by name, from our YAMLs and those in `evaluate.include_path` (chapter 5).
 
+    `mmlu_cloze` and `mmlu_letters` score MMLU's options by likelihood, and so for each task that
+    has options, `arc_easy` and `piqa`.
+
     Raises:
         UserError: a YAML without a field that this chapter needs; data without keys, or with ids
             that occur twice.
@@ -43,13 +46,15 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     manager = TaskManager(
         include_path=folders, include_defaults=False,
         metadata={"data": data, "items": settings.items, "seed": settings.subset_seed})
-    names = [PREFIX + name if name in TASKS else name for name in scored_tasks(profile, tasks)]
+    ours = {file.stem for file in TASKS_FOLDER.glob("[!_]*.yaml") if PREFIX not in file.stem}
+    names = [PREFIX + name if name in ours else name for name in scored_tasks(profile, tasks)]
     loaded = manager.load(names)["tasks"]
     greedy = {"max_gen_toks": settings.max_new_tokens, "do_sample": False}
     for task in loaded.values():
         check_task(task.config)
         task.set_config("num_fewshot", 0)
-        task.set_config("generation_kwargs", greedy, update=True)
+        if task.OUTPUT_TYPE == "generate_until":
+            task.set_config("generation_kwargs", greedy, update=True)
     return loaded
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 from lm_eval.evaluator import evaluate
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.utils import apply_template
 
@@ -17,17 +16,11 @@ from ..errors import require
 from ..generate import chat_prompt, encode_prefill, generate_ids, reply_texts
 from ..profiles import Profile
 from ..tasks.extraction import extract_answer
-from .benchmarks import PREFIX
+from .option_scores import ItemKey, OptionsLM, item_key
 
 SECOND_TOKENS = 8  # the longest second reply
 SHORTEST = 8  # tokens that a reply may have behind a prefill, however long the prefill is
 TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
-ItemKey = tuple[str, str]  # task and item
-
-
-def item_key(task: str, doc: Mapping[str, Any]) -> ItemKey:
-    """What names an item in every table of this chapter."""
-    return task.removeprefix(PREFIX), str(doc["id"])
 
 
 @dataclass
@@ -97,7 +90,7 @@ def _item_rows(lm: "ArmsLM", task, name: str, samples: list[dict[str, Any]],
     return list(rows.values())
 
 
-class ArmsLM(HFLM):
+class ArmsLM(OptionsLM):
     """lm-eval's Hugging Face model, asked as in chapter 4, in several arms at once.
 
     Replies are those of `HFLM` in greedy decoding, written faster: all `arms`, which have the same
@@ -105,12 +98,14 @@ class ArmsLM(HFLM):
     replies lm-eval gets. A prefill counts as part of the reply and of its length. With `triggers`
     (task → Jinja template), `second_replies` gets what the model wrote behind the answer trigger
     after each reply: the second pass of role-play prompting (arXiv 2308.07702, section 3).
+
+    Options are scored in all arms together, too: see `OptionsLM.loglikelihood`.
     """
 
     def __init__(self, *, arms: Sequence[Arm] = (Arm("plain"),),
                  triggers: Mapping[str, str] | None = None, **arguments: Any):
-        super().__init__(**arguments)
-        self.arms, self.arm, self.triggers = arms, arms[0].name, triggers or {}
+        super().__init__(arms=arms, **arguments)
+        self.triggers = triggers or {}
         self.replies: dict[tuple[str, ItemKey], str] = {}
         self.second_replies: dict[tuple[str, ItemKey], str] = {}
 
@@ -177,8 +172,7 @@ class ArmsLM(HFLM):
 
     def _prompt(self, context: str, prefill: str, room: int) -> list[int]:
         """As HFLM encodes a prompt; the reply must go on as in training."""
-        whole = self.tok_encode(context)
-        special = whole[: len(whole) - len(self._ids(context))]  # such as a first <s>
+        special = self.special_ids(context)
         return special + encode_prefill(self.tokenizer, context + prefill)[len(special) - room :]
 
     def _ids(self, text: str | None) -> list[int]:

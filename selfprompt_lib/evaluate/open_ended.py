@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import ttest_1samp
-from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from ..designs import GAP
-from ..devices import alone_on_card
 from ..errors import require
 from ..generate import prompt_text
 from ..roles.metrics import embed
 from ..rows import Question
 from ..stats import ROUNDING
+from .likelihood import encode_pairs, score_ids
 
 MEASURES = {  # column of `measure_replies` → the words of a figure
     "likelihood": "log-likelihood of the reference (nats a token)",
@@ -30,9 +27,8 @@ MEASURES = {  # column of `measure_replies` → the words of a figure
 }
 
 
-@torch.inference_mode()
 def likelihoods(model, tokenizer, questions: Sequence[Question],
-                prefills: Sequence[str] | None = None, batch_size: int = 8,
+                prefills: Sequence[str] | None = None, batch_tokens: int = 2048,
                 label: str | None = None) -> list[float]:
     """Mean log-probability of each reference answer's tokens; nearer to 0 is likelier (chapter 5).
 
@@ -43,60 +39,26 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
     Args:
         prefills: what stands before the reference in the reply, one a question, such as the roles
             that `written_roles` gives.
-        label: what the progress bar says; None shows none.
+        batch_tokens, label: as in `score_ids`.
 
     Raises:
         UserError: a question without a reference, or one that does not fit the model's context
             with it.
     """
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    sequences = []
-    for question, prefill in zip(questions, prefills or [""] * len(questions), strict=True):
+    before = [prompt_text(tokenizer, question.question) + prefill for question, prefill
+              in zip(questions, prefills or [""] * len(questions), strict=True)]
+    pairs = encode_pairs(tokenizer, before, [question.reference for question in questions])
+    for question, (start, reference) in zip(questions, pairs, strict=True):
         require(question.reference.strip(),
                 f"question {question.id}: reference is empty; write one, or leave this measure out")
-        before = prompt_text(tokenizer, question.question) + prefill
-        ids, first = _encode(tokenizer, before, question.reference)
-        require(not context or len(ids) <= context,
-                f"question {question.id}: {len(ids):,} tokens with its reference do not fit the "
+        length = len(start) + len(reference)
+        require(not context or length <= context,
+                f"question {question.id}: {length:,} tokens with its reference do not fit the "
                 f"model's context of {context:,}; shorten it, or take it out")
-        sequences.append((ids, first))
-    alone_on_card(model)
-    by_length = sorted(range(len(sequences)), key=lambda place: len(sequences[place][0]))
-    found = [0.0] * len(sequences)
-    starts = range(0, len(by_length), batch_size)
-    for start in tqdm(starts, desc=label, unit="batch", mininterval=1, disable=label is None):
-        places = by_length[start : start + batch_size]
-        values = _score_batch(model, [sequences[place] for place in places])
-        for place, value in zip(places, values, strict=True):
-            found[place] = value
-    return found
-
-
-def _encode(tokenizer, before: str, reference: str) -> tuple[list[int], int]:
-    """The ids of both texts together, and the place where the reference begins."""
-    encoded = tokenizer(before + reference, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = enumerate(encoded["offset_mapping"])
-    first = next(place for place, (_, end) in offsets if end > len(before))
-    return encoded["input_ids"], first
-
-
-def _score_batch(model, sequences: Sequence[tuple[list[int], int]]) -> list[float]:
-    """Mean log-probability of each sequence's ids from its place on.
-
-    Padding stands on the right, where causal attention does not look. Logits are made for the
-    references' places only, and taken to float32 for one row at a time.
-    """
-    width = max(len(ids) for ids, _ in sequences)
-    padded = [ids + ids[-1:] * (width - len(ids)) for ids, _ in sequences]
-    input_ids = torch.tensor(padded, device=model.device)  # (batch, width)
-    start = min(first for _, first in sequences) - 1  # the logits at a place are of the next token
-    places = torch.arange(start, width - 1, device=model.device)
-    logits = model(input_ids=input_ids, use_cache=False, logits_to_keep=places).logits
-    values = []
-    for row, row_logits, (ids, first) in zip(input_ids, logits, sequences, strict=True):
-        reference = row_logits[first - 1 - start : len(ids) - 1 - start].float()
-        values.append(-float(cross_entropy(reference, row[first : len(ids)])))
-    return values
+    scores = score_ids(model, pairs, batch_tokens, label)
+    return [score / len(reference)
+            for (score, _), (_, reference) in zip(scores, pairs, strict=True)]
 
 
 def written_roles(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from ..errors import UserError, require
 from .extraction import KINDS
 
 READERS = ("strict", "tolerant")
-BASES = "_choice.yaml, _number.yaml, _yes_no.yaml or _code.yaml"
+BASES = "_choice.yaml, _number.yaml, _yes_no.yaml, _code.yaml, _cloze.yaml or _letters.yaml"
 
 
 def check_task(config: Any, where: str | None = None) -> None:
@@ -24,9 +24,11 @@ def check_task(config: Any, where: str | None = None) -> None:
     include = f"include one of {BASES}"
     require(isinstance(metadata, dict) and metadata.get("kind") in KINDS,
             f"{where}: metadata.kind must be one of {', '.join(KINDS)}; set it, or {include}")
-    require(isinstance(metadata.get("trigger"), str),
+    scored = values.get("output_type") == "multiple_choice"  # by likelihood: no reply is read
+    require(scored or isinstance(metadata.get("trigger"), str),
             f"{where}: metadata.trigger is missing; {include}, or write one")
-    for field in ("doc_to_text", "doc_to_target", "custom_dataset"):
+    needed = ("doc_to_text", "doc_to_target", "custom_dataset")
+    for field in (*needed, "doc_to_choice") if scored else needed:
         require(values.get(field), f"{where}: {field} is missing; {include}")
     require(isinstance(kwargs, dict) and kwargs.get("path"),
             f"{where}: dataset_kwargs.path is missing; "
@@ -35,7 +37,7 @@ def check_task(config: Any, where: str | None = None) -> None:
             f"{where}: dataset_kwargs.columns is missing; name at least question and key")
     parts = values.get("filter_list") or []
     filters = tuple(part.get("name") for part in parts if isinstance(part, dict))
-    require(filters == READERS,
+    require(scored or filters == READERS,
             f"{where}: filter_list must have the filters {' and '.join(READERS)}; {include}")
 
 

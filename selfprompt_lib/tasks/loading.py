@@ -104,7 +104,7 @@ def make_docs(rows: list[dict], columns: dict[str, Any], kind: str, shuffle: boo
 def _check_columns(rows: list[dict], columns: dict[str, Any], kind: str, where: str) -> None:
     require(rows, f"{where}: the split is empty; name another in dataset_kwargs.split")
     require(kind in KINDS, f"{where}: metadata.kind is {kind!r}; set one of {', '.join(KINDS)}, "
-                           "or include one of _choice.yaml, _number.yaml, _yes_no.yaml, _code.yaml")
+                           "or include one of the package's _*.yaml")
     known = isinstance(columns, dict) and set(columns) <= set(FIELDS)
     require(known, f"{where}: dataset_kwargs.columns takes {', '.join(FIELDS)}; it is {columns!r}")
     for field in ("question", "key", *(["options"] if kind == "choice" else [])):
@@ -171,6 +171,8 @@ def _options_and_key(options: Any, key: Any, seed: str | None, where: str) -> di
     """Options and the right letter; shuffled with a `seed`."""
     require(isinstance(options, list | tuple) and 2 <= len(options) <= 26,
             f"{where}: options is {options!r}; it must be a list of 2 to 26 texts")
+    require(all(str(option).strip() for option in options),
+            f"{where}: options is {options!r}; each must have a text")
     right = _index_of_key(key, options)
     require(right is not None, f"{where}: the key {key!r} is no index, letter or text of "
                                f"{len(options)} options; mend columns.key")
