@@ -127,16 +127,17 @@ def _paired(table: pd.DataFrame,
     for form, of_form in rows.groupby("form", sort=False):
         for contrast in CONTRASTS if of_form[measure].notna().any() else ():
             new, old = map(", ".join, (contrast.new, contrast.old))
-            both = _scored_in_both(rows_of_both(of_form, new, old), measure)
-            if len(both):
+            both = rows_of_both(of_form[of_form[measure].notna()], new, old)
+            if len(both) and len(both := _of_whole_items(both)):
                 tables = paired_tables(both, new, old, measure)
                 yield form, contrast, {task: part.to_numpy() for task, part in tables.items()}
 
 
-def _scored_in_both(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Without the items that have no number in some row, as one behind a long text may not fit."""
-    scored = rows[measure].notna().groupby([rows.task, rows["item"]]).transform("all")
-    return rows[scored.astype(bool)]
+def _of_whole_items(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of items that stand in both arms and all seeds: behind a long text one may not fit."""
+    models = rows.drop_duplicates(["task", "arm", "seed"]).task.value_counts()
+    times = rows.groupby(["task", "item"])["arm"].transform("size")
+    return rows[times >= rows.task.map(models)]
 
 
 def _closed(gates: pd.DataFrame | None, form: str) -> set[str]:

@@ -1,0 +1,215 @@
+"""How likely do models find good answers behind a role, another text, or none? Seed by seed.
+
+`python book/studies/likelihood_study.py --seeds 0,1,2` trains three models a seed (with roles,
+without, and with a neutral paragraph), measures each behind every prefix of the plan, and keeps the
+table in book/measured/likelihood, of which chapter 5 and the page *What we found* can be made.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfprompt_lib import models, profiles, sources
+from selfprompt_lib.cli import add_profile_arguments, run_command
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.errors import require
+from selfprompt_lib.evaluate import (
+    gate,
+    likelihood_contrasts,
+    likelihood_plan,
+    likelihood_sizes,
+    likelihood_text,
+    load_tasks,
+    save_items,
+)
+from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, measure_likelihoods
+from selfprompt_lib.evaluate.open_ended import likelihoods
+from selfprompt_lib.evaluate.results import BASE
+from selfprompt_lib.files import write_json
+from selfprompt_lib.profiles import Profile
+from selfprompt_lib.provenance import describe
+from selfprompt_lib.roles import fit_text, load_embedder, role_fit
+from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
+
+OPEN = {"open questions": "heldout.jsonl", "unseen questions": "unseen.jsonl"}
+CONTROLS = ("arc_easy", "piqa")  # tasks that a small model can do
+ABOUT = """\
+Train models with roles, without, and with a neutral paragraph, measure how likely each finds good
+answers behind each prefix, and keep the table of likelihoods, without texts, as Parquet, with a
+record of what made it. One seed is one part: what is measured is taken up when the command runs
+again, and a seed that is added later joins the others.
+Exit status: 0 measured, 2 bad input."""
+# What two cores train in minutes; tried on `heldout.jsonl`, so the unseen questions are the test.
+RECIPE = {"data.train_rows": None, "sft.epochs": 2, "sft.batch_size": 8, "sft.micro_batch_size": 8,
+          "sft.learning_rate": 1e-4, "infer.max_new_tokens": 96, "evaluate.items": 120}
+TRAIN = {"starter": {"data.train": "starter"},
+         "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
+MEASURES = ("nats", "log_odds", "log_odds_pmi")
+
+
+def measure(profile: Profile, seeds: Sequence[int], full: bool, hours: float,
+            out: Path) -> dict[str, Any]:
+    """Measure seeds, one after the other, and keep what there is after each.
+
+    Args:
+        hours: no seed is begun that would end later, by how long those before it took.
+
+    Raises:
+        UserError: an `out` that holds a study of other settings.
+    """
+    samples = sources.take_evenly_spaced(sources.training_samples(profile),
+                                         profile.data.train_rows)
+    sources.check_roles(profile, samples)
+    questions = {name: sources.take_evenly_spaced(read_rows(STARTER_FOLDER / file, Question),
+                                                  profile.data.question_rows)
+                 for name, file in OPEN.items()}
+    tasks, kept = all_tasks(profile), kept_before(profile, full, out)
+    left, began = [seed for seed in seeds if str(seed) not in kept["seeds"]], time.monotonic()
+    expected = expected_hours(profile, samples, questions, tasks, full, kept)
+    print(f"{len(samples)} samples, {sum(map(len, questions.values()))} open questions, "
+          f"{sum(len(list(task.eval_docs)) for task in tasks.values())} items in {len(tasks)} "
+          f"tasks;\n{len(left)} of {len(seeds)} seeds to measure, {expected:.2g} hours each")
+    for done, seed in enumerate(left):
+        spent = (time.monotonic() - began) / 3600
+        if done and spent * (done + 1) / done > hours:
+            print(f"seeds {left[done:]} are left: {spent:.1f} of {hours:g} hours are spent")
+            break
+        kept = add_seed(profile.model_copy(update={"seed": seed}), samples, questions, tasks, full,
+                        kept)
+        save(profile, full, kept, out)
+        print(f"seed {seed} is kept in {out}: {done + 1} of {len(left)} seeds, "
+              f"{(time.monotonic() - began) / 60:.0f} minutes")
+    return kept
+
+
+def expected_hours(profile: Profile, samples: Sequence[Sample],
+                   questions: dict[str, Sequence[Question]], tasks: dict[str, Any], full: bool,
+                   kept: dict[str, Any]) -> float:
+    """Hours of a seed: as those before it took, or by how long a few questions take here.
+
+    By letters, of which a training reads each three times forth and back, and a role has as many
+    as its limit allows, each written as fast as five are read.
+    """
+    minutes = [seed["minutes"] for seed in kept["seeds"].values()]
+    if minutes:
+        return sum(minutes) / len(minutes) / 60
+    some = next(iter(questions.values()))[:8]
+    model, tokenizer = models.load(profile.model, profile.dtype)
+    began = time.monotonic()
+    likelihoods(model, tokenizer, some)
+    seconds = (time.monotonic() - began) / sum(len(row.question + row.reference) for row in some)
+    trained = 3 * profile.sft.epochs * 3 * sum(len("".join(row.conversations)) for row in samples)
+    role, pairs = 4 * profile.infer.max_new_tokens, len(likelihood_plan(full))
+    asked = [len(row.question + row.reference) for rows in questions.values() for row in rows]
+    asked += [len(task.doc_to_text(doc)) for task in tasks.values() for doc in task.eval_docs]
+    return seconds * (trained + pairs * sum(size + role for size in asked)
+                      + 5 * role * len(asked)) / 3600
+
+
+def all_tasks(profile: Profile) -> dict[str, Any]:
+    """The mini controls, and with a mirror the real benchmarks, in cloze form and with letters."""
+    controls = profile.model_copy(
+        update={"data": profile.data.model_copy(update={"benchmarks": "starter"})})
+    tasks = load_tasks(controls, CONTROLS)
+    if profile.data.mirror:
+        real = profile.model_copy(
+            update={"data": profile.data.model_copy(update={"benchmarks": "hub"})})
+        tasks |= load_tasks(real, list(profile.evaluate.tasks))
+    return tasks
+
+
+def add_seed(profile: Profile, samples: Sequence[Sample],
+             questions: dict[str, Sequence[Question]], tasks: dict[str, Any], full: bool,
+             kept: dict[str, Any]) -> dict[str, Any]:
+    """What is kept, with the profile's seed measured and put in; the untuned model but once."""
+    seed, began = profile.seed, time.monotonic()
+    again = BASE not in set(kept["rows"].model)
+    plan = [pair for pair in likelihood_plan(full) if pair[0] != BASE or again]
+    found = measure_likelihoods(profile, samples, questions, tasks, plan, Path("runs/likelihood"))
+    minutes = (time.monotonic() - began) / 60
+    parts = [part for part in (kept["rows"], found["likelihoods"]) if len(part)]
+    rows = pd.concat(parts, ignore_index=True)
+    written = found["roles"][found["roles"].task.isin(questions)]
+    fit = role_fit(load_embedder(profile.roles.embedder), get_design(profile.design),
+                   written.question, {"the model's own": list(written.role)}, seed)
+    wrote = found["roles"].groupby("task", sort=False).role.agg(lambda roles: roles.notna().mean())
+    seeds = kept["seeds"] | {str(seed): {
+        "minutes": round(minutes, 1), "fit": fit.to_dict("records"), "fit_text": fit_text(fit),
+        "wrote_role": wrote.to_dict(), "trainings": found["trainings"]}}
+    return {"rows": rows, "seeds": seeds}
+
+
+def kept_before(profile: Profile, full: bool, out: Path) -> dict[str, Any]:
+    """The rows and the record of seeds that `out` has, none where it has none.
+
+    Raises:
+        UserError: an `out` that holds a study of other settings.
+    """
+    record = out / "record.json"
+    if not record.is_file():
+        return {"rows": pd.DataFrame(columns=COLUMNS), "seeds": {}}
+    before = json.loads(record.read_text(encoding="utf-8"))
+    require(before["settings"] == settings_of(profile, full),
+            f"--out {out}: holds a study of other settings; give another folder")
+    return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}
+
+
+def settings_of(profile: Profile, full: bool) -> dict[str, Any]:
+    """What is the same for all seeds of a study; a path of this machine is not committed."""
+    fields = profile.model_dump(mode="json", exclude={"seed"})
+    fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
+    return {"profile": fields, "plan": [list(pair) for pair in likelihood_plan(full)]}
+
+
+def save(profile: Profile, full: bool, kept: dict[str, Any], out: Path) -> None:
+    """Write the table without texts, and the record with what it says, each whole or not at all."""
+    save_items(kept["rows"], out / "likelihoods.parquet")
+    gates = gate(kept["rows"])
+    contrasts = [likelihood_contrasts(kept["rows"], name, gates) for name in MEASURES]
+    sizes = [likelihood_sizes(kept["rows"], name, gates) for name in MEASURES]
+    contrasts, sizes = pd.concat(contrasts), pd.concat(sizes)
+    tables = {"gate": gates, "contrasts": contrasts, "sizes": sizes}
+    found = {name: table.astype(object).where(table.notna(), None).to_dict("records")
+             for name, table in tables.items()}
+    text = likelihood_text(contrasts, sizes, gates)
+    about = describe(profile) | {"seed": sorted(map(int, kept["seeds"]))}
+    about["profile"] = settings_of(profile, full)["profile"]
+    write_json(out / "record.json", {
+        "settings": settings_of(profile, full), "provenance": about, "seeds": kept["seeds"],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **found})
+    print(text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; raises UserError on bad input."""
+    parser = argparse.ArgumentParser(description=ABOUT,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_profile_arguments(parser, "evaluate.items=40 or data.mirror=FOLDER")
+    parser.add_argument("--train", choices=TRAIN, default="starter",
+                        help="what is trained on (default: %(default)s)")
+    parser.add_argument("--seeds", default="0,1,2,3,4", metavar="0,1,2",
+                        help="training seeds, one part each (default: %(default)s)")
+    parser.add_argument("--plan", choices=("short", "full"), default="full",
+                        help="which prefixes each model stands behind (default: %(default)s)")
+    parser.add_argument("--hours", type=float, default=float("inf"),
+                        help="begin no seed that would end later than this")
+    parser.add_argument("--out", type=Path, default=Path("book/measured/likelihood"),
+                        metavar="FOLDER", help="where it is kept (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    require(all(part.strip().isdecimal() for part in given.seeds.split(",")),
+            f"--seeds {given.seeds}: write whole numbers with commas between them, such as 0,1,2")
+    settings = RECIPE | TRAIN[given.train] | profiles.parse_settings(given.set)
+    profile = profiles.load(given.profile, settings)
+    measure(profile, [int(part) for part in given.seeds.split(",")], given.plan == "full",
+            given.hours, given.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
