@@ -37,6 +37,7 @@ from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles import fit_text, load_embedder, role_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
+from selfprompt_lib.tasks import TASKS_FOLDER
 
 OPEN = {"open questions": "heldout.jsonl", "unseen questions": "unseen.jsonl"}
 CONTROLS = ("arc_easy", "piqa")  # tasks that a small model can do
@@ -115,14 +116,22 @@ def expected_hours(profile: Profile, samples: Sequence[Sample],
 
 def all_tasks(profile: Profile) -> dict[str, Any]:
     """The mini controls, and with a mirror the real benchmarks, in cloze form and with letters."""
-    controls = profile.model_copy(
-        update={"data": profile.data.model_copy(update={"benchmarks": "starter"})})
-    tasks = load_tasks(controls, CONTROLS)
+    tasks = load_tasks(with_benchmarks(profile, "starter"), in_both_forms(CONTROLS))
     if profile.data.mirror:
-        real = profile.model_copy(
-            update={"data": profile.data.model_copy(update={"benchmarks": "hub"})})
-        tasks |= load_tasks(real, list(profile.evaluate.tasks))
+        tasks |= load_tasks(with_benchmarks(profile, "hub"), in_both_forms(profile.evaluate.tasks))
     return tasks
+
+
+def with_benchmarks(profile: Profile, benchmarks: str) -> Profile:
+    """The profile with real benchmarks (`hub`) or mini benchmarks (`starter`)."""
+    data = profile.data.model_copy(update={"benchmarks": benchmarks})
+    return profile.model_copy(update={"data": data})
+
+
+def in_both_forms(names: Sequence[str]) -> list[str]:
+    """The tasks that score options by likelihood, of those that have options."""
+    both = [f"{name}_{form}" for name in names for form in ("cloze", "letters")]
+    return [name for name in both if (TASKS_FOLDER / f"{name}.yaml").is_file()]
 
 
 def add_seed(profile: Profile, samples: Sequence[Sample],
