@@ -44,6 +44,8 @@ def train_and_measure(profile: Profile, tasks: dict[str, Any], samples: Sequence
                       questions: Sequence[Question], folder: Path) -> dict[str, Any]:
     """The profile's design with the budget of chapter 3, kept in `folder`.
 
+    Open questions are answered as in chapter 4, drawn; benchmark items as in chapter 5, greedily.
+
     Returns:
         `record` of its training, its `replies`, and its `items`, whose arm is the design's name.
     """

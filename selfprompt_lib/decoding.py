@@ -1,4 +1,4 @@
-"""Greedy decoding of many prompts at once, with transformers' models and caches (chapter 4).
+"""Decoding of many prompts at once, with transformers' models and caches (chapter 4).
 
 Three things make it faster than `generate` on padded batches: what prompts have in common is read
 once; the cache has room for tokens to come, so that a new token does not copy the old ones; and
@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from .kv_cache import ReadTokens, cache_of, join_rows
+from .sampling import Sampling
 
 PREFILL_SIZE = 16  # prompts that are read at once: enough to keep a processor busy
 USUAL_LENGTH = 256  # tokens of prompt and reply; of longer ones fewer are written at once
@@ -26,6 +27,8 @@ class Request:
     max_new_tokens: int
     suffix: Sequence[int] = ()  # tokens that are put behind the reply, for a second one
     forbidden_first: Sequence[int] = ()
+    begun: int = 0  # how many of the prompt's last tokens are the beginning of the reply
+    random: Sequence[float] = ()  # a uniform number for each token, where tokens are drawn
     shared: int = 0  # how many of the prompt's first tokens are read once for several prompts
     reply: list[int] = field(default_factory=list)
     ended: bool = False
@@ -41,14 +44,17 @@ def end_tokens(model) -> set[int]:
     return {ends} if isinstance(ends, int) else set(ends or ())
 
 
-class GreedyDecoder:
+class Decoder:
     """Reads prompts and writes replies, of as many requests as stand in `requests`.
 
-    The logits processors are those of `generate.generate_ids`.
+    The logits processors are those of `generate.generate_ids`. Each token is the likeliest one, or
+    drawn with the numbers of its request.
     """
 
-    def __init__(self, model, requests: Sequence[Request], processors: Sequence[Callable] = ()):
+    def __init__(self, model, requests: Sequence[Request], processors: Sequence[Callable] = (),
+                 sampling: Sampling | None = None):
         self.model, self.requests, self.processors = model, requests, processors
+        self.sampling = sampling
         self.ends = end_tokens(model)
 
     @torch.inference_mode()
@@ -88,10 +94,11 @@ class GreedyDecoder:
         prefixes = [tuple(request.prompt[: request.shared]) for request in requests]
         different = list(dict.fromkeys(prefixes))
         done = self.head_length
-        read = self.head.select([0] * len(different))
         if len(different) == len(requests) or max(map(len, prefixes)) == done:
             # Nothing is shared but the head.
+            read = self.head.select([0] * len(requests))
             return read, self._read(read, [request.prompt[done:] for request in requests])
+        read = self.head.select([0] * len(different))
         self._read(read, [list(prefix[done:]) for prefix in different])
         read = read.select([different.index(prefix) for prefix in prefixes])
         return read, self._read(read, [request.prompt[request.shared :] for request in requests])
@@ -123,7 +130,8 @@ class GreedyDecoder:
             cut = first.reply[-1] not in self.ends
             said = first.reply if cut else first.reply[:-1]
             unread.append((first.reply[-1:] if cut else []) + first.suffix)
-            first.second = Request(first.prompt + said + first.suffix, max_new_tokens)
+            first.second = Request(first.prompt + said + first.suffix, max_new_tokens,
+                                   random=first.random[first.max_new_tokens :])
             requests.append(first.second)
         read = join_rows([read for _, read in parts])
         self._write_token(requests, self._read(read, unread))
@@ -148,12 +156,21 @@ class GreedyDecoder:
         """Write one more token of each reply that has not ended."""
         for processor in self.processors:
             logits = processor(self._all_ids(requests), logits)
-        for request, token in zip(requests, logits.argmax(-1).tolist(), strict=True):
+        tokens = self._draw(requests, logits) if self.sampling else logits.argmax(-1)
+        for request, token in zip(requests, tokens.tolist(), strict=True):
             if not request.ended:
                 request.reply.append(token)
                 request.ended = (token in self.ends
                                  or len(request.reply) >= request.max_new_tokens)
         self._show_progress()
+
+    def _draw(self, requests: Sequence[Request], logits: torch.Tensor) -> torch.Tensor:
+        """A token of each row; a role that was forced is part of its reply, as one it wrote."""
+        replies = [request.prompt[len(request.prompt) - request.begun :] + request.reply
+                   for request in requests]
+        numbers = [0 if request.ended else request.random[len(request.reply)]
+                   for request in requests]
+        return self.sampling.draw(logits, replies, numbers)
 
     def _all_ids(self, requests: Sequence[Request]) -> torch.Tensor:
         """What logits processors see: prompt and reply, without a gap, and on the left of shorter

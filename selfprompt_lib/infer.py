@@ -11,6 +11,7 @@ from .designs import GAP, Design
 from .generate import ask, count_tokens
 from .profiles import Profile
 from .rows import Question, Role
+from .sampling import Sampling
 from .sources import take_evenly_spaced
 
 SAME_ANSWER = 80  # letters at the beginning of two answers that make them the same
@@ -19,20 +20,25 @@ ReplyRow = dict[str, Any]
 
 def ask_questions(model, tokenizer, profile: Profile, design: Design,
                   questions: Sequence[Question], *, roles: Sequence[str | None] | None = None,
-                  without_role: bool = False, label: str = "asking") -> list[ReplyRow]:
-    """One row a question: outcome, role, answer and their tokens (chapters 4 and 6).
+                  without_role: bool = False, greedy: bool = False,
+                  label: str = "asking") -> list[ReplyRow]:
+    """One row a question: outcome, role, answer and their tokens (chapters 3 to 6, appendix A2).
+
+    Replies are to be read, so their tokens are drawn as the profile says, with its seed.
 
     Args:
         roles: role texts to force, one a question (None: not forced); the model goes on after
             them.
         without_role: forbid the first token of the design's opening, so that the reply cannot
             begin with a role.
+        greedy: take the likeliest tokens, so that two replies differ only by what was asked.
     """
     settings = profile.infer
+    sampling = None if greedy else sampling_of(profile)
     texts = ask(
         model, tokenizer, [question.question for question in questions],
         max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size,
-        no_repeat_ngram_size=settings.no_repeat_ngram_size, label=label,
+        sampling=sampling, no_repeat_ngram_size=settings.no_repeat_ngram_size, label=label,
         prefills=[role + GAP if role else "" for role in roles] if roles else None,
         forbid_first=[design.opening] if without_role else ())
     parts = [design.read(text) for text in texts]
@@ -45,6 +51,14 @@ def ask_questions(model, tokenizer, profile: Profile, design: Design,
          "answer_tokens": answer_tokens[i]}
         for i, question in enumerate(questions)
     ]
+
+
+def sampling_of(profile: Profile) -> Sampling | None:
+    """How a profile draws tokens; None for greedy decoding."""
+    settings = profile.infer
+    if not settings.temperature:
+        return None
+    return Sampling(settings.temperature, settings.top_p, settings.repetition_penalty, profile.seed)
 
 
 def wrote_role(row: ReplyRow) -> bool:
@@ -103,24 +117,26 @@ def roles_of_others(roles: Sequence[str | None]) -> list[str | None]:
 
 def swap_roles(model, tokenizer, profile: Profile, design: Design, questions: Sequence[Question],
                replies: Sequence[ReplyRow], count: int) -> tuple[list[ReplyRow], list[ReplyRow]]:
-    """Ask some questions again, each with the role written for another one (chapter 4).
+    """Ask some questions again, with their own role and with another question's (chapter 4).
 
-    Questions for which no other one has a role are left out: asked freely, they would count as
-    answered with another's role.
+    Both in greedy decoding: of answers that are drawn, two differ though the role is the same.
+    Left out are questions without a role of their own, and those for which no other one has one.
 
     Args:
         replies: what the model wrote to all questions by itself.
         count: questions to ask again, at most, at even distances.
 
     Returns:
-        Their rows of `replies`, and the rows of the new replies.
+        The rows of the replies with their own role, and of those with another's.
     """
-    others = roles_of_others([row["role"] for row in replies])
-    given = [row for row in zip(questions, replies, others, strict=True) if row[2]]
-    some = take_evenly_spaced(given, count)
-    new = ask_questions(model, tokenizer, profile, design, [question for question, _, _ in some],
-                        roles=[role for _, _, role in some], label="swapped")
-    return [row for _, row, _ in some], new
+    own = [row["role"] if wrote_role(row) else None for row in replies]
+    both = zip(questions, own, roles_of_others(own), strict=True)
+    some = take_evenly_spaced([row for row in both if row[1] and row[2]], count)
+    again = [row[0] for row in some] * 2
+    roles = [row[1] for row in some] + [row[2] for row in some]
+    new = ask_questions(model, tokenizer, profile, design, again, roles=roles, greedy=True,
+                        label="swapped")
+    return new[: len(some)], new[len(some) :]
 
 
 def swap_table(own: Sequence[ReplyRow], swapped: Sequence[ReplyRow]) -> pd.DataFrame:

@@ -80,10 +80,13 @@ class Sft(Section):
 
 
 class Infer(Section):
-    """Chapter 4: asking."""
+    """Chapter 4: asking. Tokens are drawn as LIMA draws them; what is scored is greedy."""
 
     max_new_tokens: int = Field(256, ge=8)
-    no_repeat_ngram_size: int = Field(10, ge=0, description="no so many tokens twice; 0 is off")
+    temperature: float = Field(0.7, ge=0, le=10, description="0: greedy, with no top_p or penalty")
+    top_p: float = Field(0.9, gt=0, le=1, description="probability of the tokens drawn from")
+    repetition_penalty: float = Field(1.2, ge=1, description="on the reply's tokens; 1 is off")
+    no_repeat_ngram_size: int = Field(0, ge=0, description="no so many tokens twice; 0 is off")
     batch_size: int = Field(64, ge=1)
 
 

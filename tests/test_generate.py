@@ -1,17 +1,21 @@
 """Asking: the same replies as one question at a time, whatever the batch (chapters 4 to 6)."""
 
 import contextlib
+import dataclasses
 import io
 
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from scipy.stats import chisquare
 from single import gaps, resolution, single
+from transformers import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
-from selfprompt_lib import decoding, evaluate, generate, infer, models, profiles, sft, sources
+from selfprompt_lib import continuous, decoding, evaluate, generate, infer, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
+from selfprompt_lib.sampling import Sampling, nucleus
 
 QUESTIONS = [
     row.question
@@ -89,6 +93,126 @@ def test_a_model_s_own_repetition_penalty_is_kept():
     model.generation_config.repetition_penalty = 50.0
     ours = generate.ask(model, tokenizer, few, max_new_tokens=12, batch_size=3)
     assert ours == one_by_one(model, tokenizer, few, max_new_tokens=12) and ours != plain
+
+
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """The smoke model with probabilities as a tuned model has them: a nucleus of some tokens. Where
+    it has thousands, float32's last digit decides too often which one a number falls on."""
+    model, tokenizer = lively_smoke("float32")
+    model.lm_head.weight.data *= 2
+    return model, tokenizer
+
+
+def processed(logits, replies, sampling):
+    """The probabilities of the next token as transformers' `generate` makes them, one row at a time."""
+    rows = []
+    for row, reply in zip(logits, replies, strict=True):
+        ids, scores = torch.tensor([reply], dtype=torch.long), row[None]
+        for step in (RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty),
+                     TemperatureLogitsWarper(sampling.temperature), TopPLogitsWarper(sampling.top_p)):
+            scores = step(ids, scores)
+        rows.append(scores.softmax(-1))
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 4.0])  # a nucleus of nearly all tokens, of many, of few
+def test_probabilities_are_those_of_transformers_processors(scale):
+    torch.manual_seed(0)
+    logits = torch.randn(4, 3000) * scale
+    logits[0, :5] = 30.0  # and some that stand in the reply
+    replies = [[0, 7, 7], [], [1], [2999, 3, 5, 8, 13]]
+    expected = processed(logits, replies, SAMPLING)
+    found, tokens = nucleus(SAMPLING.process(logits.clone(), replies), SAMPLING.top_p)
+    ours = torch.zeros_like(logits).scatter(1, tokens, found)
+    assert ((ours > 0) == (expected > 0)).all()
+    assert torch.allclose(ours / ours.sum(-1, keepdim=True), expected, rtol=1e-3, atol=1e-7)
+
+
+def test_tokens_are_drawn_as_often_as_their_probability_says():
+    logits = torch.tensor([[2.0, 1.5, 1.0, 0.0, -1.0, -3.0]])
+    expected = processed(logits, [[1, 4]], SAMPLING)[0]
+    count = 4000
+    numbers = [SAMPLING.random_numbers(request, 1)[0] for request in range(count)]
+    drawn = SAMPLING.draw(logits.expand(count, -1), [[1, 4]] * count, numbers)
+    seen = torch.bincount(drawn, minlength=6)
+    assert (seen[expected == 0] == 0).all() and (expected == 0).any()
+    some = expected > 0
+    assert chisquare(seen[some], count * expected[some].double() / expected[some].double().sum()).pvalue > 0.01
+
+
+def test_a_drawn_reply_depends_on_seed_and_place_not_on_the_batch(wide):
+    def ask(sampling, size, questions=QUESTIONS):
+        return generate.ask(*wide, questions, max_new_tokens=16, batch_size=size, sampling=sampling)
+
+    first = ask(SAMPLING, 1)
+    assert ask(SAMPLING, 3) == ask(SAMPLING, 64) == first
+    assert ask(SAMPLING, 64, QUESTIONS[:4]) == first[:4]
+    other = ask(dataclasses.replace(SAMPLING, seed=4), 64)
+    assert not set(other) & set(first)
+    twice = ask(SAMPLING, 64, QUESTIONS[:1] * 3)
+    assert len(set(twice)) == 3, "each place in a call has its own random numbers"
+
+
+def test_a_cold_draw_is_greedy(wide):
+    plain = generate.ask(*wide, QUESTIONS, max_new_tokens=8)
+    for cold in (Sampling(1e-4, 0.9, 1), Sampling(1, 1e-6, 1)):
+        assert generate.ask(*wide, QUESTIONS, max_new_tokens=8, sampling=cold) == plain
+
+
+def test_the_penalty_sees_the_reply_and_a_forced_role_not_the_question(wide):
+    model, tokenizer = wide
+    cold = Sampling(temperature=1e-4, top_p=1, repetition_penalty=1e6)  # never a token twice
+    prompts = encoded(tokenizer, QUESTIONS)
+    replies = first_replies(model, prompts, max_new_tokens=60, batch_size=4, sampling=cold)
+    assert all(len(set(reply)) == len(reply) for reply in replies)
+    first = first_replies(model, prompts, max_new_tokens=1, batch_size=4)
+    assert [reply[:1] for reply in replies] == first
+    begun = [prompt + token for prompt, token in zip(prompts, first, strict=True)]
+    for forced in (0, 1):  # the token is part of the prompt, or of the reply
+        again = first_replies(model, begun, max_new_tokens=1, batch_size=4, sampling=cold, begun=[forced] * len(begun))
+        if forced:
+            assert again == [reply[1:2] for reply in replies]
+        else:
+            assert again == first_replies(model, begun, max_new_tokens=1, batch_size=4)
+
+
+def test_forced_roles_and_free_replies_may_stand_in_one_call(wide):
+    roles = ["", "You know breads. "] * 4 + [""]
+    both = generate.ask(*wide, QUESTIONS, max_new_tokens=8, prefills=roles, sampling=SAMPLING)
+    free = generate.ask(*wide, QUESTIONS, max_new_tokens=8, sampling=SAMPLING)
+    assert both[::2] == free[::2] and all(reply.startswith("You know breads. ") for reply in both[1::2])
+
+
+def test_a_second_reply_is_drawn_too(wide):
+    model, tokenizer = wide
+    prompts = encoded(tokenizer, QUESTIONS[:4])
+    settings = {"max_new_tokens": 6, "suffixes": [[5, 6]] * 4, "suffix_max_new_tokens": 5, "sampling": SAMPLING}
+    first, second = generate.generate_ids(model, prompts, batch_size=4, **settings)
+    assert (first, second) == generate.generate_ids(model, prompts, batch_size=1, **settings)
+    assert all(map(len, second)) and len(set(map(tuple, second))) == 4
+
+
+def test_a_profile_draws_what_is_read_and_0_is_greedy(wide):
+    design = get_design("from-now-on")
+    profile = profiles.load("smoke")
+    questions = sources.held_out_questions(profile)
+
+    def replies(settings, **more):
+        rows = infer.ask_questions(*wide, profiles.load("smoke", settings), design, questions, **more)
+        return [row["reply"] for row in rows]
+
+    texts = [question.question for question in questions]
+    plain = generate.ask(*wide, texts, max_new_tokens=profile.infer.max_new_tokens)
+    assert replies({"infer.temperature": 0}) == replies({}, greedy=True) == plain
+    lima = Sampling(0.7, 0.9, 1.2, profile.seed)
+    drawn = generate.ask(*wide, texts, max_new_tokens=profile.infer.max_new_tokens, sampling=lima)
+    assert replies({}) == drawn != plain
+    assert not set(replies({"infer.repetition_penalty": 1, "infer.top_p": 1})) & set(drawn)
+    assert not set(replies({"seed": 1})) & set(drawn)
 
 
 def test_no_run_is_written_twice():
@@ -207,17 +331,21 @@ def test_a_reply_begins_with_its_start(smoke):
 
 
 @pytest.mark.parametrize("written, asked", [
-    ([None, None, None], []), (["From now on, A.", None, None], [1, 2]), (["A", "A", ""], [2]), (["A", "B", None], [0, 1, 2]),
+    ([None, None, None], []), (["From now on, A.", None, None], []), (["A", "A", ""], []), (["A", "B", None], [0, 1]),
 ])  # fmt: skip
-def test_no_question_is_asked_freely_as_if_with_another_s_role(smoke, written, asked):
+def test_questions_are_asked_again_with_their_own_role_and_another_s(smoke, written, asked):
     profile = profiles.load("smoke", {"infer.max_new_tokens": 8})
     questions = sources.held_out_questions(profile)[:3]
     rows = [{"role": role, "question": question.question, "answer": "x", "role_tokens": 0, "answer_tokens": 1,
              "outcome": "role"} for role, question in zip(written, questions, strict=True)]  # fmt: skip
     design = get_design("from-now-on")
     own, swapped = infer.swap_roles(*smoke, profile, design, questions, rows, 3)
-    assert own == [rows[place] for place in asked] and len(swapped) == len(asked)
-    assert all(any(row["reply"].startswith(role + GAP) for role in written if role) for row in swapped)
+    for rows_again, roles in ((own, written), (swapped, infer.roles_of_others(written))):
+        assert [row["id"] for row in rows_again] == [questions[place].id for place in asked]
+        assert all(row["reply"].startswith(roles[place] + GAP) for row, place in zip(rows_again, asked, strict=True))
+    if asked:  # greedily, so that nothing but the role makes a difference
+        again = infer.ask_questions(*smoke, profile, design, questions[:1], roles=["A"], greedy=True)
+        assert own[0] == again[0] != infer.ask_questions(*smoke, profile, design, questions[:1], roles=["A"])[0]
     assert list(infer.swap_table(own, swapped)) == ["question", "with its own role", "with another's"]
     found = infer.summarize_replies(rows, rows, own, swapped, design)["unchanged_by_swap"]
     assert found.n == len(asked) if asked else found is None
@@ -305,7 +433,7 @@ def test_continuous_batching_writes_the_same(smoke):
     ids = tokenizer([generate.prompt_text(tokenizer, question) for question in QUESTIONS[:5]])[
         "input_ids"
     ]
-    ours = generate.generate_continuously(model, ids, 10, num_blocks=16, max_batch_tokens=256)
+    ours = continuous.generate_continuously(model, ids, 10, num_blocks=16, max_batch_tokens=256)
     assert ours == first_replies(model, ids, max_new_tokens=10, batch_size=8)
     assert torch.equal(torch.tensor(ours[0]), torch.tensor(single(model, tokenizer, generate.prompt_text(tokenizer, QUESTIONS[0]),
                                                                   max_new_tokens=10)))  # fmt: skip
@@ -339,6 +467,6 @@ def test_continuous_batching_obeys_all_that_is_asked_for(settings):
         )
     ]
     processors = generate._processors(model, settings.get("no_repeat_ngram_size", 0))
-    generate.write_continuously(model, requests, processors, 8, 4, None, num_blocks=16, max_batch_tokens=256)
+    continuous.write_continuously(model, requests, processors, 8, 4, None, num_blocks=16, max_batch_tokens=256)
     assert [request.reply for request in requests] == first
     assert [request.second.reply if request.second else [] for request in requests] == second

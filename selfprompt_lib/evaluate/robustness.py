@@ -99,7 +99,10 @@ def load_probes(per_kind: int | None = None, path: Path = PROBES_FOLDER) -> list
 
 def ask_probes(model, tokenizer, profile: Profile, design: Design, probes: Sequence[Probe],
                label: str = "probing") -> list[dict[str, Any]]:
-    """The rows of `infer.ask_questions` with the probes' own fields, in order (appendix A2)."""
+    """The rows of `infer.ask_questions` with the probes' own fields, in order (appendix A2).
+
+    Replies are drawn, as those of chapter 4: what a model says to odd questions is to be read.
+    """
     rows = {}
     for long in (False, True):  # apart: in one batch, short questions would be as wide as long ones
         some = [probe for probe in probes if (len(probe.question) > LONG) == long]

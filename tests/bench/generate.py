@@ -31,7 +31,7 @@ import torch
 from fragment import show, spread, write
 from transformers import AutoModelForCausalLM
 
-from selfprompt_lib import evaluate, generate, models, profiles, sources
+from selfprompt_lib import continuous, decoding, evaluate, generate, models, profiles, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate import harness
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
@@ -76,7 +76,7 @@ def twice(write_replies):
     def both(model, call):
         first = write_replies(model, call["prompts"], call["max_new_tokens"])
         suffixes = call.get("suffixes") or [[]] * len(first)
-        ends = generate.end_tokens(model)
+        ends = decoding.end_tokens(model)
         rows = [row for row, suffix in enumerate(suffixes) if suffix]
         again = [call["prompts"][row] + [token for token in first[row] if token not in ends]
                  + suffixes[row] for row in rows]  # fmt: skip
@@ -121,13 +121,13 @@ def padded(size, share_head=False):
 
 def ended(model, ids, limit):
     """Without what stands after the end of the turn, or the limit."""
-    ends = [place for place, token in enumerate(ids) if token in generate.end_tokens(model)]
+    ends = [place for place, token in enumerate(ids) if token in decoding.end_tokens(model)]
     return ids[: min([limit, *(place + 1 for place in ends)])]
 
 
 @twice
-def continuous(model, prompts, limits):
-    new = generate.generate_continuously(model, prompts, max(limits))
+def continuous_batching(model, prompts, limits):
+    new = continuous.generate_continuously(model, prompts, max(limits))
     return [ids[:limit] for ids, limit in zip(new, limits, strict=True)]
 
 
@@ -137,7 +137,7 @@ WAYS = {
     "generate, batches of 32, our layout": (padded(32), "ours"),
     "generate, batches of 128, our layout": (padded(128), "ours"),
     "the same, with a shared head": (padded(128, share_head=True), "ours"),
-    "continuous batching": (continuous, "plain"),
+    "continuous batching": (continuous_batching, "plain"),
     "ours": (ours, "ours"),
 }
 
@@ -180,7 +180,7 @@ def vllm_speeds(python, model, dtype, work, repeat):
         job = Path(folder) / "job.json"
         job.write_text(json.dumps({
             "model": models.resolve(models.STARTER), "dtype": dtype, "work": calls,
-            "repeat": repeat, "ends": sorted(generate.end_tokens(model))}))  # fmt: skip
+            "repeat": repeat, "ends": sorted(decoding.end_tokens(model))}))  # fmt: skip
         settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1",
                     "VLLM_CPU_OMP_THREADS_BIND": "0", "VLLM_CPU_KVCACHE_SPACE": "2",
                     "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}  # fmt: skip
