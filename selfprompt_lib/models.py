@@ -161,7 +161,8 @@ def _mend_generation_config(model) -> None:
     """Make the model's generation settings such that they can be saved.
 
     Many published ones contradict themselves, such as a temperature without sampling: transformers
-    reads them and refuses to write them. Here a profile says how tokens are drawn, so only what counts is kept.
+    reads them and refuses to write them. Here a profile says how tokens are drawn, so only what
+    counts is kept.
     """
     from transformers import GenerationConfig
 
