@@ -29,7 +29,7 @@ from selfprompt_lib.evaluate import (
     load_tasks,
     save_items,
 )
-from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, measure_likelihoods
+from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, Plan, measure_likelihoods
 from selfprompt_lib.evaluate.open_ended import likelihoods
 from selfprompt_lib.evaluate.results import BASE
 from selfprompt_lib.files import write_json
@@ -52,10 +52,11 @@ RECIPE = {"data.train_rows": None, "sft.epochs": 2, "sft.batch_size": 8, "sft.mi
           "sft.learning_rate": 1e-4, "infer.max_new_tokens": 96, "evaluate.items": 120}
 TRAIN = {"starter": {"data.train": "starter"},
          "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
+Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
 MEASURES = ("nats", "log_odds", "log_odds_pmi")
 
 
-def measure(profile: Profile, seeds: Sequence[int], full: bool, hours: float,
+def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
             out: Path) -> dict[str, Any]:
     """Measure seeds, one after the other, and keep what there is after each.
 
@@ -71,9 +72,10 @@ def measure(profile: Profile, seeds: Sequence[int], full: bool, hours: float,
     questions = {name: sources.take_evenly_spaced(read_rows(STARTER_FOLDER / file, Question),
                                                   profile.data.question_rows)
                  for name, file in OPEN.items()}
-    tasks, kept = all_tasks(profile), kept_before(profile, full, out)
+    tasks = all_tasks(profile) if plans[1] else {}
+    kept = kept_before(profile, plans, out)
     left, began = [seed for seed in seeds if str(seed) not in kept["seeds"]], time.monotonic()
-    expected = expected_hours(profile, samples, questions, tasks, full, kept)
+    expected = expected_hours(profile, samples, questions, tasks, plans, kept)
     print(f"{len(samples)} samples, {sum(map(len, questions.values()))} open questions, "
           f"{sum(len(list(task.eval_docs)) for task in tasks.values())} items in {len(tasks)} "
           f"tasks;\n{len(left)} of {len(seeds)} seeds to measure, {expected:.2g} hours each")
@@ -82,16 +84,16 @@ def measure(profile: Profile, seeds: Sequence[int], full: bool, hours: float,
         if done and spent * (done + 1) / done > hours:
             print(f"seeds {left[done:]} are left: {spent:.1f} of {hours:g} hours are spent")
             break
-        kept = add_seed(profile.model_copy(update={"seed": seed}), samples, questions, tasks, full,
+        kept = add_seed(profile.model_copy(update={"seed": seed}), samples, questions, tasks, plans,
                         kept)
-        save(profile, full, kept, out)
+        save(profile, plans, kept, out)
         print(f"seed {seed} is kept in {out}: {done + 1} of {len(left)} seeds, "
               f"{(time.monotonic() - began) / 60:.0f} minutes")
     return kept
 
 
 def expected_hours(profile: Profile, samples: Sequence[Sample],
-                   questions: dict[str, Sequence[Question]], tasks: dict[str, Any], full: bool,
+                   questions: dict[str, Sequence[Question]], tasks: dict[str, Any], plans: Plans,
                    kept: dict[str, Any]) -> float:
     """Hours of a seed: as those before it took, or by how long a few questions take here.
 
@@ -107,11 +109,13 @@ def expected_hours(profile: Profile, samples: Sequence[Sample],
     likelihoods(model, tokenizer, some)
     seconds = (time.monotonic() - began) / sum(len(row.question + row.reference) for row in some)
     trained = 3 * profile.sft.epochs * 3 * sum(len("".join(row.conversations)) for row in samples)
-    role, pairs = 4 * profile.infer.max_new_tokens, len(likelihood_plan(full))
-    asked = [len(row.question + row.reference) for rows in questions.values() for row in rows]
-    asked += [len(task.doc_to_text(doc)) for task in tasks.values() for doc in task.eval_docs]
-    return seconds * (trained + pairs * sum(size + role for size in asked)
-                      + 5 * role * len(asked)) / 3600
+    role = 4 * profile.infer.max_new_tokens
+    answers = [len(row.question + row.reference) for rows in questions.values() for row in rows]
+    options = [len(task.doc_to_text(doc)) for task in tasks.values() for doc in task.eval_docs]
+    read = [len(plan) * (sum(sizes) + role * len(sizes))
+            for plan, sizes in zip(plans, (answers, options), strict=True)]
+    written = 5 * role * (len(answers) + len(options))
+    return seconds * (trained + sum(read) + written) / 3600
 
 
 def all_tasks(profile: Profile) -> dict[str, Any]:
@@ -135,13 +139,14 @@ def in_both_forms(names: Sequence[str]) -> list[str]:
 
 
 def add_seed(profile: Profile, samples: Sequence[Sample],
-             questions: dict[str, Sequence[Question]], tasks: dict[str, Any], full: bool,
+             questions: dict[str, Sequence[Question]], tasks: dict[str, Any], plans: Plans,
              kept: dict[str, Any]) -> dict[str, Any]:
     """What is kept, with the profile's seed measured and put in; the untuned model but once."""
     seed, began = profile.seed, time.monotonic()
     again = BASE not in set(kept["rows"].model)
-    plan = [pair for pair in likelihood_plan(full) if pair[0] != BASE or again]
-    found = measure_likelihoods(profile, samples, questions, tasks, plan, Path("runs/likelihood"))
+    plan, tasks_plan = ([pair for pair in some if pair[0] != BASE or again] for some in plans)
+    found = measure_likelihoods(profile, samples, questions, tasks, plan, Path("runs/likelihood"),
+                                tasks_plan)
     minutes = (time.monotonic() - began) / 60
     parts = [part for part in (kept["rows"], found["likelihoods"]) if len(part)]
     rows = pd.concat(parts, ignore_index=True)
@@ -155,7 +160,7 @@ def add_seed(profile: Profile, samples: Sequence[Sample],
     return {"rows": rows, "seeds": seeds}
 
 
-def kept_before(profile: Profile, full: bool, out: Path) -> dict[str, Any]:
+def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
     """The rows and the record of seeds that `out` has, none where it has none.
 
     Raises:
@@ -165,19 +170,19 @@ def kept_before(profile: Profile, full: bool, out: Path) -> dict[str, Any]:
     if not record.is_file():
         return {"rows": pd.DataFrame(columns=COLUMNS), "seeds": {}}
     before = json.loads(record.read_text(encoding="utf-8"))
-    require(before["settings"] == settings_of(profile, full),
+    require(before["settings"] == settings_of(profile, plans),
             f"--out {out}: holds a study of other settings; give another folder")
     return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}
 
 
-def settings_of(profile: Profile, full: bool) -> dict[str, Any]:
+def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
     """What is the same for all seeds of a study; a path of this machine is not committed."""
     fields = profile.model_dump(mode="json", exclude={"seed"})
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
-    return {"profile": fields, "plan": [list(pair) for pair in likelihood_plan(full)]}
+    return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}
 
 
-def save(profile: Profile, full: bool, kept: dict[str, Any], out: Path) -> None:
+def save(profile: Profile, plans: Plans, kept: dict[str, Any], out: Path) -> None:
     """Write the table without texts, and the record with what it says, each whole or not at all."""
     save_items(kept["rows"], out / "likelihoods.parquet")
     gates = gate(kept["rows"])
@@ -189,9 +194,9 @@ def save(profile: Profile, full: bool, kept: dict[str, Any], out: Path) -> None:
              for name, table in tables.items()}
     text = likelihood_text(contrasts, sizes, gates)
     about = describe(profile) | {"seed": sorted(map(int, kept["seeds"]))}
-    about["profile"] = settings_of(profile, full)["profile"]
+    about["profile"] = settings_of(profile, plans)["profile"]
     write_json(out / "record.json", {
-        "settings": settings_of(profile, full), "provenance": about, "seeds": kept["seeds"],
+        "settings": settings_of(profile, plans), "provenance": about, "seeds": kept["seeds"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **found})
     print(text)
 
@@ -206,7 +211,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", default="0,1,2,3,4", metavar="0,1,2",
                         help="training seeds, one part each (default: %(default)s)")
     parser.add_argument("--plan", choices=("short", "full"), default="full",
-                        help="which prefixes each model stands behind (default: %(default)s)")
+                        help="which prefixes stand before open answers (default: %(default)s)")
+    parser.add_argument("--choices", choices=("none", "short", "full"), default="short",
+                        help="the same for options, which are many (default: %(default)s)")
     parser.add_argument("--hours", type=float, default=float("inf"),
                         help="begin no seed that would end later than this")
     parser.add_argument("--out", type=Path, default=Path("book/measured/likelihood"),
@@ -216,8 +223,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"--seeds {given.seeds}: write whole numbers with commas between them, such as 0,1,2")
     settings = RECIPE | TRAIN[given.train] | profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings)
-    measure(profile, [int(part) for part in given.seeds.split(",")], given.plan == "full",
-            given.hours, given.out)
+    plans = (likelihood_plan(given.plan == "full"),
+             [] if given.choices == "none" else likelihood_plan(given.choices == "full"))
+    measure(profile, [int(part) for part in given.seeds.split(",")], plans, given.hours, given.out)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
 
 def measure_likelihoods(profile: Profile, samples: Sequence[Sample],
                         open_questions: dict[str, Sequence[Question]], tasks: dict[str, Any],
-                        plan: Plan, folder: Path) -> dict[str, Any]:
+                        plan: Plan, folder: Path, tasks_plan: Plan | None = None) -> dict[str, Any]:
     """Train the profile's models with its seed, and measure them; kept in `folder` (chapter 5).
 
     Args:
@@ -39,6 +39,7 @@ def measure_likelihoods(profile: Profile, samples: Sequence[Sample],
         tasks: of `load_tasks`.
         plan: of `likelihood_plan`. The untuned model stands behind the roles that this seed's
             self-prompt model wrote.
+        tasks_plan: the same for `tasks`, where it is another one.
 
     Returns:
         `likelihoods`, the table; `roles`, what the self-prompt model wrote for every item; and
@@ -47,13 +48,14 @@ def measure_likelihoods(profile: Profile, samples: Sequence[Sample],
     rows = [row.model_dump(mode="json") for row in samples]
     rows += [[name, *(row.model_dump(mode="json") for row in questions)]
              for name, questions in open_questions.items()]
-    asked = [models.identity(profile.model)["digest"], task_content(profile, tasks), rows, plan]
-    return keep(folder, asked, _measure, profile, samples, open_questions, tasks, plan, folder)
+    plans = plan, plan if tasks_plan is None else tasks_plan
+    asked = [models.identity(profile.model)["digest"], task_content(profile, tasks), rows, plans]
+    return keep(folder, asked, _measure, profile, samples, open_questions, tasks, plans, folder)
 
 
 def _measure(profile: Profile, samples: Sequence[Sample],
-             open_questions: dict[str, Sequence[Question]], tasks: dict[str, Any], plan: Plan,
-             folder: Path) -> dict[str, Any]:
+             open_questions: dict[str, Sequence[Question]], tasks: dict[str, Any],
+             plans: tuple[Plan, Plan], folder: Path) -> dict[str, Any]:
     """One model is in memory at a time; the self-prompt model comes first, as it writes roles."""
     design, trainings, parts = get_design(profile.design), {}, []
     model, tokenizer, trainings[OWN] = sft.train(profile, samples, design, folder)
@@ -61,16 +63,20 @@ def _measure(profile: Profile, samples: Sequence[Sample],
     experts = [sample.role for sample in samples if sample.role]
     sources = RoleSources(experts, design, tokenizer, profile.seed)
     texts = prefix_texts(list(PREFIXES), items, sources)
-    for name in [name for name in (OWN, BASELINE, NEUTRAL, BASE) if name in dict(plan)]:
+    wanted = {one for plan in plans for one, _ in plan}
+    for name in [name for name in (OWN, BASELINE, NEUTRAL, BASE) if name in wanted]:
         if name == BASE:
             model, _ = models.load(profile.model, profile.dtype)
         elif name != OWN:
             rows, written = training_rows(name, samples, sources)
             model, _, trainings[name] = sft.train(profile, rows, written, folder)
-        behind = {prefix: texts[prefix] for one, prefix in plan if one == name}
-        found = score_items(model, tokenizer, open_questions, tasks, items, behind)
+        behind, tasks_behind = ({prefix: texts[prefix] for one, prefix in plan if one == name}
+                                for plan in plans)
+        found = [score_open(model, tokenizer, open_questions, items, behind)] if behind else []
+        if tasks and tasks_behind:
+            found.append(score_tasks(model, tokenizer, tasks, items, tasks_behind))
         seed = UNTUNED if name == BASE else profile.seed
-        parts.append(found.assign(model=name, seed=seed)[COLUMNS])
+        parts += [part.assign(model=name, seed=seed).reindex(columns=COLUMNS) for part in found]
     return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items,
             "trainings": trainings}
 
@@ -111,10 +117,9 @@ def written_items(model, tokenizer, profile: Profile, open_questions: dict[str, 
         role=[row["role"] if row["outcome"] == "role" else None for row in replies])
 
 
-def score_items(model, tokenizer, open_questions: dict[str, Sequence[Question]],
-                tasks: dict[str, Any], items: pd.DataFrame,
-                texts: dict[str, list[str]]) -> pd.DataFrame:
-    """The table's rows of one model behind each prefix, but for its name and seed.
+def score_open(model, tokenizer, open_questions: dict[str, Sequence[Question]],
+               items: pd.DataFrame, texts: dict[str, list[str]]) -> pd.DataFrame:
+    """The table's rows of open questions, of one model behind each prefix, but for its name.
 
     Args:
         items: of `written_items`, in whose order the `texts` of each prefix are.
@@ -125,10 +130,15 @@ def score_items(model, tokenizer, open_questions: dict[str, Sequence[Question]],
     for prefix, column in texts.items():
         before = [text for key, text in zip(keys, column, strict=True) if key in rows]
         nats = likelihoods(model, tokenizer, asked, before, label=f"answers, {prefix}")
-        parts.append(items[items.task.isin(open_questions)].assign(prefix=prefix, form=TEXT,
-                                                                   nats=nats))
-    if tasks:
-        arms = [Arm(prefix, prefills=dict(zip(keys, column, strict=True)))
-                for prefix, column in texts.items()]
-        parts.append(measure_options(model, tokenizer, tasks, arms))
-    return pd.concat([part.reindex(columns=COLUMNS[2:]) for part in parts])
+        part = items[items.task.isin(open_questions)]
+        parts.append(part.assign(prefix=prefix, form=TEXT, nats=nats))
+    return pd.concat(parts)
+
+
+def score_tasks(model, tokenizer, tasks: dict[str, Any], items: pd.DataFrame,
+                texts: dict[str, list[str]]) -> pd.DataFrame:
+    """The table's rows of choices, in the same way."""
+    keys = list(zip(items.task, items["item"], strict=True))
+    arms = [Arm(prefix, prefills=dict(zip(keys, column, strict=True)))
+            for prefix, column in texts.items()]
+    return measure_options(model, tokenizer, tasks, arms)
