@@ -8,6 +8,7 @@ import pytest
 BOOK = Path(__file__).parents[1] / "book"
 PAGES = {
     "interval_coverage": "statistics.md",
+    "likelihood_study": "statistics.md",
     "judge_table": "judge.md",
     "domains_left_out": "robustness.md",
     "domain_classifier": "running.md",

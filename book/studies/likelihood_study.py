@@ -2,7 +2,8 @@
 
 `python book/studies/likelihood_study.py --seeds 0,1,2` trains three models a seed (with roles,
 without, and with a neutral paragraph), measures each behind every prefix of the plan, and keeps the
-table in book/measured/likelihood, of which chapter 5 and the page *What we found* can be made.
+table in book/measured/likelihood. Why these contrasts: *How sure can one be?*
+(book/statistics.md).
 """
 
 import argparse

@@ -1,0 +1,79 @@
+"""The likelihood study: one seed of the smoke model measured, kept, and taken up again."""
+
+import json
+
+import likelihood_study as study
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfprompt_lib import models
+from selfprompt_lib.designs import DESIGNS, GAP
+from selfprompt_lib.evaluate.arms import RoleSources
+from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, training_rows
+from selfprompt_lib.evaluate.open_ended import likelihoods
+from selfprompt_lib.evaluate.prefixes import NEUTRAL_FILE, likelihood_plan
+from selfprompt_lib.generate import count_tokens
+from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
+
+SMALL = ("data.train_rows=4", "data.question_rows=2", "sft.epochs=1", "sft.batch_size=4", "sft.micro_batch_size=4",
+         "infer.max_new_tokens=16", "evaluate.items=2")
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """`command("--plan", "short")`: the study's command with a tiny setting, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("study")
+    settings = [part for one in SMALL for part in ("--set", one)]
+
+    def call(*more):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            study.main(["--profile", "smoke", *settings, "--seeds", "0", "--plan", "short", "--out", "kept", *more])
+        return folder / "kept"
+
+    return call
+
+
+def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsys, refused):
+    out = command()
+    assert "1 of 1 seeds to measure" in capsys.readouterr().out
+    table, record = pd.read_parquet(out / "likelihoods.parquet"), json.loads((out / "record.json").read_text())
+    assert list(table) == COLUMNS
+    assert {(row.model, row.prefix) for row in table.itertuples()} == set(likelihood_plan())
+    assert set(table.seed[table.model == "base"]) == {-1} and set(table.seed[table.model != "base"]) == {0}
+    assert table.groupby(["task", "form"])["item"].nunique().to_dict() == {
+        ("arc_easy", "cloze"): 2, ("arc_easy", "letters"): 2, ("piqa", "cloze"): 2, ("piqa", "letters"): 2,
+        ("open questions", "text"): 2, ("unseen questions", "text"): 2}
+    assert len(table) == 12 * len(likelihood_plan()) and (table.nats < 0).all()
+    assert table.log_odds.notna().equals(table.form != "text")
+    assert record["provenance"]["profile"]["model"] == "smoke" and record["provenance"]["seed"] == [0]
+    assert {row["measure"] for row in record["contrasts"]} >= {"nats"} and "Does a role help?" in record["text"]
+    assert set(record["seeds"]["0"]["trainings"]) == {"self-prompt", "baseline", "neutral"}
+
+    command()
+    assert "0 of 1 seeds to measure" in capsys.readouterr().out
+    with refused("--out kept", "other settings"):
+        command("--choices", "none")
+    with refused("--seeds 0;1", "commas"):
+        command("--seeds", "0;1")
+
+    base = models.load("smoke", "auto")
+    asked = study.sources.take_evenly_spaced(read_rows(STARTER_FOLDER / "heldout.jsonl", Question), 2)
+    own = table[(table.model == "base") & (table.task == "open questions")]
+    assert list(own.nats) == pytest.approx(likelihoods(*base, asked), abs=0.02)
+
+
+def test_the_neutral_model_is_trained_on_the_neutral_text_as_long_as_the_role():
+    samples = read_rows(STARTER_FOLDER / "train.jsonl", Sample)[:5]
+    design, tokenizer = DESIGNS["from-now-on"], models.load("smoke", "float32")[1]
+    rows, written = training_rows("neutral", samples, RoleSources([], design, tokenizer))
+    start = NEUTRAL_FILE.read_text(encoding="utf-8")[:40]
+    paragraphs = [row.answer.split(GAP)[0] for row in rows]
+    assert written.name == "none" and all(text.startswith(start) for text in paragraphs)
+    lengths = [count_tokens(tokenizer, texts) for texts in
+               (paragraphs, [design.role_text(row.role) for row in samples])]
+    assert all(np.subtract(*lengths[::-1]) >= 0) and max(np.subtract(*lengths[::-1])) <= 3
+    for row, sample in zip(rows, samples, strict=True):
+        assert row.answer.split(GAP, 1)[1] == sample.answer and row.question == sample.question
+    assert training_rows("baseline", samples, None)[0] == samples
