@@ -290,6 +290,9 @@ def test_the_figure_has_the_primary_contrasts_on_top_zero_in_the_middle_and_grey
     assert height["Each begins as it was trained to"] < height["One model with another beginning than its own"]
     faces = {line.get_markerfacecolor() for line in axes.lines if line.get_marker() in ("s", "o")}
     assert faces == {"white"} and any(line.get_marker() == ">" for line in axes.lines)
+    by_task = found.assign(form="cloze", interpreted=found.task == "all")
+    names = [text.get_text() for text in plots.contrast_by_task_plot(by_task[by_task.primary][:2], "nats").texts]
+    assert names[0] == "cloze form" and {"open questions", "mean of the tasks"} < set(names)
     plots.contrast_plot(whole.assign(low=np.nan, high=np.nan, difference=0.0), "nats").figure.canvas.draw()
     plt.close("all")
 

@@ -19,7 +19,7 @@ from .base import (
     show_text,
 )
 from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
-from .likelihood import contrast_plot
+from .likelihood import contrast_by_task_plot, contrast_plot
 from .roles import likeness_boxes, rank_curves, role_map
 from .training import (
     epoch_plot,

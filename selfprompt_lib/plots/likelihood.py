@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from .base import BLUE, ORANGE, WIDTH, draw_interval, set_style
 
 LINE = 0.6  # inches a contrast
-FAINT = "#8a8a8a"
+FAINT = "#767676"
+MEAN = "mean of the tasks"
 SECTIONS = (  # title, look, and which rows
     ("Each begins as it was trained to", {"color": BLUE, "fmt": "D", "markersize": 10},
      lambda rows: rows.primary),
@@ -29,11 +30,30 @@ def contrast_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
             or `all`.
         axis: the measure in words, of `MEASURES`.
     """
-    set_style()
     parts = [(name, look, contrasts[chosen(contrasts)]) for name, look, chosen in SECTIONS]
+    return _draw_parts(parts, "contrast", axis, title)
+
+
+def contrast_by_task_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
+    """One contrast by task, each form for itself, with the mean of the tasks below (chapter 5).
+
+    Args:
+        contrasts: rows of `likelihood_contrasts` of one contrast and measure.
+    """
+    rows = contrasts.replace({"task": {"all": MEAN}})
+    parts = [(f"{form} form", {"color": BLUE, "fmt": "o"}, rows[rows.form == form])
+             for form in dict.fromkeys(rows.form)]
+    return _draw_parts(parts, "task", axis, title)
+
+
+def _draw_parts(parts: list[tuple[str, dict, pd.DataFrame]], label: str, axis: str,
+                title: str) -> Axes:
+    """A section for each part, with a line a row, named by the column `label`."""
+    set_style()
     parts = [part for part in parts if len(part[2])]
-    _, axes = plt.subplots(figsize=(WIDTH, 1.9 + LINE * (len(contrasts) + 1.1 * len(parts))))
-    reach, place = _reach(contrasts), 0.0
+    every = pd.concat([rows for _, _, rows in parts])
+    _, axes = plt.subplots(figsize=(WIDTH, 1.9 + LINE * (len(every) + 1.1 * len(parts))))
+    reach, place = _reach(every), 0.0
     axes.axvline(0, color="black", linewidth=1)
     for number, (name, look, rows) in enumerate(parts):
         if number:
@@ -42,7 +62,7 @@ def contrast_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
         _write(axes, place, name, fontweight="bold")
         place += 0.8
         for row in rows.itertuples():
-            _draw(axes, row, place, look, reach)
+            _draw(axes, row, getattr(row, label), place, look, reach)
             place += 1
     axes.set(xlim=(-reach, reach), ylim=(place - 0.2, -0.5), yticks=[], title=title)
     axes.grid(axis="y", visible=False)
@@ -58,12 +78,13 @@ def _reach(contrasts: pd.DataFrame) -> float:
     return 1.1 * float(np.nanmax(np.abs(ends.to_numpy()), initial=1e-6))
 
 
-def _draw(axes: Axes, row, place: float, look: dict, reach: float) -> None:
-    """One contrast: its name and its number, and below them the point with its interval."""
+def _draw(axes: Axes, row, name: str, place: float, look: dict, reach: float) -> None:
+    """One line: its name and its number, and below them the point with its interval."""
+    look = look | {"fmt": "D", "markersize": 10} if name == MEAN else look
     if not row.interpreted:
         look = look | {"color": FAINT, "markerfacecolor": "white"}
     colour = "black" if row.interpreted else FAINT
-    _write(axes, place, row.contrast, color=colour)
+    _write(axes, place, name, color=colour)
     number = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("-", "−")
     _write(axes, place, number, right=True, color=colour)
     if abs(row.difference) > reach:
