@@ -15,6 +15,7 @@ from ..designs import get_design
 from ..errors import require
 from ..generate import chat_prompt, encode_prefill, generate_ids, reply_texts
 from ..profiles import Profile
+from ..tasks.checks import BASES
 from ..tasks.extraction import extract_answer
 from .option_scores import ItemKey, OptionsLM, item_key
 
@@ -49,7 +50,13 @@ def ask_benchmarks(model, tokenizer, profile: Profile, tasks: dict[str, Any], ar
 
     Returns:
         The table of items (see `results`): one row an arm and item.
+
+    Raises:
+        UserError: a task in which no reply is written.
     """
+    for name, task in tasks.items():
+        require(task.OUTPUT_TYPE == "generate_until", f"{name}: no reply is written in this task; "
+                f"give it to measure_options, or include one of {BASES}")
     triggers = {}
     if profile.evaluate.second_pass:
         triggers = {name: task.config.metadata["trigger"] for name, task in tasks.items()}

@@ -164,7 +164,7 @@ def _read_scores(row: _Row, logits: torch.Tensor) -> Iterator[tuple[int, tuple[f
     """Scores of a row's texts, from the logits at its scored places (places, vocabulary)."""
     places, tokens = map(list, zip(*(each for text in row.texts.values() for each in text),
                                    strict=True))
-    values = logits.log_softmax(-1)[places, tokens].double()
+    values = logits.log_softmax(-1)[places, tokens].double().cpu()
     greedy = logits.argmax(-1)[places].cpu() == torch.tensor(tokens)
     lengths = [len(text) for text in row.texts.values()]
     for number, some, best in zip(row.texts, values.split(lengths), greedy.split(lengths),

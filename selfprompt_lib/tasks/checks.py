@@ -9,7 +9,7 @@ from ..errors import UserError, require
 from .extraction import KINDS
 
 READERS = ("strict", "tolerant")
-BASES = "_choice.yaml, _number.yaml, _yes_no.yaml, _code.yaml, _cloze.yaml or _letters.yaml"
+BASES = "_choice.yaml, _number.yaml, _yes_no.yaml or _code.yaml"
 
 
 def check_task(config: Any, where: str | None = None) -> None:
