@@ -55,7 +55,7 @@ def summarize(profile: Profile, rates: pd.DataFrame, accuracy: pd.DataFrame,
 
 def report_text(rates: pd.DataFrame, accuracy: pd.DataFrame, differences: pd.DataFrame) -> str:
     """Is the role written, and does the wording make a difference? (chapter 6)"""
-    with_role = rates[rates.design != "none"].rate
+    with_role = rates[~rates.design.isin(["none", "neutral"])].rate
     seen, smallest = int((differences.p_holm < 0.05).sum()), differences.smallest.median()
     power = ("with so few items only differences of about "
              f"{smallest:.0%} and more could have been seen" if smallest < 1 else

@@ -6,6 +6,8 @@ line breaks of its own (`Role` collapses them), so what was written is always re
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from .errors import require
@@ -13,6 +15,7 @@ from .rows import Role
 from .thoughts import split_thought
 
 GAP = "\n\n"
+NEUTRAL_FILE = Path(__file__).parent / "resources" / "evaluate" / "neutral.txt"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,45 @@ class Design:
         return ParsedReply(role, answer, "role" if gap else "broken")
 
 
+@cache
+def neutral_text() -> str:
+    """A paragraph about how an answer will be given, which fits any question."""
+    return " ".join(NEUTRAL_FILE.read_text(encoding="utf-8").split())
+
+
+@dataclass(frozen=True)
+class NeutralDesign(Design):
+    """A paragraph that is no role, as long as one (chapters 3, 5 and 6).
+
+    It tells whether roles help, or only that a paragraph stands first. All answers get the same
+    text, cut to the length of the sample's role as `template` writes it. Where the names say role,
+    as in `read`, they mean this paragraph.
+    """
+
+    @property
+    def opening(self) -> str:
+        """The first three words, with which every cut of the text begins."""
+        return " ".join(neutral_text().split()[:3]) + " "
+
+    def role_text(self, role: Role) -> str:
+        """The text up to the end of a word, with a stop: at most as many characters as the role.
+
+        The whole text where the role is longer.
+        """
+        text, length = neutral_text(), len(super().role_text(role))
+        if len(text) <= length:
+            return text
+        return text[: text.rindex(" ", 0, length)].rstrip(" .,") + "."
+
+
+FROM_NOW_ON = "From now on, you are {expert}. {brings} Your task is to {request}."
 DESIGNS = {
     design.name: design
     for design in (
-        Design("from-now-on", "From now on, you are {expert}. {brings} Your task is to {request}."),
+        Design("from-now-on", FROM_NOW_ON),
         Design("first-person", "I answer as {expert}. {brings} My task is to {request}."),
         Design("title-only", "Role: {expert}."),
+        NeutralDesign("neutral", FROM_NOW_ON),
         Design("none", ""),
     )
 }

@@ -59,6 +59,7 @@ class Sft(Section):
     residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer")
     gradient_checkpointing: bool = False
     checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept; 0: none")
+    neutral: bool = Field(True, description="train a third model, with a paragraph that is no role")
     seeds: int = Field(1, ge=1, description="models trained of each kind: with seed, seed + 1, …")
     lora_rank: int = Field(0, ge=0, description="rank of LoRA adapters; 0: full fine-tuning")
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
@@ -126,7 +127,7 @@ class Ablate(Section):
     """Chapter 6: prompt designs, compared at equal data and budget."""
 
     designs: tuple[DesignName, ...] = Field(
-        ("none", "title-only", "first-person", "from-now-on"), min_length=1
+        ("none", "neutral", "title-only", "first-person", "from-now-on"), min_length=1
     )
     tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), min_length=1)
     question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
@@ -154,7 +155,8 @@ class Profile(Section):
     @field_validator("design")
     @classmethod
     def _writes_role(cls, name: str) -> str:
-        require(name != "none", "the self-prompt model needs a design that writes roles, not none")
+        require(name not in ("none", "neutral"),
+                f"the self-prompt model needs a design that writes roles, not {name}")
         return name
 
     @classmethod

@@ -7,8 +7,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from selfprompt_lib.designs import DESIGNS, Design, ParsedReply, get_design
-from selfprompt_lib.rows import Role
+from selfprompt_lib.designs import DESIGNS, Design, ParsedReply, get_design, neutral_text
+from selfprompt_lib.lima_role import read_role_entries
+from selfprompt_lib.rows import STARTER_FOLDER, Role, Sample, read_rows
 
 WITH_ROLES = [design for design in DESIGNS.values() if design.writes_role]
 LINE_BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
@@ -33,8 +34,8 @@ NURSE = Role(expert="a night nurse", brings="Long shifts teach calm.", request="
 
 
 def test_the_designs_of_the_book():
-    assert list(DESIGNS) == ["from-now-on", "first-person", "title-only", "none"]
-    assert [design.name for design in WITH_ROLES] == ["from-now-on", "first-person", "title-only"]
+    assert list(DESIGNS) == ["from-now-on", "first-person", "title-only", "neutral", "none"]
+    assert [design.name for design in WITH_ROLES] == ["from-now-on", "first-person", "title-only", "neutral"]
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,34 @@ def test_the_opening_is_the_fixed_start():
         "From now on, you are ",
         "I answer as ",
         "Role: ",
+        "What follows is ",
     ]
     assert Design("shout", "HEAR: {expert}!").opening == "HEAR: "
 
 
 def test_an_unknown_design_is_refused_with_those_that_exist(refused):
-    with refused("unknown design 'from-then-on'", "from-now-on, first-person, title-only, none"):
+    with refused("unknown design 'from-then-on'", "from-now-on, first-person, title-only, neutral, none"):
         get_design("from-then-on")
+
+
+@given(roles)
+def test_the_neutral_paragraph_is_as_long_as_the_role_and_says_nothing_of_it(role):
+    text, length = get_design("neutral").role_text(role), len(get_design("from-now-on").role_text(role))
+    assert len(text) <= length or length > len(neutral_text()) and text == neutral_text()
+    assert text.startswith(get_design("neutral").opening) and text.endswith(".") and not text.endswith("..")
+    kept = text.removesuffix(".")
+    assert neutral_text().startswith(kept) and not neutral_text()[len(kept)].isalnum(), "it ends with a whole word"
+    assert text == get_design("neutral").role_text(Role(expert="x" * (length - 43), brings="y", request="z"))
+
+
+def test_neutral_paragraphs_match_the_lengths_of_the_roles_that_models_are_trained_on():
+    """The text is long enough for each of them."""
+    starter = [sample.role for sample in read_rows(STARTER_FOLDER / "train.jsonl", Sample)]
+    for role in [*starter, *read_role_entries()]:
+        length = len(get_design("from-now-on").role_text(role))
+        assert length - 20 < len(get_design("neutral").role_text(role)) <= length
+
+
+def test_the_neutral_text_addresses_nobody():
+    words = neutral_text().lower().split()
+    assert 120 <= len(words) <= 200 and not {"you", "your", "i", "expert", "role"} & set(words)

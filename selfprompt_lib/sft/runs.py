@@ -28,10 +28,11 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
 
     The number of processes is not part of it: they train one model together.
     """
-    settings = profile.sft.model_dump(exclude={"seeds", "checkpoints"})
+    settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
+    written = [design.role_text(sample.role) for sample in samples if sample.role]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
-              os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name,
-              design.template, _code_digest()]
+              os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name, written,
+              _code_digest()]
     rows = [sample.model_dump(mode="json") for sample in samples]
     digest = hashlib.sha256(json.dumps([recipe, rows]).encode()).hexdigest()
     return f"{design.name}-{digest[:12]}"
