@@ -112,7 +112,7 @@ def written_items(model, tokenizer, profile: Profile, open_questions: dict[str, 
     asked = [Question(id=f"{row['task']} {row['item']}", question=row["question"])
              for row in items]
     replies = infer.ask_questions(model, tokenizer, profile, get_design(profile.design), asked,
-                                  label="writing roles")
+                                  greedy=True, label="writing roles")
     return pd.DataFrame(items).assign(
         role=[row["role"] if row["outcome"] == "role" else None for row in replies])
 
