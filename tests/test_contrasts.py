@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from selfprompt_lib import models, plots, roles
-from selfprompt_lib.designs import DESIGNS, GAP
+from selfprompt_lib.designs import DESIGNS, GAP, neutral_text
 from selfprompt_lib.evaluate import contrasts, prefixes
 from selfprompt_lib.evaluate.arms import RoleSources
 from selfprompt_lib.evaluate.contrasts import gate, likelihood_contrasts, likelihood_sizes
@@ -222,7 +222,7 @@ def test_prefixes_stand_in_the_order_of_the_items_each_with_its_gap(sources):
 
 def test_neutral_text_is_as_long_as_the_role_ends_with_a_word_and_names_nobody(sources):
     found = [text.removesuffix(GAP) for text in prefix_texts(["neutral text"], ITEMS, sources)["neutral text"]]
-    whole = " ".join(prefixes.NEUTRAL_FILE.read_text(encoding="utf-8").split())
+    whole = neutral_text()
     wanted = count_tokens(sources.tokenizer, [role or "" for role in ROLES])
     wanted[1] = int(np.median([wanted[0], wanted[2], wanted[3]]))
     lengths = count_tokens(sources.tokenizer, found)
@@ -276,6 +276,8 @@ def test_words_name_the_tasks_that_are_not_interpreted():
     text = likelihood_text(likelihood_contrasts(table, "log_odds", gates), gates=gates)
     assert "Not interpreted, 1 of 2, as the untuned model is not seen to do better than guessing: piqa." in text
     assert "The right options become likelier" in text and "better than in the other at openbookqa." in text
+    two = likelihood_text(likelihood_contrasts(pd.concat([table, choices("arc_easy", "cloze", 30, 0.4)]), "log_odds", gates))
+    assert "By task" not in text and "By task: openbookqa +0." in two and ", arc_easy +0." in two
     assert text.rstrip().endswith("Not interpreted, 1 of 1, as the untuned model is not seen to do better than guessing: piqa.")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfprompt_lib import models, profiles, sources
+from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
@@ -32,12 +32,14 @@ from selfprompt_lib.evaluate import (
 )
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, Plan, measure_likelihoods
 from selfprompt_lib.evaluate.open_ended import likelihoods
-from selfprompt_lib.evaluate.results import BASE
+from selfprompt_lib.evaluate.prefixes import NEUTRAL
+from selfprompt_lib.evaluate.results import BASE, BASELINE, OWN
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles import fit_text, load_embedder, role_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
+from selfprompt_lib.sft.runs import FINISHED
 from selfprompt_lib.tasks import TASKS_FOLDER
 
 OPEN = {"open questions": "heldout.jsonl", "unseen questions": "unseen.jsonl"}
@@ -53,6 +55,7 @@ RECIPE = {"data.train_rows": None, "sft.epochs": 2, "sft.batch_size": 8, "sft.mi
           "sft.learning_rate": 1e-4, "infer.max_new_tokens": 96, "evaluate.items": 120}
 TRAIN = {"starter": {"data.train": "starter"},
          "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
+WORK = Path("runs/likelihood")  # models, and what was measured of a seed
 Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
 MEASURES = ("nats", "log_odds", "log_odds_pmi")
 
@@ -145,20 +148,33 @@ def add_seed(profile: Profile, samples: Sequence[Sample],
     """What is kept, with the profile's seed measured and put in; the untuned model but once."""
     seed, began = profile.seed, time.monotonic()
     again = BASE not in set(kept["rows"].model)
+    places, trainings = train_models(profile, samples, WORK)
     plan, tasks_plan = ([pair for pair in some if pair[0] != BASE or again] for some in plans)
-    found = measure_likelihoods(profile, samples, questions, tasks, plan, Path("runs/likelihood"),
-                                tasks_plan)
+    found = measure_likelihoods(
+        profile, places, [sample.role for sample in samples if sample.role], questions, tasks,
+        plan, WORK, tasks_plan)
     minutes = (time.monotonic() - began) / 60
     parts = [part for part in (kept["rows"], found["likelihoods"]) if len(part)]
     rows = pd.concat(parts, ignore_index=True)
     written = found["roles"][found["roles"].task.isin(questions)]
     fit = role_fit(load_embedder(profile.roles.embedder), get_design(profile.design),
                    written.question, {"the model's own": list(written.role)}, seed)
+    print(fit_text(fit))
     wrote = found["roles"].groupby("task", sort=False).role.agg(lambda roles: roles.notna().mean())
     seeds = kept["seeds"] | {str(seed): {
         "minutes": round(minutes, 1), "fit": fit.to_dict("records"), "fit_text": fit_text(fit),
-        "wrote_role": wrote.to_dict(), "trainings": found["trainings"]}}
+        "wrote_role": wrote.to_dict(), "trainings": trainings}}
     return {"rows": rows, "seeds": seeds}
+
+
+def train_models(profile: Profile, samples: Sequence[Sample],
+                 folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Where the models lie that are measured, and the records of those that were trained."""
+    places, records = {BASE: profile.model}, {}
+    for name, design in ((OWN, profile.design), (BASELINE, "none"), (NEUTRAL, NEUTRAL)):
+        records[name] = sft.train(profile, samples, get_design(design), folder)[2]
+        places[name] = str(folder / records[name]["checkpoints"] / FINISHED)
+    return places, records
 
 
 def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""Likelihoods measured: one training seed's models behind every prefix of a plan (chapter 5).
+"""Likelihoods measured: the models of one training seed behind every prefix of a plan (chapter 5).
 
 What was measured before is taken up, see `kept`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .. import infer, models, sft
-from ..designs import Design, get_design
+from .. import infer, models
+from ..designs import get_design
 from ..kept import keep
 from ..profiles import Profile
-from ..rows import Question, Sample
+from ..rows import Question, Role
 from .arms import RoleSources
 from .contrasts import TEXT
 from .harness import Arm
@@ -21,55 +21,52 @@ from .measure import task_content
 from .open_ended import likelihoods
 from .option_scores import item_key
 from .options import measure_options
-from .prefixes import NEUTRAL, PREFIXES, neutral_texts, prefix_texts
-from .results import BASE, BASELINE, OWN, UNTUNED
+from .prefixes import PREFIXES, prefix_texts
+from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
            "log_odds", "log_odds_pmi", "right", "right_sum", "right_pmi"]
 Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
+OpenQuestions = Mapping[str, Sequence[Question]]  # questions with references, by their task's name
 
 
-def measure_likelihoods(profile: Profile, samples: Sequence[Sample],
-                        open_questions: dict[str, Sequence[Question]], tasks: dict[str, Any],
-                        plan: Plan, folder: Path, tasks_plan: Plan | None = None) -> dict[str, Any]:
-    """Train the profile's models with its seed, and measure them; kept in `folder` (chapter 5).
+def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
+                        open_questions: OpenQuestions, tasks: dict[str, Any], plan: Plan,
+                        folder: Path, tasks_plan: Plan | None = None) -> dict[str, pd.DataFrame]:
+    """The table of likelihoods of the models of the profile's seed, kept in `folder` (chapter 5).
 
     Args:
-        open_questions: questions with references, by the name of their task.
-        tasks: of `load_tasks`.
-        plan: of `likelihood_plan`. The untuned model stands behind the roles that this seed's
-            self-prompt model wrote.
+        places: name or checkpoint of each model of the plan (`self-prompt`, `baseline`, `neutral`,
+            `base`). The self-prompt model writes the roles, behind which all models stand.
+        experts: roles of the training data, to draw the random expert from.
+        tasks: of `load_tasks`, such as `openbookqa_cloze`.
+        plan: of `likelihood_plan`.
         tasks_plan: the same for `tasks`, where it is another one.
 
     Returns:
-        `likelihoods`, the table; `roles`, what the self-prompt model wrote for every item; and
-        `trainings`, the records of `sft.train` by model.
+        `likelihoods`, the table (see `contrasts`), and `roles`, what was written for every item.
     """
-    rows = [row.model_dump(mode="json") for row in samples]
-    rows += [[name, *(row.model_dump(mode="json") for row in questions)]
-             for name, questions in open_questions.items()]
     plans = plan, plan if tasks_plan is None else tasks_plan
-    asked = [models.identity(profile.model)["digest"], task_content(profile, tasks), rows, plans]
-    return keep(folder, asked, _measure, profile, samples, open_questions, tasks, plans, folder)
+    digests = {name: models.identity(place)["digest"] for name, place in places.items()}
+    rows = {name: [row.model_dump(mode="json") for row in some]
+            for name, some in open_questions.items()}
+    asked = [digests, profile.seed, rows, task_content(profile, tasks), plans,
+             [role.model_dump() for role in experts]]
+    return keep(folder, asked, _measure, profile, places, experts, open_questions, tasks, plans)
 
 
-def _measure(profile: Profile, samples: Sequence[Sample],
-             open_questions: dict[str, Sequence[Question]], tasks: dict[str, Any],
-             plans: tuple[Plan, Plan], folder: Path) -> dict[str, Any]:
+def _measure(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
+             open_questions: OpenQuestions, tasks: dict[str, Any],
+             plans: tuple[Plan, Plan]) -> dict[str, pd.DataFrame]:
     """One model is in memory at a time; the self-prompt model comes first, as it writes roles."""
-    design, trainings, parts = get_design(profile.design), {}, []
-    model, tokenizer, trainings[OWN] = sft.train(profile, samples, design, folder)
-    items = written_items(model, tokenizer, profile, open_questions, tasks)
-    experts = [sample.role for sample in samples if sample.role]
-    sources = RoleSources(experts, design, tokenizer, profile.seed)
+    model, tokenizer = models.load(places[OWN], profile.dtype)
+    items, parts = written_items(model, tokenizer, profile, open_questions, tasks), []
+    sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
     texts = prefix_texts(list(PREFIXES), items, sources)
-    wanted = {one for plan in plans for one, _ in plan}
-    for name in [name for name in (OWN, BASELINE, NEUTRAL, BASE) if name in wanted]:
-        if name == BASE:
-            model, _ = models.load(profile.model, profile.dtype)
-        elif name != OWN:
-            rows, written = training_rows(name, samples, sources)
-            model, _, trainings[name] = sft.train(profile, rows, written, folder)
+    wanted = dict.fromkeys([OWN, *(name for plan in plans for name, _ in plan)])
+    for name in wanted:
+        if name != OWN:
+            model, _ = models.load(places[name], profile.dtype)
         behind, tasks_behind = ({prefix: texts[prefix] for one, prefix in plan if one == name}
                                 for plan in plans)
         found = [score_open(model, tokenizer, open_questions, items, behind)] if behind else []
@@ -77,26 +74,10 @@ def _measure(profile: Profile, samples: Sequence[Sample],
             found.append(score_tasks(model, tokenizer, tasks, items, tasks_behind))
         seed = UNTUNED if name == BASE else profile.seed
         parts += [part.assign(model=name, seed=seed).reindex(columns=COLUMNS) for part in found]
-    return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items,
-            "trainings": trainings}
+    return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items}
 
 
-def training_rows(name: str, samples: Sequence[Sample],
-                  sources: RoleSources) -> tuple[Sequence[Sample], Design]:
-    """What the baseline or the neutral model is trained on, and the design that writes it.
-
-    The neutral paragraph is as long in tokens as the sample's role.
-    """
-    if name == BASELINE:
-        return samples, get_design("none")
-    roles = pd.DataFrame({"role": [sources.design.role_text(row.role) for row in samples]})
-    turns = [(row.question, text + row.answer.lstrip(), *row.conversations[2:])
-             for row, text in zip(samples, neutral_texts(roles, sources), strict=True)]
-    return [row.model_copy(update={"conversations": some})
-            for row, some in zip(samples, turns, strict=True)], get_design("none")
-
-
-def written_items(model, tokenizer, profile: Profile, open_questions: dict[str, Sequence[Question]],
+def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
                   tasks: dict[str, Any]) -> pd.DataFrame:
     """Every item with the role that the self-prompt model writes for it; none where it wrote none.
 
@@ -117,7 +98,7 @@ def written_items(model, tokenizer, profile: Profile, open_questions: dict[str, 
         role=[row["role"] if row["outcome"] == "role" else None for row in replies])
 
 
-def score_open(model, tokenizer, open_questions: dict[str, Sequence[Question]],
+def score_open(model, tokenizer, open_questions: OpenQuestions,
                items: pd.DataFrame, texts: dict[str, list[str]]) -> pd.DataFrame:
     """The table's rows of open questions, of one model behind each prefix, but for its name.
 

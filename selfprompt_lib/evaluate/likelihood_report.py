@@ -55,7 +55,8 @@ def likelihood_text(contrasts: pd.DataFrame, needed: pd.DataFrame | None = None,
         whole = part[part.task == ALL].set_index("contrast")
         more = None if needed is None else needed[
             (needed.form == form) & (needed.measure == measure)].set_index("contrast")
-        answers = "\n".join(_answers(form, whole))
+        single = part[(part.task != ALL) & part.interpreted]
+        answers = "\n".join(_answers(form, whole, single))
         paragraphs += [_tasks(form, part, gates), answers, " ".join(_limits(whole, more))]
     return "\n\n".join(filter(None, paragraphs))
 
@@ -78,14 +79,22 @@ def _tasks(form: str, part: pd.DataFrame, gates: pd.DataFrame | None) -> str:
     return text
 
 
-def _answers(form: str, whole: pd.DataFrame) -> Iterator[str]:
-    """One answer a question that was measured."""
+def _answers(form: str, whole: pd.DataFrame, single: pd.DataFrame) -> Iterator[str]:
+    """One answer a question that was measured; whether a role helps is told by task, too."""
     for contrast, question, compared in QUESTIONS:
         if contrast in whole.index:
             row = whole.loc[contrast]
             caution = f" {CAUTION}" if contrast == TAKEN_AWAY and row.p_holm < 0.05 else ""
+            parts = single[single.contrast == contrast]
+            more = _by_task(parts) if contrast == PRIMARY and len(parts) > 1 else ""
             yield (f"- *{question}* {_verdict(row, form)} ({compared}: {_numbers(row, form)})."
-                   f"{caution}")
+                   f"{caution}{more}")
+
+
+def _by_task(rows: pd.DataFrame) -> str:
+    told = [f"{row.task} {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+            for row in rows.itertuples()]
+    return f" By task: {', '.join(told)}."
 
 
 def _verdict(row: pd.Series, form: str) -> str:

@@ -6,19 +6,16 @@ prefixes here, put in the place of a role, are there to tell these apart (chapte
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
 
-from ..designs import GAP
+from ..designs import GAP, neutral_text
 from .arms import RoleSources, irrelevant_roles, other_items_roles, random_experts, role_lengths
 from .results import BASE, BASELINE, EXPERT, IRRELEVANT, OTHER, OWN
 
 NEUTRAL = "neutral"  # the model tuned with a paragraph before every answer that is no role
 NOTHING, OWN_ROLE, NEUTRAL_TEXT, REPEATED = (
     "none", "own role", "neutral text", "question repeated")
-# About how an answer will be given. The neutral model is trained on the same text.
-NEUTRAL_FILE = Path(__file__).parents[1] / "resources" / "evaluate" / "neutral.txt"
 
 
 def nothing(items: pd.DataFrame, sources: RoleSources) -> list[str]:
@@ -32,9 +29,8 @@ def own_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
 
 
 def neutral_texts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
-    """A paragraph about answering in general, as long in tokens as the item's role."""
-    text = " ".join(NEUTRAL_FILE.read_text(encoding="utf-8").split())
-    return [cut_text(text, int(length), sources.tokenizer) + GAP
+    """The neutral model's paragraph about answering, as long in tokens as the item's role."""
+    return [cut_text(neutral_text(), int(length), sources.tokenizer) + GAP
             for length in role_lengths(items, sources.tokenizer)]
 
 
