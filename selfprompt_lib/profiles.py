@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from .designs import Design, get_design
 from .errors import UserError, require
 from .rows import all_faults
 from .sections import Annotate, Judge
 from .settings import ARMS, TASKS, Profile, Sft
 
 __all__ = ["ARMS", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load", "names",
-           "parse_settings", "seed_profiles"]
+           "parse_settings", "seed_profiles", "trained_designs"]
 PROFILES_FOLDER = Path(__file__).parent / "resources" / "profiles"
 
 
@@ -111,6 +112,14 @@ def seed_profiles(profile: Profile) -> list[Profile]:
     """The profile once for each of its seeds: seed, seed + 1, … (chapter 3)."""
     seeds = range(profile.seed, profile.seed + profile.sft.seeds)
     return [profile.model_copy(update={"seed": seed}) for seed in seeds]
+
+
+def trained_designs(profile: Profile) -> dict[str, Design]:
+    """The models that chapter 3 compares, by name: what each learns to write."""
+    names = {"self-prompt": profile.design, "baseline": "none"}
+    if profile.sft.neutral:
+        names["neutral"] = "neutral"
+    return {name: get_design(design) for name, design in names.items()}
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from test_sft import DESIGN, SAMPLES, base_model, smoke, two_processes  # noqa: 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTTrainer
 
-from selfprompt_lib import models, sft, sources
+from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.sft import __main__ as main
 from selfprompt_lib.sft.conversation import encode_with_loss_mask
 
 FEW = SAMPLES[:4]
@@ -127,8 +128,20 @@ def test_several_seeds_are_one_setting(tmp_path):
 
 def test_settings_that_do_not_shape_a_run_leave_its_name():
     names = [sft.run_name(smoke(**fields), SAMPLES, DESIGN)
-             for fields in ({}, {"sft__seeds": 2}, {"sft__checkpoints": 5}, {"sft__lora_rank": 4}, {"sft__attention": "eager"})]
-    assert names[0] == names[1] == names[2] and len(set(names)) == 3
+             for fields in ({}, {"sft__seeds": 2}, {"sft__checkpoints": 5}, {"sft__neutral": False}, {"sft__lora_rank": 4},
+                            {"sft__attention": "eager"})]
+    assert len(set(names[:4])) == 1 and len(set(names)) == 3
+
+
+def test_the_neutral_model_is_trained_where_it_is_asked_for():
+    designs = profiles.trained_designs(smoke())
+    assert {name: design.name for name, design in designs.items()} == {
+        "self-prompt": "from-now-on", "baseline": "none", "neutral": "neutral"}
+    assert list(profiles.trained_designs(smoke(sft__neutral=False))) == ["self-prompt", "baseline"]
+    names = {name: sft.run_name(smoke(), SAMPLES, design) for name, design in designs.items()}
+    assert len(set(names.values())) == 3 and names["neutral"].startswith("neutral-")
+    folders = [main.model_folder(design, smoke(), 0) for design in designs.values()]
+    assert folders == list(designs), "the command leaves them where the chapter does"
 
 
 def loss_by_hand(model, tokenizer, samples):

@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import annotate, lima_role, sources
 from ..errors import UserError
 from ..estimates import parameters_from_name, training_bytes, training_operations
-from ..profiles import Profile
+from ..profiles import Profile, trained_designs
 from ..rows import STARTER_FOLDER, Sample, read_rows
 from ..sections import Client
 from .chapters import Chapter
@@ -77,7 +77,7 @@ def training_time(
     if from_hub:
         tokens *= HUB_SAMPLE_LENGTH
     on_card = profile.dtype == "bfloat16"
-    trained = 2 * profile.sft.seeds
+    trained = len(trained_designs(profile)) * profile.sft.seeds
     work = trained * training_operations(profile, size, tokens)
     hours = work / (CARD_FLOPS if on_card else CPU_FLOPS) / 3600
     how_long = f"{hours:.0f} h" if hours > 2 else f"{60 * hours:.0f} min"

@@ -12,7 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import PercentFormatter
 
 WIDTH = 6.8  # inches: narrow, so that the letters stay large on a phone
-COLOURS = {"base": "#949494", "baseline": "#DE8F05", "self-prompt": "#0173B2"}
+COLOURS = {"base": "#949494", "baseline": "#DE8F05", "self-prompt": "#0173B2",
+           "neutral": "#029E73"}
 BLUE, GREY, ORANGE = COLOURS["self-prompt"], COLOURS["base"], COLOURS["baseline"]
 MARKS = "osD^v"
 

@@ -16,7 +16,7 @@ from ..cli import add_profile_arguments, chosen_profile, run_command
 from ..designs import DESIGNS, Design, get_design
 from ..errors import require
 from ..files import make_writable, run_folder, write_json
-from ..profiles import Profile, seed_profiles
+from ..profiles import Profile, seed_profiles, trained_designs
 from ..reading import user_path
 from ..rows import Sample, read_rows
 from .trainer import accumulation_steps, this_process
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--data", type=user_path, metavar="FILE",
                      help="file of samples (chapter 1's training rows without it)")
     top.add_argument("--design", action="append", choices=list(DESIGNS),
-                     help="what to train; may be repeated (default: the profile's, and none)")
+                     help="what to train; may be repeated (default: those of chapter 3)")
     top.add_argument("--dry-run", action="store_true",
                      help="say what would be trained and what it needs; train nothing")
     return top
@@ -59,7 +59,8 @@ def _train_designs(given: argparse.Namespace, process) -> None:
     accumulation_steps(profile.sft)  # refuses a batch that does not come out even
     root = run_folder(user_path(given.out).absolute(), profile.name)
     samples = _samples(given, root, profile)
-    designs = [get_design(name) for name in given.design or (profile.design, "none")]
+    designs = [get_design(name) for name in given.design or ()]
+    designs = designs or list(trained_designs(profile).values())
     with process.local_main_process_first():  # the starter model is made once
         models.check(profile.model)
     runs = [(one, design) for one in seed_profiles(profile) for design in designs]
