@@ -30,10 +30,10 @@ def test_every_chapter_leaves_artefacts_with_provenance(road):
         )
 
 
-def test_both_models_are_ordinary_checkpoints(road):
+def test_all_three_models_are_ordinary_checkpoints(road):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    for arm in ("self-prompt", "baseline"):
+    for arm in ("self-prompt", "baseline", "neutral"):
         folder = road / "smoke" / "sft" / arm
         assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 1e6
         template = AutoTokenizer.from_pretrained(folder).chat_template
