@@ -1,34 +1,32 @@
-"""What the package measures: lines, modules, longest module, wide lines and import circles. `python tests/bench/house.py`"""
+"""The package's size: lines, modules, longest module, import circles. `python tests/bench/house.py`"""
 
 import sys
+from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_house import LONGEST, WIDEST, imported, modules
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from selfprompt_lib.digests import imported_modules, package_modules
 
 
 def main() -> None:
     """Print the figures, and the lines of each room."""
-    known = modules()
-    texts = {name: path.read_text(encoding="utf-8").splitlines() for name, path in known.items()}
-    graph = {name: set(imported(name, path, known)) - {name} for name, path in known.items()}
-    longest = max(texts, key=lambda name: len(texts[name]))
-    wide = sum(len(line) > WIDEST for lines in texts.values() for line in lines)
-    print(f"{sum(map(len, texts.values())):,} lines in {len(texts)} modules")
-    print(f"longest: {longest}, {len(texts[longest])} lines; over {LONGEST}: "
-          f"{sum(len(lines) > LONGEST for lines in texts.values())}")
-    print(f"lines over {WIDEST} columns: {wide:,}")
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines())
+             for name, path in package_modules().items()}
+    longest = max(lines, key=lines.get)
+    print(f"lines    {sum(lines.values()):,}")
+    print(f"modules  {len(lines)}")
+    print(f"longest  {longest}, {lines[longest]} lines")
     try:
-        TopologicalSorter(graph).prepare()
-        print("import circles, lazy imports counted: none")
+        TopologicalSorter({name: imported_modules(name) for name in lines}).prepare()
+        print("circles  none, lazy imports counted")
     except CycleError as error:
-        print(f"an import circle, lazy imports counted: {' -> '.join(reversed(error.args[1]))}")
-    rooms: dict[str, list[int]] = {}
-    for name, lines in texts.items():
-        rooms.setdefault((name.split(".") + ["(face)"])[1], []).append(len(lines))
-    for room, lengths in sorted(rooms.items(), key=lambda pair: -sum(pair[1])):
-        print(f"  {sum(lengths):>5,} lines in {len(lengths):>2} modules  {room}")
+        print(f"circles  {' -> '.join(reversed(error.args[1]))}, lazy imports counted")
+    rooms = defaultdict(list)
+    for name, count in lines.items():
+        rooms[(name.split(".") + ["(face)"])[1]].append(count)
+    for room, counts in sorted(rooms.items(), key=lambda pair: -sum(pair[1])):
+        print(f"  {sum(counts):>5,} lines in {len(counts):>2} modules  {room}")
 
 
 if __name__ == "__main__":
