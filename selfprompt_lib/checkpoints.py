@@ -50,14 +50,12 @@ def located(name: str) -> str:
 def _hub_adapter(name: str) -> str | None:
     """The folder in the hub's cache of a repository that holds an adapter; None of any other."""
     from huggingface_hub import snapshot_download
-    from transformers.utils import cached_file
+    from transformers.utils import find_adapter_config_file
 
     if _in_hub_cache(name, "config.json"):  # a whole model: nothing to ask the hub for
         return None
-    quietly = {f"_raise_exceptions_for_{what}": False
-               for what in ("gated_repo", "missing_entries", "connection_errors")}
     try:
-        return snapshot_download(name) if cached_file(name, ADAPTER, **quietly) else None
+        return snapshot_download(name) if find_adapter_config_file(name) else None
     except (OSError, ValueError):  # whoever loads it will be told
         return None
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.util import source_from_cache
+from importlib.util import resolve_name, source_from_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from platformdirs import user_cache_path
 PACKAGE = Path(__file__).parent
 LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
-
-
 _known: dict[tuple, str] = {}
 _opened: set[str] = set()
 _noting = True
@@ -178,8 +176,7 @@ def imported_modules(name: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in known}
         elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: -(node.level - 1) or None] if node.level else []
-            whole = ".".join([*base, *filter(None, [node.module])])
+            whole = resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
                 inner = f"{whole}.{alias.name}"
                 target = inner if inner in known else whole

@@ -13,16 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from .digests import (
-    PACKAGE,
-    closure,
-    code_digest,
-    file_digest,
-    note_opened,
-    opened_files,
-    package_modules,
-    text_digest,
-)
+from . import digests
 from .files import write_json
 from .profiles import Profile, flatten
 from .sections import fields_noted, note_read
@@ -41,9 +32,9 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
     `make` read, and the package's data. These count as used in this process too. Results are tables
     and JSON values by name (chapters 5 and 6).
     """
-    modules = closure([make.__module__], without=NEUTRAL)
-    code = code_digest(*map(package_modules().get, modules))
-    mark = text_digest([asked, code, os.environ.get("SELFPROMPT_BF16")])[:16]
+    modules = digests.closure([make.__module__], without=NEUTRAL)
+    code = digests.code_digest(*map(digests.package_modules().get, modules))
+    mark = digests.text_digest([asked, code, os.environ.get("SELFPROMPT_BF16")])[:16]
     fields = flatten(profile)
     for noted in sorted(folder.glob(f"{mark}-*/{USED}")):
         with contextlib.suppress(OSError, ValueError):  # one that was not copied whole
@@ -52,15 +43,15 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
                         "data": _digests(used["data"])}:
                 results = _results(noted.parent)
                 note_read(used["fields"])
-                note_opened(used["data"])
+                digests.note_opened(used["data"])
                 return results
     with fields_noted() as names:
         results = make(profile, *arguments)
-    data = [name for name in opened_files()
+    data = [name for name in digests.opened_files()
             if name.startswith("resources/") and not name.startswith("resources/profiles/")]
     used = {"fields": {name: fields[name] for name in sorted(names & fields.keys())},
             "data": _digests(data)}
-    place = folder / f"{mark}-{text_digest(used)[:8]}"
+    place = folder / f"{mark}-{digests.text_digest(used)[:8]}"
     partial = place.with_suffix(".partial")
     for there in (place, partial):
         shutil.rmtree(there, ignore_errors=True)
@@ -76,8 +67,9 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
 
 
 def _digests(names: Iterable[str]) -> dict[str, str | None]:
-    paths = {name: PACKAGE / name for name in sorted(names)}
-    return {name: file_digest(path) if path.is_file() else None for name, path in paths.items()}
+    paths = {name: digests.PACKAGE / name for name in sorted(names)}
+    return {name: digests.file_digest(path) if path.is_file() else None
+            for name, path in paths.items()}
 
 
 def _results(place: Path) -> dict[str, Any]:

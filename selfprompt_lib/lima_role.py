@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from .digests import file_digest
 from .errors import UserError, require
-from .files import hub_rows, write_json
+from .files import hub_rows, write_json, write_rows
 from .provenance import machine
 from .reading import user_path
 from .rows import (
@@ -113,20 +114,6 @@ def load_lima_role(mirror: str | None = None) -> JoinedLima:
     return join_roles(hub_rows(*LIMA, mirror=mirror), read_role_entries())
 
 
-def as_dataset(samples: Sequence[Sample]):
-    """The samples as a `datasets.Dataset`: id, source, conversations, messages, role.
-
-    Chapter 3 puts the role into the messages.
-    """
-    import datasets  # takes a second, which the command line need not wait for
-
-    return datasets.Dataset.from_list([
-        {"id": s.id, "source": s.source, "conversations": list(s.conversations),
-         "messages": chat_messages(*s.conversations), "role": s.role.model_dump()}
-        for s in samples
-    ])
-
-
 def save_dataset(joined: JoinedLima, folder: Path) -> Path:
     """Write the joined data set with its card.
 
@@ -145,7 +132,10 @@ def save_dataset(joined: JoinedLima, folder: Path) -> Path:
         raise UserError(
             f"--out {folder}: cannot make the folder ({error.strerror}); give another"
         ) from None
-    as_dataset(joined.samples).to_json(folder / "train.jsonl", force_ascii=False)
+    write_rows(folder / "train.jsonl", (  # chapter 3 puts the role into the messages
+        {"id": s.id, "source": s.source, "conversations": list(s.conversations),
+         "messages": chat_messages(*s.conversations), "role": s.role.model_dump()}
+        for s in joined.samples))
     text = (LIMA_ROLE_FOLDER / "README.md").read_text(encoding="utf-8")
     text = text.replace("data_files: roles.jsonl", "data_files: train.jsonl")
     copy = ("`train.jsonl` has LIMA's own conversations beside the roles (id, source, "
@@ -174,7 +164,7 @@ def measure_quality(joined: JoinedLima, embedder: str = "starter", seed: int = 0
         "left_over": joined.left_over,
         "seed": seed,
         "embedder": embedder,
-        "roles_sha256": _roles_hash(),
+        "roles_sha256": file_digest(LIMA_ROLE_FOLDER / "roles.jsonl"),
     }
 
 
@@ -186,14 +176,10 @@ def published_quality() -> dict[str, Any]:
     """
     path = LIMA_ROLE_FOLDER / "quality.json"
     quality = json.loads(path.read_text(encoding="utf-8"))
-    require(quality["roles_sha256"] == _roles_hash(),
+    require(quality["roles_sha256"] == file_digest(LIMA_ROLE_FOLDER / "roles.jsonl"),
             f"{path}: was measured on other roles; "
             "run `python -m selfprompt_lib lima-role --measure` on LIMA again")
     return quality
-
-
-def _roles_hash() -> str:
-    return hashlib.sha256((LIMA_ROLE_FOLDER / "roles.jsonl").read_bytes()).hexdigest()
 
 
 def published_readings() -> dict[str, list]:

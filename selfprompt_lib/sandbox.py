@@ -123,11 +123,6 @@ def require_sandbox() -> None:
                         "HumanEval out (evaluate.run_code=false, or the group selfprompt_no_code)")
 
 
-def unrestricted() -> list[str]:
-    """The name that the book told until issue 11: use `sandbox_problem`."""
-    return [sandbox_problem()] if sandbox_problem() else []
-
-
 def _enclosure(seconds: float, memory_mb: int) -> list[str]:
     """The words of a command line that enclose the program which follows them."""
     root = os.geteuid() == 0

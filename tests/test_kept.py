@@ -46,10 +46,10 @@ def test_what_it_was_made_from_decides(keep, tmp_path, monkeypatch):
     assert keep(sft__epochs=2)[1] and keep(asked=2)[1]
     assert not keep()[1] and not keep(sft__epochs=2)[1] and not keep(asked=2)[1], "each is kept"
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "file_digest", lambda path: "edited data")
+        patch.setattr(kept.digests, "file_digest", lambda path: "edited data")
         assert keep()[1]
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "code_digest", lambda *paths: "edited code")
+        patch.setattr(kept.digests, "code_digest", lambda *paths: "edited code")
         assert keep()[1]
     monkeypatch.setenv("SELFPROMPT_BF16", "0" if kept.os.environ.get("SELFPROMPT_BF16") == "1" else "1")
     assert keep()[1]

@@ -16,7 +16,7 @@ from ..llm_client.endpoint import connect
 from ..llm_client.response_cache import ResponseCache
 from ..llm_client.run import PromptRun
 from ..reading import user_path
-from ..rows import Conversation, stream_rows
+from ..rows import Conversation, drop_unanswered_turn, stream_rows
 from .outcomes import failures
 from .prompt import RolePrompt
 
@@ -136,6 +136,5 @@ def _write(asked: PromptRun, data: ConversationFile, out: Path) -> int:
 
 def _with_role(sample: Conversation, row: dict) -> dict:
     """The sample with its role; a last user turn without an answer cannot be trained on."""
-    turns = sample.conversations
-    answered = turns[: len(turns) - len(turns) % 2] or turns
-    return sample.model_dump(mode="json") | {"conversations": answered, "role": row["role"]}
+    turns = drop_unanswered_turn(sample.conversations) or sample.conversations
+    return sample.model_dump(mode="json") | {"conversations": turns, "role": row["role"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+from openai.types import Batch
 from tqdm import tqdm
 
 from ..errors import UserError, require
@@ -84,10 +85,10 @@ async def ask_in_batches(run: PromptRun, items: Iterable[Item], path: Path) -> N
             await _recover(run, registry)
             while not run.stopped:
                 for entry in registry.open():
-                    await _wait(run, registry, entry)
+                    batch = await _wait(run, entry)
                     if run.stopped:
                         return
-                    refused |= await _collect(run, registry, entry, by_key)
+                    refused |= await _collect(run, registry, entry, batch, by_key)
                 missing = [key for key in by_key if key not in refused and submitted[key] < most
                            and not run.is_done(key)]
                 if run.stopped or not missing:
@@ -159,9 +160,8 @@ async def _create_batch(run: PromptRun, registry: BatchRegistry,
         print(f"batch {batch.id}: {len(bodies)} rows handed in")
 
 
-async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any]) -> None:
-    """Poll a batch until it has ended or the run is stopped, with a progress bar.
-    """
+async def _wait(run: PromptRun, entry: dict[str, Any]) -> Batch:
+    """The batch once it has ended, or the run is stopped; a progress bar shows its rows."""
     seconds = run.settings.poll_seconds
     with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit=run.prompt.kind) as bar:
         while True:
@@ -170,26 +170,25 @@ async def _wait(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any]) 
             if counts:
                 bar.update((counts.completed or 0) + (counts.failed or 0) - bar.n)
             if str(batch.status).lower() in ENDED:
-                return
+                return batch
             bar.set_postfix_str(str(batch.status))
             for _ in range(max(1, round(10 * seconds))):
                 await asyncio.sleep(min(0.1, seconds))
                 if run.stopped:
                     print(f"batch {entry['id']} goes on at the server")
-                    return
+                    return batch
 
 
-async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any],
+async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any], batch: Batch,
                    by_key: dict[str, Item]) -> set[str]:
     """Write a batch's replies into the cache; returns the keys that the server refuses for good.
 
     Raises:
         UserError: the server refused the batch as a whole.
     """
-    client, refused = run.endpoint.client, set()
-    batch = await client.batches.retrieve(entry["id"])
+    refused: set[str] = set()
     for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-        content = await client.files.content(file)
+        content = await run.endpoint.client.files.content(file)
         for line in content.content.split(b"\n"):  # other line ends may stand in a text
             if line.strip():
                 refused |= _collect_line(run, batch.id, line, by_key)

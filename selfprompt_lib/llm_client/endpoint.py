@@ -200,8 +200,6 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
 def local_address(name: str) -> str:
     """What stands for a local server's address: a folder or hub id may hold another model one day,
     whose replies are not those of the one before."""
-    from .. import models
-
     starter = name in (models.STARTER, models.SMOKE)
     return "local" if starter else f"local {models.identity(name)['digest'][:16]}"
 

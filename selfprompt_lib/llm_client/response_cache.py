@@ -1,13 +1,13 @@
 """The cache of replies: what was paid for is written down at once, and never asked again."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from ..errors import UserError, require
-from .reply import FINAL
 
 
 class ResponseCache:
@@ -55,15 +55,12 @@ class ResponseCache:
                                 "attempt; delete the line") from None
             end += len(line)
         self._file.truncate(end)
-        self._end = end
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one reply and flush it."""
-        line = json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n"
-        self._file.write(line)
+        self._offsets[bytes.fromhex(row["key"])] = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n")
         self._file.flush()
-        self._offsets[bytes.fromhex(row["key"])] = self._end
-        self._end += len(line)
 
     def last(self, key: str) -> dict[str, Any] | None:
         """The last reply for this key, or None."""
@@ -72,11 +69,6 @@ class ResponseCache:
             return None
         self._file.seek(offset)
         return json.loads(self._file.readline())
-
-    def is_done(self, key: str, tries: int) -> bool:
-        """Whether the last reply is final or the tries are used up, so that no more is asked."""
-        row = self.last(key)
-        return row is not None and (row["outcome"] in FINAL or row["attempt"] >= tries)
 
     def close(self) -> None:
         """Close the file and let others write."""

@@ -19,7 +19,7 @@ from .endpoint import Endpoint
 from .failures import Failure
 from .limits import Price, RateLimits
 from .prompt import Item, Prompt, fold_system
-from .reply import Reply, read_completion
+from .reply import FINAL, Reply, read_completion
 from .response_cache import ResponseCache
 
 
@@ -49,8 +49,10 @@ class PromptRun:
         return self.prompt.key(item.question, self.endpoint.address, self.endpoint.name)
 
     def is_done(self, key: str) -> bool:
-        """Whether this row needs no more asking."""
-        return self.cache.is_done(key, self.settings.tries)
+        """Whether this row needs no more asking: its last reply is final, or the tries are over."""
+        row = self.cache.last(key)
+        return row is not None and (row["outcome"] in FINAL
+                                    or row["attempt"] >= self.settings.tries)
 
     def stop(self, reason: str) -> None:
         """Ask nothing more; the first reason is kept."""

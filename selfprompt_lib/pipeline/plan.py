@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from huggingface_hub import get_token
+
 from .. import annotate, lima_role, sources
 from ..errors import UserError
 from ..estimates import parameters_from_name, training_bytes, training_operations
@@ -129,9 +131,7 @@ def missing(profile: Profile) -> list[str]:
     train, mirror = profile.data.train, profile.data.mirror
     gated_model = profile.model.startswith(("meta-llama/", "mistralai/"))
     gated_data = not mirror and (train == lima_role.NAME or train.startswith("GAIR/"))
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    token = os.environ.get("HF_TOKEN") or (home / "token").is_file()
-    if (gated_model or gated_data) and not token:
+    if (gated_model or gated_data) and not get_token():
         lacks.append("a token: LIMA and some models are gated; accept their terms on the hub and "
                      "export HF_TOKEN")
     return lacks

@@ -1,6 +1,5 @@
 """Trainings on disk: their names, finished runs that need not be trained again, and kept epochs."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,10 +12,10 @@ import pandas as pd
 from .. import infer, models, stats
 from ..checkpoints import file_fault, told_saving, weight_files
 from ..designs import Design
-from ..digests import code_digest
+from ..digests import PACKAGE, code_digest, text_digest
 from ..files import make_writable, write_json
 from ..profiles import Profile
-from ..provenance import PACKAGE, describe
+from ..provenance import describe
 from ..rows import Question, Sample
 from .trainer import this_process
 
@@ -30,18 +29,12 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
     written = [design.role_text(sample.role) for sample in samples if sample.role]
+    code = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
               os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name, written,
-              _code_digest()]
+              code_digest(*code)]
     rows = [sample.model_dump(mode="json") for sample in samples]
-    digest = hashlib.sha256(json.dumps([recipe, rows]).encode()).hexdigest()
-    return f"{design.name}-{digest[:12]}"
-
-
-def _code_digest() -> str:
-    """A digest of the code that shapes a training: sft, the loading of models, the designs."""
-    files = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
-    return code_digest(*files)
+    return f"{design.name}-{text_digest([recipe, rows])[:12]}"
 
 
 def save_model(model, tokenizer, folder: Path, **weights: Any) -> None:

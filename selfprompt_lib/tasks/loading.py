@@ -155,15 +155,11 @@ def _doc(row: dict, index: int, getters: dict[str, Callable], kind: str, shuffle
 
 def _key(key: Any, kind: str, where: str) -> str:
     """The right answer in the form in which a reader gives it."""
-    if kind == "number":
-        found = canonical_number(str(key))
-        mend = "is not a number; mend columns.key"
-    elif kind == "yes_no":
-        found = YES_NO_KEYS.get(str(key).lower())
-        mend = "is not yes, no, true or false; mend columns.key"
-    else:
+    if kind == "code":
         return str(key)
-    require(found is not None, f"{where}: the key {key!r} {mend}")
+    found = canonical_number(str(key)) if kind == "number" else YES_NO_KEYS.get(str(key).lower())
+    wanted = {"number": "a number", "yes_no": "yes, no, true or false"}[kind]
+    require(found is not None, f"{where}: the key {key!r} is not {wanted}; mend columns.key")
     return found
 
 
