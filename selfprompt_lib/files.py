@@ -1,6 +1,5 @@
 """Files of our own and data sets of the hub: writes are whole or not at all; paths and folders."""
 
-import dataclasses
 import json
 import os
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from .errors import UserError, require
 from .reading import DATA_SUFFIXES, one_line, read_json_lines, user_path
@@ -74,11 +74,8 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
-    if hasattr(value, "item"):  # NumPy scalars
-        return value.item()
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+    """A dataclass as a dictionary, a NumPy scalar as a number."""
+    return to_jsonable_python(value, fallback=lambda scalar: scalar.item())
 
 
 def run_folder(out: str | Path, profile: str) -> Path:
@@ -93,7 +90,6 @@ def make_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"cannot make the run folder ({error.strerror})"
-        raise UserError(f"{folder}: {reason}; give another with --out") from None
-    require(os.access(folder, os.W_OK),
-            f"{folder}: the run folder is not writable; give another with --out")
+        raise UserError(f"{folder}: cannot make the folder ({error.strerror}); "
+                        "give another with --out") from None
+    require(os.access(folder, os.W_OK), f"{folder}: is not writable; give another with --out")

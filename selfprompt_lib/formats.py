@@ -17,6 +17,7 @@ CONTENT = ("content", "value", "parts")
 SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
             "chatgpt": "assistant", "model": "assistant", "bot": "assistant",
             "system": "system", "developer": "system"}
+EMPTY = "is empty; write it, or take the row out"
 TOOLS = "tool calls are not read; take out the rows that have them"
 MEDIA = "only text is read; take out the rows that have images, sound or films"
 REFUSED = {
@@ -85,22 +86,16 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
             raise ValueError("chosen: a preference pair whose prompt stands inside the text "
                              "(Anthropic's form); part it into prompt and chosen")
     elif asked is None:
-        empty = next((name for name in (*CONVERSATIONS, *ASKED, "input") if name in row), None)
         hint = next((f"; {HINTS[name]}" for name in HINTS if name in row), "")
-        raise ValueError(
-            f"{empty} is empty; write it, or take the row out" if empty else "no conversations, "
-            "messages, prompt, instruction or question; name the column so "
-            f"({_columns(row)}){hint}")
+        raise _missing(row, (*CONVERSATIONS, *ASKED, "input"),
+                       "conversations, messages, prompt, instruction or question", hint)
     if needed and answer is None:
-        empty = next((name for name in ANSWERED if name in row), None)
-        raise ValueError(f"{empty} is empty; write it, or take the row out" if empty else
-                         "no completion, output, response or answer; name the column so "
-                         f"({_columns(row)})")
+        raise _missing(row, ANSWERED, "completion, output, response or answer")
     messages = _messages(row[asked], asked, 0) if asked else []
     if context:
         question = _text(_content(messages[-1]), asked)
         if not question.strip():
-            raise ValueError(f"{asked} is empty; write it, or take the row out")
+            raise ValueError(f"{asked} {EMPTY}")
         text = f"{question}\n\n{_text(row[context], context)}"
         messages[-1] = {"role": _speaker(messages[-1]), "content": text}
     if answer:
@@ -111,9 +106,13 @@ def _question_and_answer(row: dict, needed: bool) -> tuple[list[str], list[dict]
     return list(filter(None, (asked, context, answer))), messages
 
 
-def _columns(row: dict) -> str:
-    names = [str(name) for name in row]
-    return f"there are {', '.join(names[:9]) or 'none'}{' …' if len(names) > 9 else ''}"
+def _missing(row: dict, wanted: Sequence[str], told: str, hint: str = "") -> ValueError:
+    """Why none of the wanted columns is filled in: one is there and empty, or there is none."""
+    empty = next((name for name in wanted if name in row), None)
+    if empty:
+        return ValueError(f"{empty} {EMPTY}")
+    there = ", ".join(map(str, [*row][:9])) + (" …" if len(row) > 9 else "")
+    return ValueError(f"no {told}; name the column so (there are {there or 'none'}){hint}")
 
 
 def _messages(value: object, column: str, first: int) -> list[dict]:
@@ -163,7 +162,7 @@ def _alternating(messages: list[dict], columns: str) -> list[str]:
         else:
             raise ValueError(f"{columns}: turn {number} is {who!r}, expected {expected!r}")
         if not text.strip() and who != "system":
-            raise ValueError(f"{columns}: turn {number} is empty; write it, or take the row out")
+            raise ValueError(f"{columns}: turn {number} {EMPTY}")
     if not turns:
         raise ValueError(f"{columns}: no turn is a user's")
     turns[0] = "\n\n".join([*filter(str.strip, system), turns[0]])

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from .digests import file_digest
-from .errors import UserError, require
-from .files import hub_rows, write_json, write_rows
+from .errors import require
+from .files import hub_rows, make_writable, write_json, write_rows
 from .provenance import machine
 from .reading import user_path
 from .rows import (
@@ -124,14 +124,9 @@ def save_dataset(joined: JoinedLima, folder: Path) -> Path:
     """
     card = folder / "README.md"
     ours = card.is_file() and "LIMA-Role" in card.read_text(encoding="utf-8")
-    free = not folder.exists() or ours or (folder.is_dir() and not any(folder.iterdir()))
+    free = ours or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     require(free, f"--out {folder}: is a file or not empty; give a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: cannot make the folder ({error.strerror}); give another"
-        ) from None
+    make_writable(folder)
     write_rows(folder / "train.jsonl", (  # chapter 3 puts the role into the messages
         {"id": s.id, "source": s.source, "conversations": list(s.conversations),
          "messages": chat_messages(*s.conversations), "role": s.role.model_dump()}

@@ -1,7 +1,6 @@
 """Models by name: starters, hub ids, folders and adapters; loaded, and in which precision."""
 
 # torch and transformers are imported where needed, so that the command line starts at once.
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from .checkpoints import adapter_config, located, model_digest
 from .devices import dtype_for, on_device
 from .digests import cache_folder, text_digest
 from .errors import UserError, require
+from .reading import one_line
 from .starter import GGUF_SHA256, SMOKE, STARTER, WHEEL, made, made_once
 
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
@@ -182,8 +182,7 @@ def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # each library that takes part raises types of its own
-        plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
-        reason = " ".join(plain.split())[:300] or type(error).__name__
+        reason = one_line(error)
         if attention != "sdpa" and isinstance(error, (ImportError, ValueError)):
             raise UserError(f"sft.attention: {attention} cannot be used here: {reason}; "
                             "install it, or set sdpa") from None

@@ -204,4 +204,5 @@ def _rows_by_datasets(path: Path) -> Iterator[tuple[str, dict, str]]:
 
 def one_line(error: Exception) -> str:
     """A library's own reason, for a message: its type and words, no longer than 300 characters."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
+    return f"{type(error).__name__}: {' '.join(plain.split())[:300]}"

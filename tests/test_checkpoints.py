@@ -326,7 +326,7 @@ def test_what_cannot_be_saved_is_told_before_the_first_step(tmp_path, refused, c
     with largest_file(5_000_000), refused("finished.partial: cannot be saved", "make room"):
         sft.train(smoke(**SHORT), SAMPLES[:2], DESIGN, tmp_path)
     (tmp_path / "file").write_text("")
-    with refused("cannot make the run folder"):
+    with refused("cannot make the folder"):
         sft.train(smoke(**SHORT), SAMPLES[:2], DESIGN, tmp_path / "file")
     assert "training, design" not in capsys.readouterr().err
 

@@ -118,7 +118,7 @@ def test_an_unwritable_run_folder(tmp_path):
     )
     assert (
         done.returncode == 2
-        and "cannot make the run folder" in done.stderr
+        and "cannot make the folder" in done.stderr
         and "--out" in done.stderr
     )
     if os.geteuid() != 0:

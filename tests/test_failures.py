@@ -13,7 +13,7 @@ from test_annotator_faults import outputs
 
 from selfprompt_lib import profiles
 from selfprompt_lib.__main__ import main
-from selfprompt_lib.llm_client import bodies, failures, reply
+from selfprompt_lib.llm_client import failures, reply
 
 WORDS = "Provider returned error: rate limited upstream"
 GOOD = {"choices": [{"message": {"content": "Expert: a baker\nBrings: Years of bread.\nRequest: bake it"}}]}
@@ -94,7 +94,7 @@ BODIES = st.recursive(LEAVES, lambda part: st.lists(part, max_size=3) | st.dicti
 @settings(max_examples=300)
 def test_any_body_is_a_reply_or_a_failure_that_is_told_on_one_line(body, status):
     text, clean = json.dumps(body), one_line
-    if status < 300 and (status := bodies.hidden_failure(text)) is None:
+    if status < 300 and (status := reply.hidden_failure(text)) is None:
         assert reply.read_completion(text, "m").served_model
         return
     failure = failures.failure_in(failures.status_by_words(status, text), text, clean, "HTTP")
@@ -119,9 +119,9 @@ PAID = (GOOD, GOOD | {"error": None}, GOOD | {"error": {"message": WORDS}},
 
 def test_a_success_without_a_message_is_a_failure_that_passes():
     for text in ODD:
-        assert failures.Failure(bodies.hidden_failure(text), "").passes, text
+        assert failures.Failure(reply.hidden_failure(text), "").passes, text
     for body in PAID:
-        assert bodies.hidden_failure(json.dumps(body)) is None, body
+        assert reply.hidden_failure(json.dumps(body)) is None, body
 
 
 @pytest.mark.parametrize("text", ["", '{"choices": null}', json.dumps({"error": {"message": WORDS, "code": 429}})])
@@ -240,7 +240,7 @@ def test_rows_that_are_all_too_long_stop_the_run(loopback, rows, tmp_path, capsy
 def test_an_address_that_does_not_end_in_v1_is_named_with_the_right_one(answer, ending):
     status, body = answer
     text = body if isinstance(body, str) else json.dumps(body)
-    status = failures.status_by_words(bodies.hidden_failure(text) if status == 200 else status, text)
+    status = failures.status_by_words(reply.hidden_failure(text) if status == 200 else status, text)
     mend = failures.Failure(status, text).mend(profiles.Judge(), f"http://host:1234{ending}")
     assert "judge.base_url to http://host:1234/v1," in mend and (text.startswith("<") or status in failures.FINAL)
 

@@ -8,19 +8,14 @@ client, the cache of replies and the budget are in `selfprompt_lib.llm_client`.
 from ..llm_client.endpoint import connect
 from ..llm_client.limits import Price
 from .outcomes import (
-                       LIMA_ROWS,
-                       annotate,
-                       failures,
-                       lima_cost,
-                       metrics,
-                       report_text,
-                       samples_to_annotate,  # fmt: skip
-                       training_set,
-                       well_formed,
+    LIMA_ROWS,
+    annotate,
+    failures,
+    lima_cost,
+    metrics,
+    report_text,
+    samples_to_annotate,
+    training_set,
+    well_formed,
 )
 from .prompt import RolePrompt, read_role, write_role
-
-__all__ = [
-    "LIMA_ROWS", "Price", "RolePrompt", "annotate", "connect", "failures", "lima_cost", "metrics",
-    "read_role", "report_text", "samples_to_annotate", "training_set", "well_formed", "write_role",
-]  # fmt: skip

@@ -26,13 +26,7 @@ def samples_to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sam
 
 async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation],
                    folder: Path) -> list[dict[str, Any]]:
-    """Annotate the samples as the profile says; returns one row a sample, in their order.
-
-    Replies are kept in `<folder>/replies.jsonl`: run again, and only what is missing is asked.
-
-    Raises:
-        UserError: a model, key or setting that the server refuses; a budget without a price.
-    """
+    """`ask_rows` for the samples, as the profile says (chapter 1)."""
     prompt = RolePrompt.from_settings(profile.annotate)
     return await ask_rows(endpoint, prompt, samples, folder)
 

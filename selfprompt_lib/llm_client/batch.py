@@ -15,10 +15,9 @@ from tqdm import tqdm
 
 from ..errors import UserError, require
 from ..files import write_json
-from .bodies import BAD_ANSWER, hidden_failure, words
 from .failures import Failure, failure_in, status_by_words
 from .prompt import Item
-from .reply import read_completion
+from .reply import BAD_ANSWER, hidden_failure, read_completion, words
 from .run import PromptRun, interruptible
 
 ENDED = ("completed", "expired", "failed", "cancelled")

@@ -22,6 +22,7 @@ from jinja2 import TemplateError
 from .. import models
 from ..errors import UserError, require
 from ..profiles import Profile
+from ..reading import one_line
 from ..rows import chat_messages
 from ..sections import Client
 from .failures import Failure, failure_of, show_failure
@@ -184,9 +185,8 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{section}.model: cannot load {name}: {reason}; check the name and the "
-                        f"network, or use {models.STARTER}") from None
+        raise UserError(f"{section}.model: cannot load {name}: {one_line(error)}; check the name "
+                        f"and the network, or use {models.STARTER}") from None
     require(tokenizer.chat_template,
             f"{section}.model: {name} has no chat template, so it is a base model that follows no "
             f"instructions; name an instruct model, such as {models.STARTER}")

@@ -15,7 +15,7 @@ import httpx2
 import openai
 
 from ..sections import Client
-from .bodies import BAD_ANSWER, hidden_failure, said_in, words
+from .reply import BAD_ANSWER, hidden_failure, said_in, words
 
 FINAL = (401, 402, 403, 404, 405, 410)  # of key, credit, model and address: the same for every row
 LONGEST_WAIT = 120  # seconds that the client waits where the server asks for it; else it gives up

@@ -6,6 +6,7 @@ from typing import Any
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from ..errors import UserError, require
+from ..reading import one_line
 from .extraction import KINDS
 
 READERS = ("strict", "tolerant")
@@ -74,5 +75,4 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: include: {missing} is missing; "
                         "copy the package's _*.yaml beside it") from None
     except Exception as error:  # YAML's own errors, and lm-eval's for what is no mapping
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: not a task YAML ({reason}); mend it") from None
+        raise UserError(f"{file}: not a task YAML ({one_line(error)}); mend it") from None
