@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import filelock
 from ..errors import UserError, require
 
 
-class ResponseCache:
+class ResponseCache(AbstractContextManager):
     """An append-only JSONL file with one line a reply, indexed by the row's key.
 
     A row may have several lines: a reply that could not be used, then the next attempt. Only the
@@ -76,9 +77,6 @@ class ResponseCache:
         # Before the release: afterwards the lock file may be another run's.
         self.path.with_suffix(".lock").unlink(missing_ok=True)
         self._lock.release()
-
-    def __enter__(self) -> "ResponseCache":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -6,9 +6,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import papermill
 import psutil
@@ -103,12 +102,12 @@ def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -
     name, mark, reason = chapter.notebook.stem, uuid.uuid4().hex, ""
     work = root / "nbs" / f"{name}.running.ipynb"
     training = TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}
+    WatchedKernel.variables = training | {MARK: mark}
     try:
-        with environment(training | {MARK: mark}):
-            papermill.execute_notebook(chapter.notebook, work, parameters=parameters,
-                                       kernel_name="python3", cwd=Path.cwd(), config=ENCRYPTED,
-                                       kernel_manager_class=WatchedKernel,
-                                       progress_bar={"desc": f"  {name}"})
+        papermill.execute_notebook(chapter.notebook, work, parameters=parameters,
+                                   kernel_name="python3", cwd=Path.cwd(), config=ENCRYPTED,
+                                   kernel_manager_class=WatchedKernel,
+                                   progress_bar={"desc": f"  {name}"})
     except PapermillExecutionError as error:
         reason = f", cell {error.cell_index}: {_reason(error)}"
     except (DeadKernelError, RuntimeError) as error:
@@ -128,9 +127,14 @@ def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -
 
 
 class WatchedKernel(AsyncKernelManager):
-    """A kernel whose exit status is known after its death."""
+    """A kernel with environment variables of its own, whose exit status is known afterwards."""
 
+    variables: ClassVar[dict[str, str]] = {}  # where the user has not set them
     status: int | None = None
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start it."""
+        await super().start_kernel(env=self.variables | os.environ, **options)
 
     async def is_alive(self) -> bool:
         """Whether it runs."""
@@ -175,18 +179,6 @@ def _mark(process: psutil.Process) -> str | None:
         return process.environ().get(MARK)
     except (psutil.Error, OSError):  # another account's, or gone meanwhile
         return None
-
-
-@contextlib.contextmanager
-def environment(more: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the kernels started meanwhile; what the user has set stays."""
-    new = {name: value for name, value in more.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            del os.environ[name]
 
 
 def write_report(profile: Profile, root: Path) -> None:

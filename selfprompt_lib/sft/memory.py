@@ -1,11 +1,11 @@
 """Memory and time of fine-tuning, from a model's shape: what fits where, how long it takes."""
 
 import math
-import time
 from typing import Any
 
 import pandas as pd
 import torch
+from torch.utils.benchmark import Timer
 from transformers import AutoModelForCausalLM
 
 from ..estimates import training_bytes, training_operations
@@ -127,9 +127,6 @@ def matmul_rate(dtype: torch.dtype, seconds: float = 0.3) -> float:
     """Floating-point operations a second of this device's matrix products, measured for so long."""
     device, size = ("cuda", 8192) if torch.cuda.is_available() else ("cpu", 1024)
     square = torch.randn(size, size, device=device).to(dtype)
-    float((square @ square)[0, 0])  # the first product of a kind is slower
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        float((square @ square)[0, 0])  # read, so that a card has finished
-        count += 1
-    return 2 * size**3 * count / (time.perf_counter() - began)
+    timer = Timer("square @ square", globals={"square": square},
+                  num_threads=torch.get_num_threads())
+    return 2 * size**3 / timer.blocked_autorange(min_run_time=seconds).median

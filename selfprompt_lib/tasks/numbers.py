@@ -40,6 +40,7 @@ HANGING = re.compile(
     r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus"
     r"|then|we|each|which|at|on|add|subtract|have|get|take|find|need))\s*$"
 )
+ENDED = re.compile(r"[.!?)]\s*$")
 YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
                   r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
 BRACKETS = re.compile(r"\([^()]*\d[^()]*\)")  # "(3 * 4 + 2)" only explains
@@ -109,7 +110,9 @@ def _conclusion(lines: list[str]) -> str | None:
     None where the reply was cut off or does not decide, or where that sentence names several and
     marks none.
     """
-    if not lines or _cut_off(lines[-1]) or UNDECIDED.search(lines[-1]):
+    if not lines or UNDECIDED.search(lines[-1]):
+        return None
+    if not (_numbers(lines[-1]) or ENDED.search(lines[-1])):  # cut off within its last sentence
         return None
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
     last = next(with_number, "")
@@ -135,12 +138,6 @@ def _conclusion(lines: list[str]) -> str | None:
         if len(told) == 1 and len(_numbers(IS.split(part)[-1])) == 1:  # "is 12", and no more
             return told.pop()
     return None
-
-
-def _cut_off(line: str) -> bool:
-    """Whether the last line of a reply stops in the middle of a sentence."""
-    ended = re.search(r"[.!?)]\s*$", line)
-    return not (_numbers(line) or ended)
 
 
 def _numbers(text: str) -> list[str]:
