@@ -39,8 +39,7 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
     for noted in sorted(folder.glob(f"{mark}-*/{USED}")):
         with contextlib.suppress(OSError, ValueError):  # one that was not copied whole
             used = json.loads(noted.read_text(encoding="utf-8"))
-            if used == {"fields": {name: fields.get(name) for name in used["fields"]},
-                        "data": _digests(used["data"])}:
+            if used == _as_now(fields, used["fields"], used["data"]):
                 results = _results(noted.parent)
                 note_read(used["fields"])
                 digests.note_opened(used["data"])
@@ -49,8 +48,7 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
         results = make(profile, *arguments)
     data = [name for name in digests.opened_files()
             if name.startswith("resources/") and not name.startswith("resources/profiles/")]
-    used = {"fields": {name: fields[name] for name in sorted(names & fields.keys())},
-            "data": _digests(data)}
+    used = _as_now(fields, names & fields.keys(), data)
     place = folder / f"{mark}-{digests.text_digest(used)[:8]}"
     partial = place.with_suffix(".partial")
     for there in (place, partial):
@@ -66,10 +64,12 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
     return _results(place)
 
 
-def _digests(names: Iterable[str]) -> dict[str, str | None]:
-    paths = {name: digests.PACKAGE / name for name in sorted(names)}
-    return {name: digests.file_digest(path) if path.is_file() else None
-            for name, path in paths.items()}
+def _as_now(fields: dict[str, Any], names: Iterable[str], data: Iterable[str]) -> dict[str, dict]:
+    """The fields of these names, and the digests of these files of the package."""
+    paths = {name: digests.PACKAGE / name for name in sorted(data)}
+    return {"fields": {name: fields.get(name) for name in sorted(names)},
+            "data": {name: digests.file_digest(path) if path.is_file() else None
+                     for name, path in paths.items()}}
 
 
 def _results(place: Path) -> dict[str, Any]:

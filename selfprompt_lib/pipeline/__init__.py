@@ -2,5 +2,3 @@
 
 from .chapters import CHAPTERS, Chapter
 from .stage import Stage, start_chapter
-
-__all__ = ["CHAPTERS", "Chapter", "Stage", "start_chapter"]

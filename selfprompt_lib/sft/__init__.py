@@ -22,11 +22,3 @@ from .runs import (
     training_metrics,
 )
 from .train import sft_config, train, train_other_seeds
-
-__all__ = [
-    "audit", "copy_finished_run", "dropout_rates", "epoch_comparison", "fits", "list_checkpoints",
-    "memory_plan", "one_step_update_fraction", "plan_table", "preflight", "read_finished_run",
-    "residual_dropout", "run_name", "save_model", "sft_config", "to_messages",
-    "throughput_text", "token_counts", "tokens_in_loss", "train", "train_other_seeds",
-    "training_metrics", "training_template",
-]

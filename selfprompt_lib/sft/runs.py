@@ -174,6 +174,5 @@ def epoch_comparison(profile: Profile, run: Path, design: Design,
         replies = infer.ask_questions(*loaded, profile, design, questions, label=f"epoch {epoch}")
         wrote = stats.rate([infer.wrote_role(row) for row in replies])
         rows.append({"epoch": epoch, "loss": losses[-1] if losses else float("nan"),
-                     "rate": wrote.value, "low": wrote.low, "high": wrote.high, "n": wrote.n,
-                     "checkpoint": path.name})
-    return pd.DataFrame(rows)
+                     **vars(wrote), "checkpoint": path.name})
+    return pd.DataFrame(rows).rename(columns={"value": "rate"})
