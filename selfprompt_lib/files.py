@@ -90,6 +90,6 @@ def make_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot make the folder ({error.strerror}); "
-                        "give another with --out") from None
-    require(os.access(folder, os.W_OK), f"{folder}: is not writable; give another with --out")
+        raise UserError(f"--out {folder}: cannot make the folder ({error.strerror}); "
+                        "give another") from None
+    require(os.access(folder, os.W_OK), f"--out {folder}: is not writable; give another")
