@@ -22,7 +22,7 @@ from selfprompt_lib.evaluate.option_scores import item_key
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.tasks import TASKS_FOLDER
-from selfprompt_lib.tasks.checks import check_task_folder
+from selfprompt_lib.tasks.checks import check_task, check_task_folder
 
 MIRROR = Path(__file__).parents[2] / "shared" / "data"
 NAMES = ("mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa", "aqua_rat", "arc_easy", "piqa")
@@ -333,6 +333,16 @@ def test_an_item_without_options_is_refused_with_file_and_row(tmp_path, jsonl, r
     assert check_task_folder(tmp_path) == ["mine"]
     with refused("mine.yaml", "rows.jsonl", *parts):
         load("mine", **{"evaluate.include_path": str(tmp_path)})
+
+
+@pytest.mark.parametrize("field", ["form", "kind", "doc_to_choice"])
+def test_a_yaml_without_a_field_is_refused(refused, field):
+    config = load("piqa_cloze")["selfprompt_piqa_cloze"].config
+    values = {"output_type": "multiple_choice"} | vars(config) | {"metadata": dict(config.metadata)}
+    check_task(values)
+    (values if field in values else values["metadata"]).pop(field)
+    with refused("selfprompt_piqa_cloze", field, "include"):
+        check_task(values)
 
 
 def test_a_task_that_writes_replies_is_refused(smoke, refused):

@@ -111,10 +111,13 @@ def score_ids(model, pairs: Sequence[Pair], batch_tokens: int = 2048,
 def _sees_by_mask(model, longest: int) -> bool:
     """Whether a mask alone decides what a token sees, so that trees can be read.
 
-    Not in recurrent layers; and layers with a sliding window need masks of their own where texts
-    are longer than it. Such models read one text after the other.
+    Not in recurrent layers, and not in attention kernels without masks; and layers with a sliding
+    window need masks of their own where texts are longer than it. Such models read one text after
+    the other.
     """
     config = model.config.get_text_config()
+    if model.config._attn_implementation not in ("sdpa", "eager"):
+        return False
     kinds = set(getattr(config, "layer_types", None) or SEEN_BY_MASK)
     window = getattr(config, "sliding_window", None)
     return kinds <= SEEN_BY_MASK and not (window and window < longest)

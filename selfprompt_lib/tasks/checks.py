@@ -10,6 +10,7 @@ from ..reading import one_line
 from .extraction import KINDS
 
 READERS = ("strict", "tolerant")
+FORMS = ("cloze", "letters")  # of tasks whose options are scored by likelihood
 BASES = "_choice.yaml, _number.yaml, _yes_no.yaml or _code.yaml"
 
 
@@ -28,6 +29,9 @@ def check_task(config: Any, where: str | None = None) -> None:
     scored = values.get("output_type") == "multiple_choice"  # by likelihood: no reply is read
     require(scored or isinstance(metadata.get("trigger"), str),
             f"{where}: metadata.trigger is missing; {include}, or write one")
+    require(not scored or metadata.get("form") in FORMS,
+            f"{where}: metadata.form must be {' or '.join(FORMS)}; include _cloze.yaml or "
+            "_letters.yaml")
     needed = ("doc_to_text", "doc_to_target", "custom_dataset")
     for field in (*needed, "doc_to_choice") if scored else needed:
         require(values.get(field), f"{where}: {field} is missing; {include}")

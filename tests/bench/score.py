@@ -23,7 +23,7 @@ from selfprompt_lib.evaluate.option_scores import item_key
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 TASKS = ("mmlu", "openbookqa", "arc_easy")
-KINDS = {"cloze": ("cloze", 1), "cloze, four prefixes": ("cloze", 4), "letters": ("letters", 1)}
+KINDS = {"cloze": ("cloze", 1), "cloze, two prefixes": ("cloze", 2), "letters": ("letters", 1)}
 WAYS = ("plain lm_eval", "lm_eval, batches of 16", "ours")
 OPTIONS = 4
 
@@ -64,7 +64,7 @@ def best_options(scores):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=5, help="items a task")
+    parser.add_argument("--items", type=int, default=3, help="items a task")
     parser.add_argument("--repeat", type=int, default=1, help="runs; more than one prints the median and the range")
     parser.add_argument("--out", type=Path, help="also write the table as a fragment of the book")
     asked = parser.parse_args()
