@@ -5,7 +5,7 @@ once; the cache has room for tokens to come, so that a new token does not copy t
 replies that have ended leave the batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import commonprefix
 
@@ -49,13 +49,16 @@ class Decoder:
 
     The logits processors are those of `generate.generate_ids`. Each token is the likeliest one, or
     drawn with the numbers of its request.
+
+    Args:
+        stops: tokens that end a reply, besides those that end a turn.
     """
 
     def __init__(self, model, requests: Sequence[Request], processors: Sequence[Callable] = (),
-                 sampling: Sampling | None = None):
+                 sampling: Sampling | None = None, stops: Iterable[int] = ()):
         self.model, self.requests, self.processors = model, requests, processors
         self.sampling = sampling
-        self.ends = end_tokens(model)
+        self.ends = end_tokens(model) | set(stops)
 
     @torch.inference_mode()
     def run(self, batch_size: int, suffix_max_new_tokens: int = 0,

@@ -3,7 +3,7 @@
 What is scored is written in greedy decoding; what is read is drawn, as `sampling` does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
 
@@ -21,7 +21,7 @@ TokenIds = list[list[int]]
 def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batch_size: int = 64,
         sampling: Sampling | None = None, no_repeat_ngram_size: int = 0,
         prefills: Sequence[str] | None = None, forbid_first: Sequence[str] = (),
-        label: str = "asking") -> list[str]:
+        one_line: bool = False, label: str = "asking") -> list[str]:
     """One reply a question, in the order of the questions (chapter 4).
 
     Args:
@@ -31,6 +31,7 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
         no_repeat_ngram_size: no run of this many tokens is written twice; 0 switches it off.
         prefills: text that each reply must begin with (a forced role); it is part of the reply.
         forbid_first: texts whose first token the reply must not begin with.
+        one_line: a reply ends with its first token that has a line break.
 
     Returns:
         Replies without special tokens but the marks of thoughts, each beginning with its prefill.
@@ -51,7 +52,8 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
     replies, _ = generate_ids(
         model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, label=label,
         forbidden_first=[sorted(forbidden)] * len(prompts), begun=begun, sampling=sampling,
-        no_repeat_ngram_size=no_repeat_ngram_size)
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        stops=line_break_tokens(tokenizer) if one_line else ())
     texts = reply_texts(tokenizer, replies)
     return [prefill + text for prefill, text in zip(prefills, texts, strict=True)]
 
@@ -60,7 +62,7 @@ def generate_ids(
     model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequence[int], batch_size: int,
     sampling: Sampling | None = None, begun: Sequence[int] = (), no_repeat_ngram_size: int = 0,
     forbidden_first: Sequence[Sequence[int]] = (), suffixes: Sequence[list[int]] = (),
-    suffix_max_new_tokens: int = 0, label: str | None = None,
+    suffix_max_new_tokens: int = 0, stops: Collection[int] = (), label: str | None = None,
 ) -> tuple[TokenIds, TokenIds]:
     """One reply a prompt, as token ids, and a second one behind it (chapter 4).
 
@@ -78,6 +80,7 @@ def generate_ids(
         suffixes: for each prompt, tokens that are put behind its finished reply, for a second
             reply; empty: no second reply.
         suffix_max_new_tokens: the longest second reply.
+        stops: tokens that end a reply, besides those that end a turn.
         label: what the progress bar says; none is shown without.
 
     Returns:
@@ -94,10 +97,10 @@ def generate_ids(
         request.random = sampling.random_numbers(number, count)
     processors = _processors(model, no_repeat_ngram_size, own_penalty=sampling is None)
     alone_on_card(model)
-    if model.device.type == "cuda" and not sampling and not _processors(model):
+    if model.device.type == "cuda" and not sampling and not stops and not _processors(model):
         write_continuously(model, requests, processors, batch_size, suffix_max_new_tokens, label)
     else:
-        decoder = Decoder(model, requests, processors, sampling)
+        decoder = Decoder(model, requests, processors, sampling, stops)
         decoder.run(batch_size, suffix_max_new_tokens, label)
     return ([request.reply for request in requests],
             [request.second.reply if request.second else [] for request in requests])
@@ -156,6 +159,12 @@ def special_tokens(tokenizer) -> dict[int, str]:
     """The tokens that are no text but marks, as an end of turn; more than the tokenizer names."""
     return {number: token.content for number, token in tokenizer.added_tokens_decoder.items()
             if token.special}
+
+
+def line_break_tokens(tokenizer) -> set[int]:
+    """The tokens whose text has a line break in it."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return {token for token, text in enumerate(texts) if "\n" in text}
 
 
 def encode_prefill(tokenizer, text: str) -> list[int]:

@@ -15,6 +15,7 @@ from .sampling import Sampling
 from .sources import take_evenly_spaced
 
 SAME_ANSWER = 80  # letters at the beginning of two answers that make them the same
+ROLE_TOKENS = 128  # of a role that is written alone: twice as many as most have
 ReplyRow = dict[str, Any]
 
 
@@ -51,6 +52,19 @@ def ask_questions(model, tokenizer, profile: Profile, design: Design,
          "answer_tokens": answer_tokens[i]}
         for i, question in enumerate(questions)
     ]
+
+
+def write_roles(model, tokenizer, profile: Profile, design: Design,
+                questions: Sequence[Question]) -> list[str | None]:
+    """The role that the model writes for each question, greedily, and no answer (chapter 5).
+
+    None where it writes none, or one of more than `ROLE_TOKENS` tokens.
+    """
+    lines = ask(model, tokenizer, [question.question for question in questions],
+                max_new_tokens=ROLE_TOKENS, batch_size=profile.infer.batch_size, one_line=True,
+                label="writing roles")
+    return [design.read(line.rstrip() + GAP).role if line != line.rstrip() else None
+            for line in lines]
 
 
 def sampling_of(profile: Profile) -> Sampling | None:

@@ -16,7 +16,7 @@ from .designs import Design, get_design
 from .errors import UserError, require
 from .rows import all_faults
 from .sections import Annotate, Judge
-from .settings import ARMS, TASKS, Profile, Sft
+from .settings import ARMS, CHOICES, TASKS, Profile, Sft
 
 __all__ = ["ARMS", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load", "names",
            "parse_settings", "seed_profiles", "trained_designs"]
@@ -68,6 +68,10 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
 
     They are taken from the flat profile: reading them here says nothing of what a chapter reads.
     """
+    unknown = [name for name in fields["evaluate.choices"] if name not in CHOICES]
+    if unknown and not fields["evaluate.include_path"]:
+        yield (f"evaluate.choices: no task {unknown[0]!r} has options to score; choose of "
+               f"{', '.join(CHOICES)}, or set evaluate.include_path for your own")
     for field in ("evaluate.tasks", "ablate.tasks"):
         unknown = [name for name in fields[field] if name not in TASKS]
         if unknown and not fields["evaluate.include_path"]:

@@ -17,6 +17,7 @@ TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
 )
+CHOICES = ("arc_easy", "piqa", *TASKS[:5], "aqua_rat")  # those with options; two are controls
 ARMS = (
     "base", "baseline", "role-play", "self-prompt",
     "other question's role", "random expert", "irrelevant role", "no role",
@@ -99,6 +100,11 @@ class Evaluate(Section):
     arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
     given_seeds: int = Field(1, ge=1, description="training seeds that get given roles too")
     items: int | None = Field(None, ge=2, description="items a task; null means all")
+    choices: tuple[str, ...] = Field(CHOICES, description="tasks whose options are scored, too")
+    choice_items: int | None = Field(None, ge=2, description="items of each; null means all")
+    contrasts: Literal["short", "full"] = Field(
+        "full", description="texts before answers whose likelihood is taken: some or all"
+    )
     subset_seed: int = Field(0, ge=0, description="which items, where not all are taken")
     max_new_tokens: int = Field(512, ge=8)
     batch_size: int = Field(64, ge=1)

@@ -3,7 +3,7 @@
 What was measured before is taken up, see `kept`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,72 @@ import pandas as pd
 from .. import infer, models
 from ..designs import get_design
 from ..kept import keep
-from ..profiles import Profile
+from ..profiles import Profile, seed_profiles, trained_designs
 from ..rows import Question, Role
 from .arms import RoleSources
+from .benchmarks import load_tasks
 from .contrasts import TEXT
 from .harness import Arm
 from .measure import task_content
 from .open_ended import likelihoods
 from .option_scores import item_key
 from .options import measure_options
-from .prefixes import PREFIXES, prefix_texts
+from .prefixes import NOTHING, PREFIXES, likelihood_plan, prefix_texts
 from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
            "log_odds", "log_odds_pmi", "right", "right_sum", "right_pmi"]
+FORMS = ("cloze", "letters")
 Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
 OpenQuestions = Mapping[str, Sequence[Question]]  # questions with references, by their task's name
+
+
+def load_choices(profile: Profile) -> dict[str, dict[str, Any]]:
+    """The tasks of `evaluate.choices` in both forms: `cloze` and `letters` (chapter 5)."""
+    settings = profile.evaluate.model_copy(update={"items": profile.evaluate.choice_items})
+    chosen = profile.model_copy(update={"evaluate": settings})
+    names = profile.evaluate.choices
+    return {form: load_tasks(chosen, [f"{name}_{form}" for name in names]) if names else {}
+            for form in FORMS}
+
+
+def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts: Sequence[Role],
+                  open_questions: OpenQuestions, choices: dict[str, dict[str, Any]],
+                  folder: Path) -> dict[str, pd.DataFrame]:
+    """`measure_likelihoods` of chapter 3's models of all training seeds (chapter 5).
+
+    With `evaluate.contrasts` short, some texts stand before the options, and only the untuned model
+    is asked for letters: that tells whether it understands the form at all.
+
+    Args:
+        source: `Stage.source`, which finds the models.
+        choices: of `load_choices`.
+    """
+    full, found = profile.evaluate.contrasts == "full", []
+    cloze, letters = (choices[form] for form in FORMS)
+    for run in seed_profiles(profile):
+        suffix = "" if run.seed == profile.seed else f"-seed{run.seed}"
+        places = {name: str(source("sft", name + suffix)) for name in trained_designs(profile)}
+        if run.seed == profile.seed:
+            places[BASE] = profile.model
+        plans = [[pair for pair in plan if pair[0] in places]
+                 for plan in (likelihood_plan(full), likelihood_plan(full, options=True))]
+        tasks = cloze | letters if full else cloze
+        found.append(measure_likelihoods(run, places, experts, open_questions, tasks, plans[0],
+                                         folder, plans[1]))
+    tables = {name: pd.concat([part[name] for part in found], ignore_index=True)
+              for name in ("likelihoods", "roles")}
+    if letters and not full:
+        untuned = keep(folder, task_content(profile, letters), _ask_letters, profile, letters)
+        tables["likelihoods"] = pd.concat([tables["likelihoods"], untuned["likelihoods"]],
+                                          ignore_index=True)
+    return tables
+
+
+def _ask_letters(profile: Profile, letters: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    model, tokenizer = models.load(profile.model, profile.dtype)
+    rows = measure_options(model, tokenizer, letters, [Arm(NOTHING)])
+    return {"likelihoods": rows.assign(model=BASE, seed=UNTUNED).reindex(columns=COLUMNS)}
 
 
 def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
@@ -92,10 +142,8 @@ def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuesti
                           "question": task.doc_to_text(doc)})
     asked = [Question(id=f"{row['task']} {row['item']}", question=row["question"])
              for row in items]
-    replies = infer.ask_questions(model, tokenizer, profile, get_design(profile.design), asked,
-                                  greedy=True, label="writing roles")
-    return pd.DataFrame(items).assign(
-        role=[row["role"] if row["outcome"] == "role" else None for row in replies])
+    roles = infer.write_roles(model, tokenizer, profile, get_design(profile.design), asked)
+    return pd.DataFrame(items).assign(role=roles)
 
 
 def score_open(model, tokenizer, open_questions: OpenQuestions,

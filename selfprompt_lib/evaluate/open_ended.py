@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
 
-from ..designs import GAP
 from ..errors import require
 from ..generate import prompt_text
 from ..roles.metrics import embed
@@ -38,7 +37,7 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
 
     Args:
         prefills: what stands before the reference in the reply, one a question, such as the roles
-            that `written_roles` gives.
+            that `prefixes.own_roles` gives.
         batch_tokens, label: as in `score_ids`.
 
     Raises:
@@ -59,28 +58,6 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
     scores = score_ids(model, pairs, batch_tokens, label)
     return [score / len(reference)
             for (score, _), (_, reference) in zip(scores, pairs, strict=True)]
-
-
-def written_roles(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The role that each reply wrote, with the blank line after it; "" where it wrote none."""
-    return [row["role"] + GAP if row["outcome"] == "role" else "" for row in rows]
-
-
-def likelihoods_by_arm(baseline, tuned, tokenizer, questions: Sequence[Question],
-                       rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """`likelihoods` of the baseline, and of the self-prompt model behind its roles and behind none.
-
-    Its own roles are those of its replies, `rows`. Empty where a question has no reference answer,
-    as LIMA's test prompts have none (chapter 5).
-    """
-    if not all(question.reference.strip() for question in questions):
-        return {}
-    no_role, roles = "self-prompt, no role", written_roles(rows)
-    return {
-        "baseline": likelihoods(baseline, tokenizer, questions, label="baseline"),
-        "self-prompt": likelihoods(tuned, tokenizer, questions, roles, label="self-prompt"),
-        no_role: likelihoods(tuned, tokenizer, questions, label=no_role),
-    }
 
 
 def similarities(embedder, answers: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -118,22 +95,13 @@ def measure_replies(arms: dict[str, Sequence[dict[str, Any]]], questions: Sequen
     Raises:
         UserError: an arm with other questions than asked for, or with one twice.
     """
-    likelihood = likelihood or {}
     ids = [question.id for question in questions]
     twice = [name for name, count in Counter(ids).items() if count > 1]
     require(not twice, f"questions: id {twice[:1]} occurs twice; make it unique")
-    frames = []
-    for arm in dict.fromkeys([*arms, *likelihood]):
-        frame = pd.DataFrame({"arm": arm, "item": ids, "domain": [row.domain for row in questions]})
-        if arm in likelihood:
-            values = likelihood[arm]
-            require(len(values) == len(ids),
-                    f"arm {arm}: {len(values)} likelihoods for {len(ids)} questions; take both of "
-                    "the same questions")
-            frame["likelihood"] = values
-        if arm in arms:
-            frame = frame.assign(**_measures_of(arm, arms[arm], questions, embedder))
-        frames.append(frame)
+    domains = [question.domain for question in questions]
+    frames = [pd.DataFrame({"arm": arm, "item": ids, "domain": domains,
+                            **_measures_of(arm, rows, questions, embedder)})
+              for arm, rows in arms.items()]
     columns = ["arm", "item", "domain", *MEASURES]
     return pd.concat(frames, ignore_index=True).reindex(columns=columns)
 

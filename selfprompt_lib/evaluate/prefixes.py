@@ -68,6 +68,10 @@ SHORT_PLAN = (
     (OWN, OWN_ROLE), (OWN, NOTHING), (OWN, OTHER), (OWN, NEUTRAL_TEXT), (OWN, REPEATED),
 )
 
+# The same for options, of which there are many more.
+SHORT_OPTIONS_PLAN = (
+    (BASE, NOTHING), (BASELINE, NOTHING), (NEUTRAL, NEUTRAL_TEXT), (OWN, OWN_ROLE), (OWN, OTHER))
+
 
 def prefix_texts(names: Sequence[str], items: pd.DataFrame,
                  sources: RoleSources) -> dict[str, list[str]]:
@@ -83,7 +87,12 @@ def prefix_texts(names: Sequence[str], items: pd.DataFrame,
     return {name: [text or "" for text in PREFIXES[name](items, sources)] for name in names}
 
 
-def likelihood_plan(full: bool = False) -> list[tuple[str, str]]:
-    """The pairs of model and prefix that are measured: the few that answer, or `full`: all."""
-    models = (BASE, BASELINE, NEUTRAL, OWN)
-    return list(product(models, PREFIXES)) if full else list(SHORT_PLAN)
+def likelihood_plan(full: bool = False, options: bool = False) -> list[tuple[str, str]]:
+    """The pairs of model and prefix that are measured: the few that answer, or `full`: all.
+
+    Args:
+        options: for the options of items, not for the answers to open questions.
+    """
+    if full:
+        return list(product((BASE, BASELINE, NEUTRAL, OWN), PREFIXES))
+    return list(SHORT_OPTIONS_PLAN if options else SHORT_PLAN)
