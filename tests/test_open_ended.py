@@ -101,15 +101,6 @@ def test_no_questions_no_likelihoods(smoke):
     assert open_ended.likelihoods(*smoke, []) == []
 
 
-def test_written_roles_become_starts():
-    rows = [
-        {"outcome": "role", "role": ROLE},
-        {"outcome": "broken", "role": ROLE},
-        {"outcome": "missing", "role": None},
-    ]
-    assert open_ended.written_roles(rows) == [ROLE + "\n\n", "", ""]
-
-
 @pytest.mark.parametrize(
     ("text", "share"),
     [
@@ -146,51 +137,31 @@ def measured(embedder):
     first = replied([question.reference for question in QUESTIONS])
     second = replied([question.reference.split(".")[0] for question in QUESTIONS])
     return open_ended.measure_replies(
-        {"baseline": second, "self-prompt": first},
-        QUESTIONS,
-        embedder,
-        {
-            "baseline": [-2.0] * 11,
-            "self-prompt": [-2.0 + 0.1 * i for i in range(11)],
-            "no role": [-3.0] * 11,
-        },
-    )
+        {"baseline": second, "self-prompt": first}, QUESTIONS, embedder)
 
 
 def test_the_table_has_a_row_a_question_and_arm(measured):
     assert list(measured) == ["arm", "item", "domain", *open_ended.MEASURES]
-    assert measured.groupby("arm").size().to_dict() == {
-        "baseline": 11,
-        "self-prompt": 11,
-        "no role": 11,
-    }
+    assert measured.groupby("arm").size().to_dict() == {"baseline": 11, "self-prompt": 11}
     assert measured[measured.arm == "self-prompt"].similarity.to_list() == pytest.approx(
         [1.0] * 11, abs=1e-5
-    )
-    assert (
-        measured[measured.arm == "no role"][["similarity", "tokens", "repetition"]]
-        .isna()
-        .all(axis=None)
     )
 
 
 def test_differences_are_paired_and_have_student_s_interval(measured):
-    found = open_ended.mean_changes(measured, "baseline").set_index(["arm", "measure"])
-    row = found.loc["self-prompt", "likelihood"]
-    steps = 0.1 * np.arange(11)
-    reach = student.ppf(0.975, 10) * steps.std(ddof=1) / np.sqrt(11)
-    assert [row.difference, row.low, row.high, row.n] == pytest.approx(
-        [0.5, 0.5 - reach, 0.5 + reach, 11]
-    )
-    assert found.loc["self-prompt", "tokens"].low > 0
-    assert ("no role", "tokens") not in found.index
+    steps = np.where(measured.arm == "self-prompt", np.arange(22) - 11.0, 0)
+    found = open_ended.mean_changes(measured.assign(tokens=steps), "baseline")
+    row = found.set_index(["arm", "measure"]).loc["self-prompt", "tokens"]
+    reach = student.ppf(0.975, 10) * np.arange(11).std(ddof=1) / np.sqrt(11)
+    assert [row.difference, row.low, row.high, row.n] == pytest.approx([5, 5 - reach, 5 + reach, 11])
 
 
 def test_equal_differences_have_no_interval(measured):
+    alike = measured.assign(tokens=np.where(measured.arm == "self-prompt", 3.0, 4.0))
     row = (
-        open_ended.mean_changes(measured, "baseline")
+        open_ended.mean_changes(alike, "baseline")
         .set_index(["arm", "measure"])
-        .loc["no role", "likelihood"]
+        .loc["self-prompt", "tokens"]
     )
     assert row.difference == pytest.approx(-1) and np.isnan([row.low, row.high]).all()
 
@@ -218,12 +189,11 @@ def test_differences_by_domain_add_up(measured):
 def test_the_figure_has_a_panel_a_measure_and_each_arm_s_interval(measured):
     figure = gallery.open_ended_changes(open_ended.mean_changes(measured, "baseline"), "baseline")
     first, *rest = figure.axes
-    assert [label.get_text() for label in first.get_yticklabels()] == [
-        "self-prompt",
-        "no role",
-    ] and len(rest) == 3
+    assert [label.get_text() for label in first.get_yticklabels()] == ["self-prompt"]
+    assert len(rest) == 2
     low, high = sorted(first.containers[0].lines[2][0].get_segments()[0][:, 0])
-    assert low < 0.5 < high
+    changed = measured.pivot(index="item", columns="arm", values="similarity")
+    assert low < (changed["self-prompt"] - changed["baseline"]).mean() < high
     plt.close("all")
 
 
@@ -234,8 +204,6 @@ def test_an_arm_with_other_questions_is_named(embedder, refused):
         )
     with refused("arm self-prompt", QUESTIONS[0].id):
         open_ended.measure_replies({"self-prompt": replied(["x"] * 11)[::-1]}, QUESTIONS, embedder)
-    with refused("arm base", "3 likelihoods"):
-        open_ended.measure_replies({}, QUESTIONS, embedder, {"base": [1, 2, 3]})
     with refused("occurs twice"):
         open_ended.measure_replies({}, [QUESTIONS[0]] * 2, embedder)
     with refused("no arm 'base'", "baseline"):
@@ -263,6 +231,5 @@ def test_questions_without_references_keep_length_and_repetition(embedder):
 def test_replies_of_a_model_go_through(smoke, embedder):
     profile, design = profiles.load("smoke"), get_design("from-now-on")
     rows = infer.ask_questions(*smoke, profile, design, QUESTIONS[:3])
-    scores = open_ended.likelihoods(*smoke, QUESTIONS[:3], open_ended.written_roles(rows))
-    found = open_ended.measure_replies({"base": rows}, QUESTIONS[:3], embedder, {"base": scores})
+    found = open_ended.measure_replies({"base": rows}, QUESTIONS[:3], embedder)
     assert found[list(open_ended.MEASURES)].notna().all(axis=None)

@@ -22,10 +22,10 @@ from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import (
+    all_contrasts,
+    all_sizes,
     gate,
-    likelihood_contrasts,
     likelihood_plan,
-    likelihood_sizes,
     likelihood_text,
     load_tasks,
     save_items,
@@ -33,6 +33,7 @@ from selfprompt_lib.evaluate import (
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, Plan, measure_likelihoods
 from selfprompt_lib.evaluate.open_ended import likelihoods
 from selfprompt_lib.evaluate.prefixes import NEUTRAL
+from selfprompt_lib.evaluate.report import records
 from selfprompt_lib.evaluate.results import BASE, BASELINE, OWN
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
@@ -57,7 +58,6 @@ TRAIN = {"starter": {"data.train": "starter"},
          "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
 WORK = Path("runs/likelihood")  # models, and what was measured of a seed
 Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
-MEASURES = ("nats", "log_odds", "log_odds_pmi")
 
 
 def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
@@ -203,12 +203,9 @@ def save(profile: Profile, plans: Plans, kept: dict[str, Any], out: Path) -> Non
     """Write the table without texts, and the record with what it says, each whole or not at all."""
     save_items(kept["rows"], out / "likelihoods.parquet")
     gates = gate(kept["rows"])
-    contrasts = [likelihood_contrasts(kept["rows"], name, gates) for name in MEASURES]
-    sizes = [likelihood_sizes(kept["rows"], name, gates) for name in MEASURES]
-    contrasts, sizes = pd.concat(contrasts), pd.concat(sizes)
+    contrasts, sizes = all_contrasts(kept["rows"], gates), all_sizes(kept["rows"], gates)
     tables = {"gate": gates, "contrasts": contrasts, "sizes": sizes}
-    found = {name: table.astype(object).where(table.notna(), None).to_dict("records")
-             for name, table in tables.items()}
+    found = {name: records(table) for name, table in tables.items()}
     text = likelihood_text(contrasts, sizes, gates)
     about = describe(profile) | {"seed": sorted(map(int, kept["seeds"]))}
     about["profile"] = settings_of(profile, plans)["profile"]

@@ -25,9 +25,9 @@ from .compare import (
     role_contrasts,
     seed_differences,
 )
-from .contrasts import gate, likelihood_contrasts, likelihood_sizes
+from .contrasts import all_contrasts, all_sizes, gate, likelihood_contrasts, likelihood_sizes
 from .harness import Arm, ArmsLM, ask_benchmarks
-from .likelihood_measure import load_choices, measure_seeds
+from .likelihood_measure import load_choices, measure_seeds, referenced_questions
 from .likelihood_report import likelihood_text
 from .measure import measure_arms, measure_model, measurement_plan, task_content
 from .options import measure_options

@@ -119,6 +119,18 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
     return found
 
 
+def all_contrasts(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:
+    """`likelihood_contrasts` of every measure, one below the other (chapter 5)."""
+    return pd.concat([likelihood_contrasts(table, name, gates) for name in MEASURES],
+                     ignore_index=True)
+
+
+def all_sizes(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:
+    """`likelihood_sizes` of every measure, one below the other (chapter 5)."""
+    return pd.concat([likelihood_sizes(table, name, gates) for name in MEASURES],
+                     ignore_index=True)
+
+
 def _paired(table: pd.DataFrame,
             measure: str) -> Iterator[tuple[str, Contrast, dict[str, np.ndarray]]]:
     """Each form, contrast that was measured, and its tasks' differences, shape (items, seeds)."""

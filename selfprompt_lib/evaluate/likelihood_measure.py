@@ -14,6 +14,7 @@ from ..designs import get_design
 from ..kept import keep
 from ..profiles import Profile, seed_profiles, trained_designs
 from ..rows import Question, Role
+from ..sources import held_out_questions, take_evenly_spaced
 from .arms import RoleSources
 from .benchmarks import load_tasks
 from .contrasts import TEXT
@@ -27,9 +28,20 @@ from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
            "log_odds", "log_odds_pmi", "right", "right_sum", "right_pmi"]
+OPEN = "open questions"
 FORMS = ("cloze", "letters")
 Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
 OpenQuestions = Mapping[str, Sequence[Question]]  # questions with references, by their task's name
+
+
+def referenced_questions(profile: Profile) -> dict[str, list[Question]]:
+    """The open questions that have a reference answer, as `measure_seeds` takes them (chapter 5).
+
+    Empty where none has: LIMA's test prompts have no answers.
+    """
+    rows = [row for row in held_out_questions(profile) if row.reference.strip()]
+    some = take_evenly_spaced(rows, profile.evaluate.question_rows)
+    return {OPEN: some} if some else {}
 
 
 def load_choices(profile: Profile) -> dict[str, dict[str, Any]]:
@@ -63,8 +75,9 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
         plans = [[pair for pair in plan if pair[0] in places]
                  for plan in (likelihood_plan(full), likelihood_plan(full, options=True))]
         tasks = cloze | letters if full else cloze
-        found.append(measure_likelihoods(run, places, experts, open_questions, tasks, plans[0],
-                                         folder, plans[1]))
+        part = measure_likelihoods(run, places, experts, open_questions, tasks, plans[0], folder,
+                                   plans[1])
+        found.append(part | {"roles": part["roles"].assign(seed=run.seed)})
     tables = {name: pd.concat([part[name] for part in found], ignore_index=True)
               for name in ("likelihoods", "roles")}
     if letters and not full:

@@ -19,7 +19,6 @@ from ..stats import ROUNDING
 from .likelihood import encode_pairs, score_ids
 
 MEASURES = {  # column of `measure_replies` → the words of a figure
-    "likelihood": "log-likelihood of the reference (nats a token)",
     "similarity": "similarity to the reference (cosine)",
     "tokens": "length of the answer (tokens)",
     "repetition": "repeated four-word runs (share)",
@@ -84,13 +83,11 @@ def repetition(text: str) -> float:
 
 
 def measure_replies(arms: dict[str, Sequence[dict[str, Any]]], questions: Sequence[Question],
-                    embedder, likelihood: dict[str, Sequence[float]] | None = None) -> pd.DataFrame:
+                    embedder) -> pd.DataFrame:
     """One row a question and arm: arm, item, domain, and the `MEASURES` (chapter 5).
 
     Args:
         arms: the rows of `infer.ask_questions` for these questions, by arm.
-        likelihood: what `likelihoods` gave, by arm. An arm that is only here has no replies, and no
-            other measures.
 
     Raises:
         UserError: an arm with other questions than asked for, or with one twice.

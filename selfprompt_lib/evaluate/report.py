@@ -13,7 +13,8 @@ from .results import BASELINE, OWN, UNTUNED, readings
 
 def summarize(profile: Profile, items: pd.DataFrame, tasks: dict[str, Any],
               difference: pd.DataFrame, roles: pd.DataFrame, arms: pd.DataFrame,
-              open_questions: pd.DataFrame) -> dict[str, Any]:
+              open_questions: pd.DataFrame, likelihoods: dict[str, pd.DataFrame]
+              ) -> dict[str, Any]:
     """The metrics that chapter 5 records, for pages and the README.
 
     `accuracy` is that of the first training seed, as Wilson's interval does not know how much
@@ -23,7 +24,8 @@ def summarize(profile: Profile, items: pd.DataFrame, tasks: dict[str, Any],
         tasks: of `load_tasks`.
         difference: of `differences`, self-prompt model minus baseline.
         roles, arms: of `role_contrasts` and `arm_contrasts`.
-        open_questions: of `reference.differences`.
+        open_questions: of `open_ended.mean_changes`.
+        likelihoods: tables by name: `contrasts`, `gate` and `fit`.
     """
     first = items[items.seed.isin([UNTUNED, profile.seed])]
     overall = difference.iloc[-1].drop("task").to_dict()
@@ -38,7 +40,13 @@ def summarize(profile: Profile, items: pd.DataFrame, tasks: dict[str, Any],
         "causes": roles.to_dict("records"), "contrasts": arms.to_dict("records"),
         "wrote_role": stats.rate(first[first.arm == OWN].role.notna()),
         "chance": chance(tasks), "open_questions": open_questions.to_dict("records"),
+        "likelihoods": {name: records(table) for name, table in likelihoods.items()},
     }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows for a record; None where a cell is empty."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def difference_table(table: pd.DataFrame):
