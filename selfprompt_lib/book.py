@@ -67,10 +67,9 @@ def assemble(root: Path, source: Path) -> None:
     (source / "nbs").mkdir()
     for chapter in CHAPTERS.values():
         shutil.copy(chapter.executed_notebook(root), source / "nbs")
-    shutil.copy(root / "evaluate" / "differences.png", source / "book")
-    report = json.loads((root / "report.json").read_text(encoding="utf-8"))
+    shutil.copy(root / "evaluate" / figure(root), source / "book")
     for template, page in PAGES.items():
-        (source / page).write_text(render(template, report), encoding="utf-8")
+        (source / page).write_text(render(template, root), encoding="utf-8")
     (source / "book" / "found.md").write_text(found_page(source / "book"), encoding="utf-8")
 
 
@@ -96,10 +95,25 @@ def found_page(folder: Path) -> str:
     return _template("found.md.jinja").render(study)
 
 
-def render(template: str, report: dict[str, Any]) -> str:
-    """A generated page: a Jinja template over `report.json` and the committed study."""
-    return _template(template).render(report=report, stages=report["stages"],
-                                      chapters=CHAPTERS.values(), study=study_facts())
+def render(template: str, root: Path) -> str:
+    """A generated page: a Jinja template over a run's artefacts and the committed study."""
+    from . import front  # loads chapter 5's modules
+
+    report = json.loads((root / "report.json").read_text(encoding="utf-8"))
+    stages, study = report["stages"], study_facts()
+    limit = stages["infer"]["provenance"]["profile"]["infer"]["max_new_tokens"]
+    return _template(template).render(
+        report=report, stages=stages, chapters=CHAPTERS.values(), study=study,
+        examples=front.examples(root, limit), figure=figure(root), html=front.as_html,
+        markdown=front.as_markdown, measured=front.measured(stages["evaluate"]["metrics"], study))
+
+
+def figure(root: Path) -> str:
+    """The front page's figure: of open questions, or of benchmarks where none had a reference."""
+    report = json.loads((root / "report.json").read_text(encoding="utf-8"))
+    contrasts = report["stages"]["evaluate"]["metrics"]["likelihoods"]["contrasts"]
+    measured = any(row["form"] == "text" for row in contrasts)
+    return "contrasts.png" if measured else "differences.png"
 
 
 def _template(name: str) -> Template:
@@ -122,9 +136,8 @@ def _template(name: str) -> Template:
 
 def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
     """Put the run's results between the README's markers."""
-    report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     text = readme.read_text(encoding="utf-8")
-    results = render("results.md.jinja", report).strip()
+    results = render("results.md.jinja", root).strip()
     text = RESULTS.sub(lambda markers: f"{markers[1]}{results}\n{markers[2]}", text)
     readme.write_text(text, encoding="utf-8")
 
@@ -132,7 +145,7 @@ def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
 def inputs_digest(root: Path) -> str:
     """One digest of all that the book is made from: the run, the prose, and this package."""
     notebooks = [chapter.executed_notebook(root) for chapter in CHAPTERS.values()]
-    figures = [root / "evaluate" / "differences.png", root / "report.json"]
+    figures = [root / "evaluate" / figure(root), root / "report.json"]
     settings = [PROJECT / "_toc.yml", PROJECT / "_config.yml"]
     trees = [path for folder in (PROJECT / "book", PACKAGE) for path in sorted(folder.rglob("*"))
              if path.is_file() and path.suffix != ".pyc"]

@@ -5,13 +5,16 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
-from selfprompt_lib import profiles
+from selfprompt_lib import book, front, profiles
+from selfprompt_lib.evaluate.contrasts import CONTRASTS
 from selfprompt_lib.pipeline import CHAPTERS
 from selfprompt_lib.pipeline.stage import PARAMETERS
 
@@ -95,7 +98,7 @@ def test_the_report_of_the_shown_run_is_what_the_readme_tells():
     results = re.search(
         r"<!-- results -->(.*)<!-- /results -->", (PROJECT / "README.md").read_text(), flags=re.S
     )[1]
-    assert "profile `cpu`" in results and "95% interval" in results
+    assert "rofile `cpu`" in results and "95% interval" in results
 
 
 def test_toc_names_every_chapter():
@@ -112,12 +115,115 @@ def test_every_test_that_the_recipe_names_exists():
 
 
 def test_the_page_of_the_kept_study_is_whole_and_the_readme_says_the_same(tmp_path):
-    from selfprompt_lib import book
     from selfprompt_lib.evaluate import committed_study
 
     page = book.found_page(tmp_path)
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page)
     for name in re.findall(r"```\{figure\} (\S+)", page):
         assert (tmp_path / name).stat().st_size > 10_000
-    answer = committed_study.facts(book.FOUND)["answer"]
-    assert answer in page and answer in (PROJECT / "README.md").read_text()
+    study = committed_study.facts(book.FOUND)
+    accuracy = front.measured({"likelihoods": {"contrasts": [], "fit": []}}, study)["accuracy"]
+    assert study["answer"] in page and study["answer"].startswith(accuracy)
+    assert accuracy in (PROJECT / "README.md").read_text()
+
+
+def reply(domain, number, tokens, answer="It is.", role=None):
+    return {"id": f"{domain}-{number}", "domain": domain, "question": f"{domain} {number}?",
+            "role": role, "answer": answer, "role_tokens": 0, "answer_tokens": tokens}
+
+
+def run_with(root, own, plain):
+    """A run's folder with these replies of the self-prompt model and the baseline."""
+    (root / "infer").mkdir()
+    for model, rows in (("self-prompt", own), ("baseline", plain)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (root / "infer" / f"{model}.jsonl").write_text(lines, encoding="utf-8")
+    return root
+
+
+def test_examples_are_the_first_that_ended_of_domains_at_even_distances(tmp_path):
+    domains = [letter for letter in "abcdef" for _ in range(3)]
+    own = [reply(domain, i, 100 if i % 3 == 0 else 20) for i, domain in enumerate(domains)]
+    plain = [reply(domain, i, 90 if i == 4 else 89) for i, domain in enumerate(domains)]
+    found = front.examples(run_with(tmp_path, own, plain), 100)
+    assert [example["question"] for example in found["shown"]] == ["b 5?", "d 10?", "f 16?"]
+    assert (found["ended"], found["asked"]) == (11, 18)
+    models = [[model for model, _ in example["replies"]] for example in found["shown"]]
+    assert models == [["self-prompt", "baseline"]] * 3
+
+
+def test_where_no_reply_ended_examples_are_of_all_questions(tmp_path):
+    rows = [reply("a", 1, 100), reply("a", 2, 100), reply("b", 3, 100)]
+    found = front.examples(run_with(tmp_path, rows, rows), 100)
+    assert [example["question"] for example in found["shown"]] == ["a 1?", "b 3?"]
+    assert found["ended"] == 0
+
+
+HOSTILE = [
+    "It costs $5 or $6, `code`, <b>bold</b> & *stars* | pipes_and_more_ &amp; \\* ~~gone~~",
+    "1. First [link](x)\n\n```python\nprint('</div><script>alert(1)</script>')\n```\n# no heading",
+    "- ![image](x.png)\n> quoted\n\n    indented\n{{ jinja }} {% raw %} ::: {image} x\n<!-- /results -->",
+    "see http://example.org/a_b_c, <https://example.org> and @someone",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_models_text_is_shown_as_it_is(text):
+    """HTML and Markdown both show the same characters, and no mark-up but line breaks."""
+    lines = [line.strip() for line in text.splitlines()]
+    cell = f"| head |\n| --- |\n| *{front.as_markdown(text)}* |\n"
+    shown = MarkdownIt("gfm-like").render(cell)
+    assert shown.count("<td>") == 1
+    emphasized = re.search(r"<td><em>(.*)</em></td>", shown)[1]
+    for html in (emphasized, str(front.as_html(text))):
+        assert "\n" not in html
+        assert [unescape(line).strip() for line in html.split("<br>")] == lines
+        assert set(re.findall(r"<[^>]*>", html)) <= {"<br>"}
+
+
+def test_only_long_texts_are_cut_and_at_a_word():
+    text = "word " * 200
+    assert front.shortened(" " + text[:600]) == text[:599]
+    assert front.shortened(text[:599] + "s and more") == text[:594] + " …"
+
+
+def shown_run(root, contrasts, fit=()):
+    """A smoke run's record of chapter 5, as far as the front page asks it."""
+    difference = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": 40, "seeds": 1, "p": 0.2,
+                  "smallest": 0.3}
+    metrics = {"likelihoods": {"contrasts": contrasts, "gate": [], "fit": list(fit)},
+               "difference": difference, "tasks": ["mmlu", "gsm8k"]}
+    report = {"stages": {"evaluate": {"metrics": metrics}}}
+    (root / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return metrics
+
+
+def contrast(label, form="text", **more):
+    return {"contrast": label, "primary": True, "within_model": False, "task": "all", "form": form,
+            "measure": "nats" if form == "text" else "log_odds", "interpreted": True,
+            "difference": 0.05, "low": 0.02, "high": 0.08, "n": 40, "seeds": 1, "above": 0.75,
+            "p": 0.001, "smallest": 0.03, "p_holm": 0.002} | more
+
+
+def test_the_front_page_tells_three_contrasts_of_open_questions(tmp_path):
+    labels = [each.label for each in CONTRASTS]
+    rows = [contrast(label, form) for form in ("text", "cloze") for label in labels]
+    metrics = shown_run(tmp_path, rows)
+    told = front.measured(metrics, None)
+    assert told["likelihoods"].count("\n- *") == 3 and "Choices" not in told["likelihoods"]
+    assert "+0.050 nats a token, 95% interval +0.020 to +0.080" in told["likelihoods"]
+    assert "**+10 points**" in told["accuracy"] and "Over 40 items in 2 tasks" in told["accuracy"]
+    assert book.figure(tmp_path) == "contrasts.png"
+
+
+def test_a_run_without_references_tells_of_choices_and_shows_the_other_figure(tmp_path):
+    metrics = shown_run(tmp_path, [contrast(CONTRASTS[0].label, "cloze")])
+    told = front.measured(metrics, None)
+    assert "Choices, cloze form" in told["likelihoods"] and "+0.050 nats" in told["likelihoods"]
+    assert "cannot be measured" in told["fit"]
+    assert book.figure(tmp_path) == "differences.png"
+    nothing = front.measured(shown_run(tmp_path, []), None)
+    assert nothing["likelihoods"].startswith("No two models")
+    alike = dict.fromkeys(("low", "high", "p", "smallest", "p_holm"))
+    same = front.measured(shown_run(tmp_path, [contrast(CONTRASTS[0].label, **alike)]), None)
+    assert "both are the same" in same["likelihoods"]

@@ -71,6 +71,25 @@ def test_every_page_opens_without_error_and_fits(site, browser, width):
     assert troubles == []
 
 
+@pytest.mark.parametrize(("width", "columns"), [(390, 1), (1280, 2)])
+def test_the_front_page_shows_the_method_at_work_below_the_idea(site, browser, width, columns):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(f"{site}/index.html")
+    order = page.eval_on_selector_all(
+        "article img, article table, article h2, .example",
+        "all => all.filter(e => e.offsetHeight).map(e => e.className == 'example' ? 'example' :"
+        " e.tagName == 'H2' ? e.innerText.replace('#', '').trim() : e.tagName)",
+    )
+    examples = order.count("example")
+    assert 1 <= examples <= 3 and order == [
+        "IMG", "The method at work", *["example"] * examples, "What was measured", "IMG",
+        "Where to go next"]  # fmt: skip
+    left = page.eval_on_selector_all(
+        ".example-reply", "all => all.map(e => Math.round(e.getBoundingClientRect().left))"
+    )
+    assert len(left) == 2 * examples and len(set(left)) == columns
+
+
 def test_every_figure_is_there_and_every_chapter_links_its_notebook_and_colab(site, browser):
     page = browser.new_page()
     for name, least in FIGURES.items():

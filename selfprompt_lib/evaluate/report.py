@@ -76,12 +76,13 @@ def report_text(differences: pd.DataFrame, roles: pd.DataFrame, needed: pd.DataF
         needed: of `needed_sizes`, for the same arms.
     """
     tasks, overall = differences.iloc[:-1], differences.iloc[-1]
-    sentences = [_overall(overall, len(tasks)), _tasks(tasks), _roles(roles),
+    sentences = [overall_text(overall, len(tasks)), _tasks(tasks), _roles(roles),
                  _needed(needed.iloc[-1])]
     return " ".join(filter(None, sentences))
 
 
-def _overall(row: pd.Series, tasks: int) -> str:
+def overall_text(row: pd.Series, tasks: int) -> str:
+    """The last row of `differences`, over that many tasks, in words (chapter 5, front page)."""
     pairs = f"{int(row.seeds)} pairs of models, one a training seed"
     asked = f"{int(row.n):,} item{'s' if row.n > 1 else ''}"
     among = f"{tasks} tasks, each task counting the same," if tasks > 1 else "one task,"
