@@ -21,6 +21,7 @@ from .provenance import PACKAGE, PROJECT
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
+LIKELIHOOD = FOUND.with_name("likelihood")
 RESULTS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 
 
@@ -83,16 +84,29 @@ def study_facts() -> dict[str, Any] | None:
     return committed_study.facts(FOUND)
 
 
+@cache
+def likelihood_facts() -> dict[str, Any] | None:
+    """What the committed study of likelihoods found, or None where none is kept."""
+    if not (LIKELIHOOD / "record.json").is_file():
+        return None
+    from .evaluate import committed_likelihood  # as above
+
+    return committed_likelihood.facts(LIKELIHOOD)
+
+
 def found_page(folder: Path) -> str:
-    """The page of the committed study; its figures are drawn into `folder`."""
-    study = study_facts()
-    if study is None:
+    """The page of the committed studies; their figures are drawn into `folder`."""
+    study, likelihood = study_facts(), likelihood_facts()
+    if not study and not likelihood:
         return ("# What we found\n\nNo measurement is kept here yet. [Running it](running.md) "
                 "tells how to make one.\n")
-    from .evaluate import committed_study
+    from .evaluate import committed_likelihood, committed_study
 
-    committed_study.draw(FOUND, folder)
-    return _template("found.md.jinja").render(study)
+    if study:
+        committed_study.draw(FOUND, folder)
+    if likelihood:
+        committed_likelihood.draw(LIKELIHOOD, folder)
+    return _template("found.md.jinja").render(study or {}, likelihood=likelihood)
 
 
 def render(template: str, root: Path) -> str:

@@ -1,12 +1,13 @@
 """The likelihood study: one seed of the smoke model measured, kept, and taken up again."""
 
 import json
+import re
 
 import likelihood_study as study
 import pandas as pd
 import pytest
 
-from selfprompt_lib import models
+from selfprompt_lib import book, models
 from selfprompt_lib.designs import DESIGNS, GAP
 from selfprompt_lib.evaluate.arms import RoleSources
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
@@ -60,6 +61,27 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
     asked = study.sources.take_evenly_spaced(read_rows(STARTER_FOLDER / "heldout.jsonl", Question), 2)
     own = table[(table.model == "base") & (table.task == "open questions")]
     assert list(own.nats) == pytest.approx(likelihoods(*base, asked), abs=0.02)
+
+
+def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "likelihood_facts", book.likelihood_facts.__wrapped__)
+    monkeypatch.setattr(book, "LIKELIHOOD", tmp_path / "none")
+    before = book.found_page(tmp_path)
+    assert "## In plain words" in before and "###" not in before and "unseen" not in before
+
+    monkeypatch.setattr(book, "LIKELIHOOD", out := command())
+    page = book.found_page(tmp_path)
+    assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page)
+    first, older = page.split("## The earlier study")
+    assert before.rpartition("## How it was measured")[2] == older.rpartition("### How it was measured")[2]
+    assert all(f"\n### {title}\n" in older for title in re.findall("\n## (.*)\n", before))
+    for name in re.findall(r"```\{figure\} (\S+)", first):
+        assert (tmp_path / name).stat().st_size > 10_000
+    record = json.loads((out / "record.json").read_text())
+    unseen = next(row for row in record["contrasts"] if row["primary"] and row["task"] == "unseen questions")
+    cell = f"| **{unseen['contrast']}** | {unseen['difference']:+.3f} ".replace("-", "−").replace("self−prompt", "self-prompt")
+    assert cell in first and first.count("not seen to do better than guessing") + first.count("| yes") >= 1
+    assert "Seed 0: roles were written for" in first and "*Does a role help?*" in first
 
 
 def test_the_neutral_model_is_trained_on_the_beginning_of_what_stands_before_answers():

@@ -1,0 +1,91 @@
+"""The study committed in book/measured/likelihood, as the page "What we found" tells and draws it.
+
+`book/studies/likelihood_study.py` makes that folder; `selfprompt_lib.book` makes the page.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from .. import plots
+from .compare import ALL
+from .contrasts import MEASURES, TEXT, gate, likelihood_contrasts, likelihood_sizes
+from .likelihood_measure import OPEN as TRIED
+from .likelihood_report import PRIMARY, likelihood_text, signed
+
+UNSEEN = "unseen questions"
+ODDS = "log_odds"
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What the page says, from the folder: tables as lists of rows, sentences, and the record."""
+    table, record, unseen, every = _kept(folder)
+    sizes, gates = likelihood_sizes(table[table.task == UNSEEN]), gate(table)
+    choices = every[every.measure == ODDS]
+    seeds = record["seeds"]
+    return {
+        "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
+        "training": next(iter(seeds.values()))["trainings"]["self-prompt"],
+        "minutes": sum(seed["minutes"] for seed in seeds.values()),
+        "asked": table.groupby("task", sort=False).item.nunique().to_dict(),
+        "answer": likelihood_text(unseen, sizes), "both": _both_sets(table, unseen),
+        "needed": sizes.merge(unseen[["contrast", "smallest"]]).to_dict("records"),
+        "gate": gates.to_dict("records"),
+        "choices": likelihood_text(choices, likelihood_sizes(table, ODDS, gates), gates),
+        "odds": _primary_odds(every),
+    }
+
+
+def _of_set(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The contrasts on one set of open questions, Holm's correction over these alone."""
+    found = likelihood_contrasts(table[table.task == task])
+    return found[found.task == ALL]
+
+
+def _both_sets(table: pd.DataFrame, unseen: pd.DataFrame) -> list[dict[str, Any]]:
+    """Contrasts on the unseen questions beside those on which settings were tried."""
+    new, tried = (rows.assign(told=_told).set_index("contrast")
+                  for rows in (unseen, _of_set(table, TRIED)))
+    return new.join(tried[["told", "p_holm"]], rsuffix="_tried").reset_index().to_dict("records")
+
+
+def _primary_odds(every: pd.DataFrame) -> list[dict[str, Any]]:
+    """The primary contrasts of choices over the tasks that are interpreted, by form and measure."""
+    rows = every[(every.form != TEXT) & every.primary & (every.task == ALL)]
+    return rows.assign(told=_told, words=rows.measure.map(MEASURES)).to_dict("records")
+
+
+def _told(rows: pd.DataFrame) -> list[str]:
+    """Differences with their intervals, in nats."""
+    return [f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+            if pd.notna(row.low) else signed(row.difference) for row in rows.itertuples()]
+
+
+def draw(folder: Path, out: Path) -> None:
+    """The page's figures as PNG files in `out`."""
+    _, _, unseen, every = _kept(folder)
+    primary, words = every[every.contrast == PRIMARY], MEASURES
+    odds = primary[primary.measure == ODDS]
+    drawn = {
+        "likelihood-unseen": plots.contrast_plot(
+            unseen, words["nats"], "Unseen questions"),
+        "likelihood-sets": plots.contrast_by_task_plot(
+            primary[primary.form == TEXT], words["nats"], PRIMARY),
+    }
+    if len(odds):
+        drawn["likelihood-choices"] = plots.contrast_by_task_plot(odds, words[ODDS], PRIMARY)
+    for name, axes in drawn.items():
+        axes.get_figure().savefig(out / f"{name}.png", dpi=150)
+        plt.close(axes.get_figure())
+
+
+@cache
+def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """The table and its record; contrasts on the unseen questions, and those of everything."""
+    table = pd.read_parquet(folder / "likelihoods.parquet")
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return table, record, _of_set(table, UNSEEN), pd.DataFrame(record["contrasts"])
