@@ -13,6 +13,7 @@ PAGES = {
     "domains_left_out": "robustness.md",
     "domain_classifier": "running.md",
     "keep_study": "running.md",
+    "unseen_questions": "deviations.md",
 }
 FORMER = {
     "simulate": "interval_coverage",
