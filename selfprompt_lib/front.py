@@ -17,7 +17,7 @@ from .sources import take_evenly_spaced
 EXAMPLES, LONGEST = 3, 600  # questions to show; characters of a text before it is cut
 SHOWN = PRIMARY, AGAINST_NEUTRAL, ANOTHER  # contrasts
 ROOM = 0.9  # of the tokens that a reply may have: one that stays below ended by itself
-MARKS = re.compile(r"([\\`*_\[\]<&$~|@]|:(?=//))")  # what means something within a line of Markdown
+MARKS = re.compile(r"([\\`*_\[\]&$~|@]|:(?=//))")  # what means something within a line of Markdown
 
 
 def examples(root: Path, limit: int) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def examples(root: Path, limit: int) -> dict[str, Any]:
 
     Returns:
         `shown`: domain, question and two replies, each with model, role and answer; `ended` and
-        `asked`: how many questions there were to choose from, and in all.
+        `asked`: how many questions there were to choose from, and in all; `longest`: characters.
     """
     replies = {model: read_json_lines(root / "infer" / f"{model}.jsonl")
                for model in (OWN, BASELINE)}
@@ -44,7 +44,7 @@ def examples(root: Path, limit: int) -> dict[str, Any]:
     shown = [{"domain": pair[0]["domain"], "question": pair[0]["question"],
               "replies": list(zip(replies, pair, strict=True))}
              for pair in take_evenly_spaced(list(firsts.values()), EXAMPLES)]
-    return {"shown": shown, "ended": len(ended), "asked": len(pairs)}
+    return {"shown": shown, "ended": len(ended), "asked": len(pairs), "longest": LONGEST}
 
 
 def as_html(text: str) -> Markup:
@@ -54,7 +54,8 @@ def as_html(text: str) -> Markup:
 
 def as_markdown(text: str) -> str:
     """A model's text in one line of Markdown, with nothing in it that Markdown would obey."""
-    return "<br>".join(MARKS.sub(r"\\\1", line) for line in shortened(text).splitlines())
+    lines = (MARKS.sub(r"\\\1", line).replace("<", "&lt;") for line in shortened(text).splitlines())
+    return "<br>".join(lines)
 
 
 def shortened(text: str) -> str:

@@ -173,7 +173,7 @@ def test_a_models_text_is_shown_as_it_is(text):
     lines = [line.strip() for line in text.splitlines()]
     cell = f"| head |\n| --- |\n| *{front.as_markdown(text)}* |\n"
     shown = MarkdownIt("gfm-like").render(cell)
-    assert shown.count("<td>") == 1
+    assert shown.count("<td>") == 1 and "<!--" not in cell  # the README's own marks are such
     emphasized = re.search(r"<td><em>(.*)</em></td>", shown)[1]
     for html in (emphasized, str(front.as_html(text))):
         assert "\n" not in html
