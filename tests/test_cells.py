@@ -14,12 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfprompt_lib import ablate, ablate_measure, evaluate, models, pipeline, profiles, sources
+from selfprompt_lib import ablate, ablate_measure, evaluate, models, pipeline, profiles, roles, sources
 from selfprompt_lib.evaluate import open_ended
+from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
+from selfprompt_lib.evaluate.prefixes import likelihood_plan
+from selfprompt_lib.evaluate.results import BASE, UNTUNED
 from selfprompt_lib.files import write_json, write_rows
 from selfprompt_lib.pipeline import CHAPTERS, Stage, inputs
 from selfprompt_lib.profiles import ARMS, TASKS
-from selfprompt_lib.roles import metrics
+from selfprompt_lib.roles import fit
 
 PAIR = ["baseline", "self-prompt"]
 RIGHT = {
@@ -41,6 +44,32 @@ def made_up(plan, tasks, kind, n):
     return pd.DataFrame(rows)
 
 
+def made_up_likelihoods(profile, questions, choices):
+    """What `measure_seeds` gives: a table of likelihoods, and what was written for every item."""
+    draw, models, full = np.random.default_rng(0), profiles.trained_designs(profile), profile.evaluate.contrasts == "full"
+    asked = [(name, row.id, "text") for name, some in questions.items() for row in some]
+    options = [(short([name])[0], str(i), form) for form, tasks in choices.items() for name, task in tasks.items()
+               for i in range(len(list(task.eval_docs)))]
+    texts, seeds = likelihood_plan(full), range(profile.seed, profile.seed + profile.sft.seeds)
+    beside = likelihood_plan(full, options=True)
+    rows = []
+    for seed in (UNTUNED, *seeds):
+        for of_options, plan in ((False, texts), (True, beside)):
+            for model, prefix in plan:
+                if (model == BASE) == (seed == UNTUNED) and model in (BASE, *models):
+                    rows += [dict(model=model, seed=seed, prefix=prefix, task=task, form=form, item=item, stratum="", options=4,
+                                  **dict.fromkeys(["right", "right_sum", "right_pmi"], bool(draw.random() < 0.9)),
+                                  **dict(zip(["nats", "log_odds", "log_odds_pmi"], draw.normal(-3, 1, 3), strict=True)))
+                             for task, item, form in (options if of_options else asked)
+                             if full or form != "letters" or model == BASE]
+    likelihoods = pd.DataFrame(rows, columns=COLUMNS)
+    likelihoods.loc[likelihoods.form == "text", ["log_odds", "log_odds_pmi"]] = np.nan
+    written = [{"task": task, "item": item, "stratum": "", "question": f"{task} {item}?", "role": "You are x.", "seed": seed}
+               for seed in seeds for task, item, _ in asked + options]
+    return {"likelihoods": likelihoods,
+            "roles": pd.DataFrame(written, columns=["task", "item", "stratum", "question", "role", "seed"])}
+
+
 def short(tasks):
     return [name.removeprefix(evaluate.PREFIX) for name in tasks]
 
@@ -54,7 +83,7 @@ def reply(question, role):
 def chapter(tmp_path, monkeypatch):
     """`chapter("ablate", profile, "all right", 2)`: run its cells; returns what they showed."""
 
-    def run(name, profile, kind, n, likely=True):
+    def run(name, profile, kind, n):
         questions = sources.held_out_questions(profile)
         for read in ("annotate", "infer", "sft", "evaluate"):
             write_json(tmp_path / read / "stage.json", {"inputs": {"artefacts": {}}})
@@ -74,13 +103,13 @@ def chapter(tmp_path, monkeypatch):
             record = {"steps": 1, "seconds": 1.0, "losses": [1.0]}
             return {"record": record, "replies": [reply(q, "x") for q in questions], "items": alone(variant.design, tasks)}
 
-        named = ("baseline", "self-prompt", "self-prompt, no role") if likely else ()
         for place, function, stand_in in (
             (evaluate, "measure_arms", lambda *_: items), (models, "load", lambda *_: (None, None)),
             (ablate_measure, "measure_model", lambda profile, tasks, place, seed, arms, *_: alone(arms[0], tasks)),
-            (ablate, "train_and_measure", design), (metrics, "load_embedder", lambda _: None),
+            (ablate, "train_and_measure", design), (roles, "load_embedder", lambda _: None),
             (open_ended, "embed", lambda _, texts: np.ones((len(texts), 1))),
-            (open_ended, "likelihoods_by_arm", lambda *given: {arm: [-1.0] * len(given[3]) for arm in named}),
+            (fit, "embed", lambda _, texts: np.ones((len(texts), 1))),
+            (evaluate, "measure_seeds", lambda profile, source, experts, *asked: made_up_likelihoods(profile, *asked[:2])),
         ):  # fmt: skip
             monkeypatch.setattr(place, function, stand_in)
         stage = Stage(CHAPTERS[name], profile, tmp_path, inputs.current_inputs(CHAPTERS[name], profile, tmp_path, {}))
@@ -114,15 +143,22 @@ def as_text(value):
 
 @pytest.mark.parametrize(("changed", "kind", "n"), [
     ({"evaluate.tasks": ["gsm8k", "mmlu"], "evaluate.arms": PAIR}, "by chance", 3),
-    ({"evaluate.tasks": ["strategyqa"], "evaluate.arms": [*PAIR, "no role"], "sft.seeds": 2, "ablate.designs": ["none"]},
-     "all right", 1),
+    ({"evaluate.tasks": ["strategyqa"], "evaluate.arms": [*PAIR, "no role"], "sft.seeds": 2, "ablate.designs": ["none"],
+      "evaluate.choices": [], "data.questions": "bare.jsonl"}, "all right", 1),
     ({"evaluate.tasks": ["openbookqa"], "evaluate.arms": ["base", *PAIR], "design": "first-person",
-      "ablate.tasks": ["gsm8k", "openbookqa"], "ablate.designs": ["title-only"]}, "all better", 2),
+      "ablate.tasks": ["gsm8k", "openbookqa"], "ablate.designs": ["title-only"], "sft.neutral": False,
+      "evaluate.contrasts": "full", "evaluate.choices": ["piqa", "mmlu"]}, "all better", 2),
+    ({"evaluate.tasks": ["aqua_rat"], "evaluate.arms": PAIR, "data.questions": "bare.jsonl", "ablate.designs": ["none"],
+      "sft.seeds": 3}, "all wrong", 1),
 ])  # fmt: skip
-def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(chapter, changed, kind, n):
+def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(chapter, tmp_path, monkeypatch, changed, kind, n):
+    write_rows(tmp_path / "bare.jsonl", [{"id": str(i), "question": f"What is {i}?"} for i in range(4)])
+    monkeypatch.chdir(tmp_path)
     profile = profiles.load("smoke", changed)
-    said = chapter("evaluate", profile, kind, n, likely=n > 1)
+    said = chapter("evaluate", profile, kind, n)
     assert f"Over {n * len(profile.evaluate.tasks)} item" in said
+    referenced, choices = "data.questions" not in changed, profile.evaluate.choices
+    assert ("**Open questions** (2)" in said) == referenced and ("form**: how likely" in said) == bool(choices)
     said = chapter("ablate", profile, kind, n)
     assert f"{n * len(profile.ablate.tasks)} items each" in said
     record = json.loads(json.dumps(said))

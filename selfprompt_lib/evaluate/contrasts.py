@@ -26,6 +26,8 @@ MEASURES = {  # column of the table → the words of a figure
     "log_odds": "log-odds of the right option (nats)",
     "log_odds_pmi": "log-odds of the right option, PMI (nats)",
 }
+COLUMNS = ["contrast", "primary", "within_model", "task", "form", "measure", "interpreted",
+           "difference", "low", "high", "n", "seeds", "above", "p", "smallest", "p_holm"]
 TARGETS = {"nats": 0.01, "log_odds": 0.1, "log_odds_pmi": 0.1}  # effects that one would like to see
 
 
@@ -112,7 +114,7 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
                          "within_model": contrast.new[0] == contrast.old[0], "task": task,
                          "form": form, "measure": measure, "interpreted": task not in closed,
                          **_measured(of_task)})
-    found = pd.DataFrame(rows)
+    found = pd.DataFrame(rows, columns=COLUMNS)
     if rows:
         family = [found.form, found.primary, found.task == ALL, found.interpreted]
         found["p_holm"] = found.groupby(family).p.transform(stats.holm).where(found.interpreted)
@@ -121,8 +123,9 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
 
 def all_contrasts(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:
     """`likelihood_contrasts` of every measure, one below the other (chapter 5)."""
-    return pd.concat([likelihood_contrasts(table, name, gates) for name in MEASURES],
-                     ignore_index=True)
+    parts = [likelihood_contrasts(table, name, gates) for name in MEASURES]
+    # An empty part would turn columns of booleans into objects.
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def all_sizes(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:

@@ -133,10 +133,12 @@ def mean_changes(frame: pd.DataFrame, old: str, by_domain: bool = False) -> pd.D
         Rows with arm, measure, (domain,) mean, old mean, difference, low, high and n questions.
 
     Raises:
-        UserError: an arm `old` that is not in the table.
+        UserError: an arm `old` that is not in the table, unless that is empty: no question had a
+            reference.
     """
     arms = list(dict.fromkeys(frame.arm))
-    require(old in arms, f"mean_changes: no arm {old!r} in the table; it has {', '.join(arms)}")
+    require(old in arms or frame.empty,
+            f"mean_changes: no arm {old!r} in the table; it has {', '.join(arms)}")
     rows = []
     for measure in MEASURES:
         wide = frame.pivot(index=["domain", "item"], columns="arm", values=measure)
