@@ -2,12 +2,14 @@
 PYTHON ?= python3
 PROFILE ?= cpu
 SET ?=
+MINUTES ?=
 BIN := .venv/bin
 
 .PHONY: book test lint clean
 
 book: .venv/installed
-	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) $(SET)
+	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(SET)
 
 # Two processes of one thread each. The other variables spare page faults in training, as `run` does
 # for its kernels (selfprompt_lib/pipeline/run.py).

@@ -20,6 +20,8 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--from", dest="start_from", metavar="N",
                        help="begin at chapter N (1 to 6, a1, a2)")
     which.add_argument("--only", metavar="N", help="run chapter N, changed or not")
+    go.add_argument("--minutes", metavar="N",
+                    help="choose sizes that fit N minutes on this machine, which is measured first")
     go.add_argument("--dry-run", action="store_true",
                     help="say what would be done, what it needs and what is missing")
     go.add_argument("--no-book", action="store_true", help="leave the book unbuilt")
@@ -68,6 +70,11 @@ def _run(given: argparse.Namespace) -> None:
     out = user_path(given.out).absolute()
     root = run_folder(out, profile.name)
     chapters = run.selected_chapters(given.only, given.start_from)
+    if given.minutes is not None:
+        from .pipeline import minutes
+
+        settings |= minutes.choose_sizes(given.minutes, profile, settings, root)
+        profile = profiles.load(profile.name, settings, profile.seed)
     if given.dry_run:
         from .pipeline import plan
 

@@ -44,16 +44,16 @@ CHAPTERS = {
 
 def read_record(root: Path, name: str) -> dict[str, Any] | None:
     """The `stage.json` of a chapter in a run's folder, or None where it has not finished."""
-    return _read_json(root / name / "stage.json")
+    return read_json(root / name / "stage.json")
 
 
 def page_record(page: Path) -> dict[str, Any] | None:
     """What papermill noted in an executed notebook, such as `end_time`; None where none is."""
-    notebook = _read_json(page)
+    notebook = read_json(page)
     return notebook and notebook["metadata"].get("papermill", {})
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """None for a file that is missing or was not copied whole."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,110 @@
+"""`run --minutes N`: sizes of a run that fit the time, from rates measured on this machine.
+
+They are kept in `sizes.json` of the run's folder: a later run with the same minutes and settings
+takes them from there, so that what is finished is skipped.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..devices import dtype_for
+from ..errors import require
+from ..files import write_json
+from ..profiles import Profile, flatten, load
+from .chapters import CHAPTERS, read_json
+
+# The fields that one factor multiplies, with the least that still shows the method.
+LEAST = {"data.train_rows": 48, "data.question_rows": 20, "evaluate.items": 4,
+         "evaluate.choice_items": 4, "evaluate.question_rows": 20}
+Sizes = dict[str, int]
+
+
+def choose_sizes(minutes: str, profile: Profile, settings: dict[str, Any], root: Path) -> Sizes:
+    """The sizes for a run of so many minutes, as fields to set; those in `settings` stay as given.
+
+    Raises:
+        UserError: `minutes` that are no positive number, or too few.
+    """
+    asked = {"minutes": read_minutes(minutes), "profile": flatten(profile)}
+    path = root / "sizes.json"
+    kept = read_json(path) or {}
+    if kept.get("asked") != asked:
+        if kept:
+            old = kept["asked"]["minutes"]
+            print(f"{path}: its sizes, for {old:g} minutes or other settings, are replaced")
+        print("measuring how fast this machine trains, reads and writes …")
+        kept = {"asked": asked} | _measured_sizes(asked["minutes"], profile, settings, root)
+        write_json(path, kept)
+    print(table(kept, path))
+    return kept["sizes"]
+
+
+def read_minutes(text: str) -> float:
+    """The number of `--minutes`; refuses zero, what is negative or endless, and other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    require(0 < number < math.inf, f"--minutes {text}: give a number above 0, such as 30")
+    return number
+
+
+def _measured_sizes(limit: float, profile: Profile, settings: dict[str, Any],
+                    root: Path) -> dict[str, Any]:
+    from .. import sources
+    from . import rates  # heavy: where sizes are kept, a run need not wait for it
+
+    all_rows = profile.data.model_copy(update={"question_rows": 10**9})
+    questions = sources.held_out_questions(profile.model_copy(update={"data": all_rows}))
+    samples = sources.training_samples(profile)
+    most = rates.most_sizes(profile, samples, questions)
+    measured, fields = rates.measure(profile, samples, questions, root), flatten(profile)
+    whole = {name: fields[name] or most[name] for name in most}  # null means all
+
+    def predict(sizes: Sizes) -> dict[str, float]:
+        sized = load(profile.name, settings | whole | sizes, profile.seed)
+        return rates.predict(sized, measured)
+
+    own = {name: size for name, size in whole.items() if name not in settings}
+    found = fit(limit, own, most, predict)
+    return found | {"dtype": str(dtype_for(profile.dtype)), "rates": measured}
+
+
+def fit(limit: float, own: Sizes, most: Sizes,
+        predict: Callable[[Sizes], dict[str, float]]) -> dict[str, Any]:
+    """The largest factor of all sizes whose predicted seconds fit into the minutes, by bisection.
+
+    Args:
+        own: the profile's sizes; most: what the data have.
+        predict: seconds by chapter, for sizes.
+    """
+    def total(factor: float) -> float:
+        return sum(predict(sizes_at(factor, own, most)).values()) / 60
+
+    least = total(0)
+    require(least <= limit, f"--minutes {limit:g}: the least that shows the method takes "
+            f"{math.ceil(10 * least) / 10:g} minutes here; give that many, or a smaller model")
+    low, high = 0.0, max((most[name] / own[name] for name in own), default=0.0)
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if total(middle) <= limit else (low, middle)
+    sizes = sizes_at(low, own, most)
+    return {"factor": round(low, 4), "sizes": sizes, "seconds": predict(sizes)}
+
+
+def sizes_at(factor: float, own: Sizes, most: Sizes) -> Sizes:
+    """Each size times the factor: not below the least, not above what the data have."""
+    return {name: min(most[name], max(LEAST[name], round(factor * size)))
+            for name, size in own.items()}
+
+
+def table(kept: dict[str, Any], path: Path) -> str:
+    """What is predicted, by chapter, and the sizes, as lines."""
+    seconds = kept["seconds"]
+    titles = {name: f"{chapter.label} {chapter.title}" for name, chapter in CHAPTERS.items()}
+    rows = [f"  {titles.get(name, name):<16} {value:>5.0f} s" for name, value in seconds.items()]
+    head = f"{sum(seconds.values()) / 60:.1f} of {kept['asked']['minutes']:g} minutes predicted"
+    sizes = ", ".join(f"{name}={size}" for name, size in kept["sizes"].items())
+    return "\n".join([f"{head} ({path}):", *rows, f"  sizes: {sizes or 'all given'}"])

@@ -1,0 +1,177 @@
+"""What each chapter of a run takes on this machine: rates measured here, times tokens to come."""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from datasets import disable_progress_bars
+from transformers.utils.logging import disable_progress_bar
+
+from .. import devices, models, sft, sources
+from ..designs import get_design
+from ..evaluate import likelihood_plan, measurement_plan, scored_tasks
+from ..evaluate.likelihood import encode_pairs, score_ids
+from ..evaluate.results import BASE
+from ..files import make_writable
+from ..generate import encode_prefill, generate_ids, prompt_text
+from ..profiles import Profile, trained_designs
+from ..rows import Question, Sample
+from .plan import COMPARISON_TOKENS, COMPARISONS
+
+# Seconds that hardly grow with the sizes: libraries and models are loaded, figures drawn, a server
+# started. From the cells of a finished run of the default profile on two cores, in which a chapter
+# took 22 to 94 s; `book` is its building. What the chapters train, read and write comes on top.
+START = {"annotate": 29, "roles": 22, "sft": 36, "infer": 36, "evaluate": 36, "ablate": 20,
+         "judge": 30, "robustness": 30, "book": 24}
+PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
+ITEM_TOKENS = 150  # an item with its options and a role, about
+SECOND_TOKENS = 8  # of a second pass
+SWAPPED = 15  # questions that chapter 4 asks twice more
+PROBE_KINDS, PROBES = 13, 11  # of appendix A2, and how many of each there are
+MINI_ITEMS, CONTROL_ITEMS = 25, 60  # of a task of the starter benchmarks; of arc_easy and piqa
+HUB_ITEMS = 500  # of a real benchmark: as many as the profile for a card asks
+CONTROLS = ("arc_easy", "piqa")
+Counts = dict[str, float]
+
+
+def most_sizes(profile: Profile, samples: Sequence[Sample],
+               questions: Sequence[Question]) -> dict[str, int]:
+    """What the data have of each size; of real benchmarks, what the profile for a card asks."""
+    starter = profile.data.benchmarks == "starter"
+    return {"data.train_rows": len(samples), "data.question_rows": len(questions),
+            "evaluate.items": MINI_ITEMS if starter else HUB_ITEMS,
+            "evaluate.choice_items": CONTROL_ITEMS if starter else HUB_ITEMS,
+            "evaluate.question_rows": len(questions)}
+
+
+def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Question],
+            folder: Path) -> Counts:
+    """Tokens a second that are `trained`, `read` and `written` here, and lengths in tokens.
+
+    Training is some steps of chapter 3's own, with the profile's model, precision and batch, in a
+    folder that is deleted. `sample`, `bare` (a sample without its role) and `reply` are means.
+    """
+    disable_progress_bars()
+    disable_progress_bar()
+    began = time.perf_counter()
+    some = sources.take_evenly_spaced([s for s in samples if s.role] or samples, 32)
+    design = get_design(profile.design if some[0].role else "none")
+    model, tokenizer = models.load(profile.model, profile.dtype)
+    lengths, bare = (sft.token_counts(tokenizer, some, each).clip(upper=profile.sft.max_length)
+                     for each in (design, get_design("none")))
+    contexts = [prompt_text(tokenizer, sample.question) for sample in some[:8]]
+    pairs = [(context[-256:], text[:256]) for context, text in encode_pairs(
+        tokenizer, contexts, [sample.conversations[1] for sample in some[:8]])]
+    prompts = [encode_prefill(tokenizer, prompt_text(tokenizer, question.question))
+               for question in questions[:32]]
+    score_ids(model, pairs[:1])  # the first pass of a model is slower
+    _, reading = _timed(score_ids, model, pairs)
+    (replies, _), writing = _timed(generate_ids, model, prompts, max_new_tokens=24,
+                                   batch_size=profile.infer.batch_size)
+    del model
+    short = profile.sft.model_copy(update={"epochs": 1, "checkpoints": 0})
+    steps = sources.take_evenly_spaced(some, max(2 * short.batch_size, 8))
+    make_writable(folder)
+    with TemporaryDirectory(dir=folder) as place:
+        run = profile.model_copy(update={"sft": short})
+        record = sft.train(run, steps, design, Path(place))[2]
+    gc.collect()
+    devices.alone_on_card()  # the chapters, in processes of their own, need the memory
+    return {"trained": record["tokens"] / record["seconds"],
+            "read": sum(len(a) + len(b) for a, b in pairs) / reading,
+            "written": sum(map(len, replies)) / writing,
+            "sample": lengths.tokens.mean(), "bare": bare.tokens.mean(),
+            "reply": lengths.answer.mean(), "seconds": time.perf_counter() - began}
+
+
+def _timed(function: Callable, *given: Any, **options: Any) -> tuple[Any, float]:
+    began = time.perf_counter()
+    return function(*given, **options), time.perf_counter() - began
+
+
+def predict(profile: Profile, rates: Counts) -> Counts:
+    """Seconds of each chapter, of the book and of the measuring, for a profile with all its sizes.
+
+    Args:
+        rates: of `measure`.
+    """
+    work = {"trained": trained(profile, rates), "read": read(profile, rates),
+            "written": written(profile, rates)}
+    return {"measuring": rates["seconds"]} | {
+        name: start + sum(tokens.get(name, 0) / rates[kind] for kind, tokens in work.items())
+        for name, start in START.items()}
+
+
+def trained(profile: Profile, lengths: Counts) -> Counts:
+    """Tokens that chapters 3 and 6 train on."""
+    sample = lengths["sample"] * profile.data.train_rows * profile.sft.epochs
+    bare = lengths["bare"] * profile.data.train_rows * profile.sft.epochs
+    first = (len(trained_designs(profile)) - 1) * sample + bare  # the baseline has no role
+    return {"sft": profile.sft.seeds * first, "ablate": len(_new_designs(profile)) * sample}
+
+
+def read(profile: Profile, lengths: Counts) -> Counts:
+    """Tokens of the prompts of annotator, judge and benchmarks, and of chapter 5's likelihoods."""
+    settings, seeds = profile.evaluate, profile.sft.seeds
+    full, there = settings.contrasts == "full", {BASE, *trained_designs(profile)}
+
+    def times(options: bool) -> int:
+        plan = likelihood_plan(full, options)
+        return sum(1 if name == BASE else seeds for name, _ in plan if name in there)
+
+    questions = min(settings.question_rows, profile.data.question_rows)
+    forms = 2 * times(True) if full else times(True) + 1  # letters, of the untuned model
+    asked = settings.items * len(scored_tasks(profile)) * len(list(measurement_plan(profile)))
+    return {
+        "annotate": _annotated(profile) * PROMPT_TOKENS,
+        "evaluate": questions * times(False) * lengths["sample"]
+        + (_choice_items(profile) * forms + asked) * ITEM_TOKENS,
+        "judge": COMPARISONS * profile.judge.pairs * COMPARISON_TOKENS,
+    }
+
+
+def written(profile: Profile, lengths: Counts) -> Counts:
+    """Tokens of roles, replies and verdicts: a tuned model writes as much as it was shown."""
+    settings, ablate, seeds = profile.evaluate, profile.ablate, profile.sft.seeds
+    reply = min(profile.infer.max_new_tokens, lengths["reply"])
+    answer = min(settings.max_new_tokens, lengths["reply"])
+    answer += SECOND_TOKENS * settings.second_pass
+    arms = sum(len(names) for _, _, names in measurement_plan(profile))
+    tasks, again = scored_tasks(profile), scored_tasks(profile, ablate.tasks)
+    new, lacking = len(_new_designs(profile)), len(set(again) - set(tasks))
+    questions = min(settings.question_rows, profile.data.question_rows)
+    forms = 2 if settings.contrasts == "full" else 1
+    roles = seeds * (questions + forms * _choice_items(profile))
+    items = settings.items
+    return {
+        "annotate": _annotated(profile) * profile.annotate.max_tokens,
+        "infer": (2 * profile.data.question_rows + 2 * SWAPPED) * reply,
+        "evaluate": roles * (lengths["sample"] - lengths["bare"])
+        + items * len(tasks) * arms * answer,
+        "ablate": new * min(ablate.question_rows, profile.data.question_rows) * reply
+        + items * answer * (new * len(again) + 2 * lacking),
+        "judge": COMPARISONS * profile.judge.pairs * profile.judge.max_tokens,
+        "robustness": 2 * PROBE_KINDS * (profile.evaluate.probes or PROBES) * reply,
+    }
+
+
+def _new_designs(profile: Profile) -> set[str]:
+    return {*profile.ablate.designs} - {profile.design, "none"}
+
+
+def _annotated(profile: Profile) -> int:
+    live = profile.annotate.train_on == "live"
+    return profile.data.train_rows if live else profile.annotate.samples
+
+
+def _choice_items(profile: Profile) -> int:
+    """Items of all tasks of `evaluate.choices` together."""
+    settings, starter = profile.evaluate, profile.data.benchmarks == "starter"
+    return sum(min(settings.choice_items, _there(starter, name)) for name in settings.choices)
+
+
+def _there(starter: bool, task: str) -> int:
+    return (CONTROL_ITEMS if task in CONTROLS else MINI_ITEMS) if starter else HUB_ITEMS
