@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from . import __version__
+from .devices import dtype_for
 from .digests import PACKAGE
 from .profiles import Profile
 
@@ -16,9 +17,10 @@ LIBRARIES = ("torch", "transformers", "trl", "datasets", "lm_eval", "openai", "p
 
 
 def describe(profile: Profile) -> dict[str, Any]:
-    """Provenance: profile, seed, package and library versions, machine."""
-    fields = profile.model_dump(mode="json")
-    return {"profile": fields, "seed": fields["seed"], **machine()}
+    """Provenance: profile, seed, precision, package and library versions, machine."""
+    fields, precision = profile.model_dump(mode="json"), str(dtype_for(profile.dtype))
+    return {"profile": fields, "seed": fields["seed"],
+            "precision": precision.removeprefix("torch."), **machine()}
 
 
 def machine() -> dict[str, Any]:
