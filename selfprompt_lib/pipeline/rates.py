@@ -26,6 +26,7 @@ from .plan import COMPARISON_TOKENS, COMPARISONS
 # took 22 to 94 s; `book` is its building. What the chapters train, read and write comes on top.
 START = {"annotate": 29, "roles": 22, "sft": 36, "infer": 36, "evaluate": 36, "ablate": 20,
          "judge": 30, "robustness": 30, "book": 24}
+STEPS = 2  # of training that are measured, after one that is not: the first one is slow
 PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
 ITEM_TOKENS = 150  # an item with its options and a role, about
 SECOND_TOKENS = 8  # of a second pass
@@ -57,7 +58,8 @@ def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Que
     disable_progress_bars()
     disable_progress_bar()
     began = time.perf_counter()
-    some = sources.take_evenly_spaced([s for s in samples if s.role] or samples, 32)
+    count = max(32, STEPS * profile.sft.batch_size)
+    some = sources.take_evenly_spaced([s for s in samples if s.role] or samples, count)
     design = get_design(profile.design if some[0].role else "none")
     model, tokenizer = models.load(profile.model, profile.dtype)
     lengths, bare = (sft.token_counts(tokenizer, some, each).clip(upper=profile.sft.max_length)
@@ -73,11 +75,12 @@ def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Que
                                    batch_size=profile.infer.batch_size)
     del model
     short = profile.sft.model_copy(update={"epochs": 1, "checkpoints": 0})
-    steps = sources.take_evenly_spaced(some, max(2 * short.batch_size, 8))
+    steps = sources.take_evenly_spaced(some, max(STEPS * short.batch_size, 8))
     make_writable(folder)
     with TemporaryDirectory(dir=folder) as place:
         run = profile.model_copy(update={"sft": short})
-        record = sft.train(run, steps, design, Path(place))[2]
+        for part in (steps[: short.batch_size], steps):
+            record = sft.train(run, part, design, Path(place))[2]
     gc.collect()
     devices.alone_on_card()  # the chapters, in processes of their own, need the memory
     return {"trained": record["tokens"] / record["seconds"],
