@@ -15,7 +15,8 @@ from .. import plots
 from .compare import ALL
 from .contrasts import MEASURES, TEXT, gate, likelihood_contrasts, likelihood_sizes
 from .likelihood_measure import OPEN as TRIED
-from .likelihood_report import PRIMARY, likelihood_text, signed
+from .likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY, likelihood_text, signed
+from .prefixes import likelihood_plan
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
@@ -30,14 +31,28 @@ def facts(folder: Path) -> dict[str, Any]:
     return {
         "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
         "training": next(iter(seeds.values()))["trainings"]["self-prompt"],
+        "plans": ["none" if not plan else "full" if len(plan) == len(likelihood_plan(full=True))
+                  else "short" for plan in record["settings"]["plans"]],
         "minutes": sum(seed["minutes"] for seed in seeds.values()),
         "asked": table.groupby("task", sort=False).item.nunique().to_dict(),
+        "short": _short(unseen.set_index("contrast")),
         "answer": likelihood_text(unseen, sizes), "both": _both_sets(table, unseen),
         "needed": sizes.merge(unseen[["contrast", "smallest"]]).to_dict("records"),
         "gate": gates.to_dict("records"),
         "choices": likelihood_text(choices, likelihood_sizes(table, ODDS, gates), gates),
         "odds": _primary_odds(every),
     }
+
+
+def _short(unseen: pd.DataFrame) -> str:
+    """The three main answers in a sentence: what counts after Holm's correction."""
+    found = {contrast: "neither likelier nor less likely, as far as can be seen," if unseen.p_holm[contrast] >= 0.05
+             else "likelier" if unseen.difference[contrast] > 0 else "less likely"
+             for contrast in (PRIMARY, AGAINST_NEUTRAL, ANOTHER)}
+    return ("In short: behind a role that it wrote, the self-prompt model finds good answers "
+            f"**{found[PRIMARY]}** than the baseline does, **{found[AGAINST_NEUTRAL]}** than a "
+            "model that begins with a neutral paragraph does, and "
+            f"**{found[ANOTHER]}** than behind a role that it wrote for another question.")
 
 
 def _of_set(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -74,7 +89,8 @@ def draw(folder: Path, out: Path) -> None:
         "likelihood-unseen": plots.contrast_plot(
             unseen, words["nats"], "Unseen questions"),
         "likelihood-sets": plots.contrast_by_task_plot(
-            primary[primary.form == TEXT], words["nats"], PRIMARY),
+            primary[primary.form == TEXT].replace({"task": {TRIED: "held-out questions"}}),
+            words["nats"], PRIMARY),
     }
     if len(odds):
         drawn["likelihood-choices"] = plots.contrast_by_task_plot(odds, words[ODDS], PRIMARY)
