@@ -20,6 +20,7 @@ from .prefixes import likelihood_plan
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
+UNDECIDED = "neither likelier nor less likely, as far as can be seen,"
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def facts(folder: Path) -> dict[str, Any]:
 
 def _short(unseen: pd.DataFrame) -> str:
     """The three main answers in a sentence: what counts after Holm's correction."""
-    found = {contrast: "neither likelier nor less likely, as far as can be seen," if unseen.p_holm[contrast] >= 0.05
+    found = {contrast: UNDECIDED if unseen.p_holm[contrast] >= 0.05
              else "likelier" if unseen.difference[contrast] > 0 else "less likely"
              for contrast in (PRIMARY, AGAINST_NEUTRAL, ANOTHER)}
     return ("In short: behind a role that it wrote, the self-prompt model finds good answers "
