@@ -103,8 +103,8 @@ def named_experts(rows: Sequence[ReplyRow], design: Design) -> pd.Series:
 def tokens_by_part(rows: Sequence[ReplyRow]) -> pd.DataFrame:
     """The tokens of roles and of answers, one row each, for a figure (chapter 4)."""
     columns = {"role_tokens": "role", "answer_tokens": "answer"}
-    frame = pd.DataFrame(rows).rename(columns=columns)
-    return frame.melt(value_vars=list(columns.values()), var_name="part", value_name="tokens")
+    frame = pd.DataFrame(rows)[list(columns)].rename(columns=columns)
+    return frame.melt(var_name="part", value_name="tokens")
 
 
 def forced_role(design: Design, expert: str, question: str) -> str:
