@@ -26,7 +26,8 @@ def set_style() -> None:
     sns.set_theme(
         context="talk", style="whitegrid", palette="colorblind", font_scale=0.85,
         rc={"figure.figsize": (WIDTH, 4), "figure.dpi": 110, "axes.titlesize": "medium",
-            "axes.titlelocation": "left", "figure.constrained_layout.use": True},
+            "axes.titlelocation": "left", "figure.constrained_layout.use": True,
+            "text.parse_math": False},  # a label may hold a model's words, with any $ signs
     )
     pd.set_option("display.max_colwidth", 90, "display.precision", 2)
 
