@@ -470,3 +470,29 @@ def test_continuous_batching_obeys_all_that_is_asked_for(settings):
     continuous.write_continuously(model, requests, processors, 8, 4, None, num_blocks=16, max_batch_tokens=256)
     assert [request.reply for request in requests] == first
     assert [request.second.reply if request.second else [] for request in requests] == second
+
+
+def test_a_reply_ends_with_its_first_stop(smoke):
+    model, tokenizer = smoke
+    texts = [generate.prompt_text(tokenizer, f"Why is {number} odd?") for number in range(12)]
+    prompts = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    longer = first_replies(model, prompts, max_new_tokens=24, batch_size=12)
+    stops = {reply[5] for reply in longer if len(reply) > 6}
+    cut = first_replies(model, prompts, max_new_tokens=24, batch_size=12, stops=stops)
+    ends = [next((place for place, token in enumerate(reply) if token in stops), len(reply) - 1)
+            for reply in longer]
+    assert cut == [reply[: end + 1] for reply, end in zip(longer, ends, strict=True)]
+    assert any(len(short) < len(reply) for short, reply in zip(cut, longer, strict=True))
+
+
+def test_every_token_with_a_line_break_is_known(smoke):
+    found = generate.line_break_tokens(smoke[1])
+    assert set(smoke[1].encode("a\nb\n\nc", add_special_tokens=False)) & found
+    assert all("\n" in smoke[1].decode([token]) for token in found)
+    assert smoke[1].encode("word", add_special_tokens=False)[0] not in found
+
+
+def test_tokens_of_role_and_answer_are_numbers():
+    rows = [{"role": "You are x", "answer": "costs $5 and $6", "role_tokens": 3, "answer_tokens": 7}]
+    assert infer.tokens_by_part(rows).to_dict("records") == [
+        {"part": "role", "tokens": 3}, {"part": "answer", "tokens": 7}]
