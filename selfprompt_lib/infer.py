@@ -58,7 +58,8 @@ def write_roles(model, tokenizer, profile: Profile, design: Design,
                 questions: Sequence[Question]) -> list[str | None]:
     """The role that the model writes for each question, greedily, and no answer (chapter 5).
 
-    None where it writes none, or one of more than `ROLE_TOKENS` tokens.
+    It ends with its line, so that a list below it is no part of it. None where it writes none, or
+    one of more than `ROLE_TOKENS` tokens.
     """
     lines = ask(model, tokenizer, [question.question for question in questions],
                 max_new_tokens=ROLE_TOKENS, batch_size=profile.infer.batch_size, one_line=True,

@@ -67,9 +67,22 @@ def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
 def irrelevant_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """A text about nothing, as long in tokens as the role that the model wrote for the item."""
     text = sources.design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
-    ids = sources.tokenizer.encode(text, add_special_tokens=False)
-    return [sources.tokenizer.decode(ids[: length - 1]).rstrip(" .,") + "." + GAP
+    return [cut_text(text, int(length), sources.tokenizer) + GAP
             for length in role_lengths(items, sources.tokenizer)]
+
+
+def cut_text(text: str, length: int, tokenizer) -> str:
+    """The beginning of a text, `length` tokens or a few less: it ends with a whole word and a stop.
+
+    A shorter text is left as it is.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = encoded["offset_mapping"]
+    if len(offsets) <= length:
+        return text
+    end = offsets[max(length - 2, 0)][1]  # one token is for the stop
+    kept = text[:end].rpartition(" ")[0] if text[end].isalnum() else text[:end]
+    return kept.rstrip(" .,") + "."
 
 
 def role_lengths(items: pd.DataFrame, tokenizer) -> np.ndarray:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from .. import plots
@@ -95,9 +94,7 @@ def draw(folder: Path, out: Path) -> None:
     }
     if len(odds):
         drawn["likelihood-choices"] = plots.contrast_by_task_plot(odds, words[ODDS], PRIMARY)
-    for name, axes in drawn.items():
-        axes.get_figure().savefig(out / f"{name}.png", dpi=150)
-        plt.close(axes.get_figure())
+    plots.save_figures(drawn, out)
 
 
 @cache

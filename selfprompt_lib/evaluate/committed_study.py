@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from .. import plots
@@ -87,9 +86,7 @@ def draw(folder: Path, out: Path) -> None:
     }
     if probes := _probe_rates(record):
         drawn["found-probes"] = gallery.probe_rates(pd.DataFrame(probes), "role")
-    for name, axes in drawn.items():
-        axes.get_figure().savefig(out / f"{name}.png", dpi=150)
-        plt.close(axes.get_figure())
+    plots.save_figures(drawn, out)
 
 
 @cache

@@ -10,7 +10,14 @@ from itertools import product
 import pandas as pd
 
 from ..designs import GAP, neutral_text
-from .arms import RoleSources, irrelevant_roles, other_items_roles, random_experts, role_lengths
+from .arms import (
+    RoleSources,
+    cut_text,
+    irrelevant_roles,
+    other_items_roles,
+    random_experts,
+    role_lengths,
+)
 from .results import BASE, BASELINE, EXPERT, IRRELEVANT, OTHER, OWN
 
 NEUTRAL = "neutral"  # the model tuned with a paragraph before every answer that is no role
@@ -32,20 +39,6 @@ def neutral_texts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """The neutral model's paragraph about answering, as long in tokens as the item's role."""
     return [cut_text(neutral_text(), int(length), sources.tokenizer) + GAP
             for length in role_lengths(items, sources.tokenizer)]
-
-
-def cut_text(text: str, length: int, tokenizer) -> str:
-    """The beginning of a text, `length` tokens or a few less: it ends with a whole word and a stop.
-
-    A shorter text is left as it is.
-    """
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = encoded["offset_mapping"]
-    if len(offsets) <= length:
-        return text
-    end = offsets[max(length - 2, 0)][1]  # one token is for the stop
-    kept = text[:end].rpartition(" ")[0] if text[end].isalnum() else text[:end]
-    return kept.rstrip(" .,") + "."
 
 
 def repeated_questions(items: pd.DataFrame, sources: RoleSources) -> list[str]:

@@ -15,6 +15,7 @@ from .base import (
     legend_below,
     length_plot,
     percent_axis,
+    save_figures,
     set_style,
     show_text,
 )

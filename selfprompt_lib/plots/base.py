@@ -2,6 +2,7 @@
 
 import itertools
 import textwrap
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,6 +31,13 @@ def set_style() -> None:
             "text.parse_math": False},  # a label may hold a model's words, with any $ signs
     )
     pd.set_option("display.max_colwidth", 90, "display.precision", 2)
+
+
+def save_figures(drawn: dict[str, Axes], folder: Path) -> None:
+    """Save figures as `<name>.png` in a folder, and close them."""
+    for name, axes in drawn.items():
+        axes.get_figure().savefig(folder / f"{name}.png", dpi=150)
+        plt.close(axes.get_figure())
 
 
 def show_text(text: object, width: int = 76) -> None:

@@ -16,7 +16,7 @@ import logging
 import time
 from pathlib import Path
 
-from fragment import show, spread, write
+from fragment import report, spread
 from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM
@@ -81,10 +81,7 @@ def main() -> None:
              for way, count in zip(WAYS, (items, items, items, len(SUBSTITUTED) * items), strict=True)]
     caption = (f"{items} items in {len(tasks)} tasks of the {'real' if asked.mirror else 'mini'} benchmarks, replies of at most "
                f"{asked.tokens} tokens; both readers read the same in {same} of {items}")
-    print(f"\n{caption}")
-    show(table)
-    if asked.out:
-        write(asked.out, {caption: table})
+    report(caption, table, asked.out)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,14 @@ def show(table: list[dict[str, str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), flush=True)
 
 
+def report(caption: str, table: list[dict[str, str]], out: Path | None) -> None:
+    """Show a table below its caption, and write it where `out` says."""
+    print(f"\n{caption}")
+    show(table)
+    if out:
+        write(out, {caption: table})
+
+
 def write(path: Path, parts: dict[str, list[dict[str, str]]]) -> None:
     """Write captions with their tables, and what they were measured on, as a Markdown fragment."""
     lines = ["<!-- Written by a script in tests/bench: run it again rather than change this. -->", ""]

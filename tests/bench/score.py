@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fragment import show, spread, write
+from fragment import report, spread
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM
 
@@ -90,10 +90,7 @@ def main() -> None:
                       "times plain lm_eval": spread([ours / other for ours, other in zip(speeds, plain, strict=True)], ".1f")})
     caption = (f"{len(keys)} items of four options in {len(TASKS)} tasks of the mini benchmarks, in "
                f"{str(model.dtype).removeprefix('torch.')}; the likeliest option is lm_eval's in {np.mean(same):.1%}")
-    print(f"\n{caption}")
-    show(table)
-    if asked.out:
-        write(asked.out, {caption: table})
+    report(caption, table, asked.out)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from fragment import show, spread, write
+from fragment import report, spread
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
@@ -137,10 +137,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
     caption, rows = table("GAIR/lima" if options.mirror else "starter", options.mirror, options)
-    print(f"\n{caption}")
-    show(rows)
-    if options.out:
-        write(options.out, {caption: rows})
+    report(caption, rows, options.out)
 
 
 if __name__ == "__main__":
