@@ -56,6 +56,8 @@ RECIPE = {"data.train_rows": 64, "sft.epochs": 1, "sft.batch_size": 4, "sft.micr
           "sft.learning_rate": 3e-4, "infer.max_new_tokens": 96, "evaluate.items": 60}
 TRAIN = {"starter": {"data.train": "starter"},
          "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
+READ = {"name": True, "model": True, "dtype": True, "design": True, "data": True, "sft": True,
+        "infer": True, "roles": {"embedder"}, "evaluate": {"tasks", "items", "subset_seed"}}
 WORK = Path("runs/likelihood")  # models, and what was measured of a seed
 Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
 
@@ -193,8 +195,11 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
 
 
 def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
-    """What is the same for all seeds of a study; a path of this machine is not committed."""
-    fields = profile.model_dump(mode="json", exclude={"seed"})
+    """What is the same for all seeds of a study; a path of this machine is not committed.
+
+    Only fields that the study reads: seeds can be added after others of the profile have changed.
+    """
+    fields = profile.model_dump(mode="json", include=READ)
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
     return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}
 
