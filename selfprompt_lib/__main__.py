@@ -1,4 +1,4 @@
-"""The command line: `selfprompt run --profile cpu`, `annotate`, `lima-role` and `compare`."""
+"""The command line: `selfprompt run --profile cpu`, `annotate`, `lima-role`, `compare`, `board`."""
 
 import argparse
 import sys
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     command.add(commands)
     lima_role.add_command(commands)
     _add_compare(commands)
+    _add_board(commands)
     return top
 
 
@@ -43,12 +44,22 @@ def _add_compare(commands) -> None:
                       help="also write differences.csv and differences.png there")
 
 
+def _add_board(commands) -> None:
+    board = commands.add_parser("board", help="the runs of many laptops in one table and figure")
+    board.add_argument("runs", nargs="+", type=user_path, metavar="RUN",
+                       help="a run's folder, a packed file, or a folder of such")
+    board.add_argument("--out", type=user_path, required=True, metavar="FOLDER",
+                       help="where board.csv, board.png and board.html go")
+    board.add_argument("--pack", action="store_true",
+                       help="write one small file a run to --out instead, to hand in")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
     heed_signals()
     commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
-                "compare": _compare}
+                "compare": _compare, "board": _board}
     return run_command(commands[given.command], given)
 
 
@@ -56,6 +67,12 @@ def _compare(given: argparse.Namespace) -> None:
     from .evaluate.logged_samples import compare_command  # so that the other commands start at once
 
     compare_command(given)
+
+
+def _board(given: argparse.Namespace) -> None:
+    from .workshop import board  # as above
+
+    board.command(given)
 
 
 def _run(given: argparse.Namespace) -> None:

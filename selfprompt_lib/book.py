@@ -18,7 +18,8 @@ from .errors import UserError
 from .pipeline import CHAPTERS
 from .provenance import PACKAGE, PROJECT
 
-PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md"}
+PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
+         "teaching.md.jinja": "book/teaching.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
 LIKELIHOOD = FOUND.with_name("likelihood")
@@ -112,6 +113,7 @@ def found_page(folder: Path) -> str:
 def render(template: str, root: Path) -> str:
     """A generated page: a Jinja template over a run's artefacts and the committed study."""
     from . import front  # loads chapter 5's modules
+    from .workshop import plans  # as do these
 
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     stages, study = report["stages"], study_facts()
@@ -119,7 +121,8 @@ def render(template: str, root: Path) -> str:
     return _template(template).render(
         report=report, stages=stages, chapters=CHAPTERS.values(), study=study,
         examples=front.examples(root, limit), figure=figure(root), html=front.as_html,
-        markdown=front.as_markdown, measured=front.measured(stages["evaluate"]["metrics"], study))
+        markdown=front.as_markdown, teaching=plans.page_facts(root, stages),
+        measured=front.measured(stages["evaluate"]["metrics"], study))
 
 
 def figure(root: Path) -> str:
@@ -134,6 +137,7 @@ def _template(name: str) -> Template:
     import pandas as pd  # with SciPy it takes a second to load: not for a book that is unchanged
 
     from . import stats
+    from .workshop import plans
 
     pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
@@ -141,6 +145,8 @@ def _template(name: str) -> Template:
         "percent": lambda share: f"{100 * share:.0f}%",
         "points": stats.points_text,
         "seen": lambda share: f"{100 * share:.0f}" if share < 1 else "none",
+        "clock": plans.clock,
+        "machine": plans.machine_text,
         "number": lambda value: "–" if pd.isna(value) else f"{value:,}",
         "change": lambda row: stats.points_with_interval(
             row["difference"], row["low"], row["high"], decimals=1),

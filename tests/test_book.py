@@ -104,7 +104,7 @@ def test_the_report_of_the_shown_run_is_what_the_readme_tells():
 def test_toc_names_every_chapter():
     toc = (PROJECT / "_toc.yml").read_text()
     assert all(f"nbs/{path.stem}" in toc for path in NOTEBOOKS)
-    assert json.dumps(yaml.safe_load(toc)).count('"file"') == 23
+    assert json.dumps(yaml.safe_load(toc)).count('"file"') == 24
 
 
 def test_every_test_that_the_recipe_names_exists():

@@ -1,8 +1,8 @@
 """The book's figures, all in one style, and text that fits the page.
 
 `base` has the style and what every chapter draws, `roles` the figures of chapter 2, `training`
-those of chapter 3, `differences` the paired differences of chapter 5, and `likelihood` its
-contrasts of likelihoods.
+those of chapter 3, `differences` the paired differences of chapter 5, `likelihood` its
+contrasts of likelihoods, and `board` the figure of a class.
 """
 
 from .base import (
@@ -19,6 +19,7 @@ from .base import (
     set_style,
     show_text,
 )
+from .board import board_plot
 from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
 from .likelihood import contrast_by_task_plot, contrast_plot
 from .roles import likeness_boxes, rank_curves, role_map

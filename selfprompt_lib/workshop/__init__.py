@@ -1,0 +1,1 @@
+"""What a workshop needs: exercises, and a room without network."""
