@@ -40,11 +40,18 @@ def test_a_notebook_is_short_and_holds_no_outputs_and_no_functions(notebook):
 
 
 def test_a_notebook_opens_with_what_it_needs_and_closes_with_what_was_found(notebook):
-    first, found = notebook.cells[0].source, notebook.cells[-2].source
-    assert (
-        all(word in first for word in ("You will learn", "You need", "The one idea"))
-        and found == "## What was found"
-    )
+    first, found = notebook.cells[0].source, [cell.source for cell in notebook.cells[-3:]]
+    assert all(word in first for word in ("You will learn", "You need", "The one idea"))
+    assert "## What was found" in found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[4:], ids=lambda path: path.stem)
+def test_a_recap_has_three_to_five_things_to_tick(path):
+    notebook = nbformat.read(path, 4)
+    title, _, *items = notebook.cells[-1].source.split("\n\n", 2)
+    assert title == "## Recap", "the last cell"
+    items = items[0].splitlines()
+    assert 3 <= len(items) <= 5 and all(item.startswith("- [ ] I can ") for item in items)
 
 
 def test_there_is_one_parameters_cell_with_typed_commented_literals(notebook):
