@@ -5,7 +5,7 @@ SET ?=
 MINUTES ?=
 BIN := .venv/bin
 
-.PHONY: book test lint clean
+.PHONY: book test lint workshop clean
 
 book: .venv/installed
 	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) \
@@ -16,6 +16,9 @@ book: .venv/installed
 test: .venv/installed
 	@OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=34359738368 \
 	    $(BIN)/python -m pytest --numprocesses=2
+
+workshop: .venv/installed
+	@$(BIN)/python -m selfprompt_lib workshop
 
 lint: .venv/installed
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from . import lima_role, profiles
 from .annotate import RolePrompt, command
 from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
 from .reading import user_path
+from .workshop import learners
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
     lima_role.add_command(commands)
+    learners.add_command(commands)
     _add_compare(commands)
     _add_board(commands)
     return top
@@ -59,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     heed_signals()
     commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
-                "compare": _compare, "board": _board}
+                "compare": _compare, "board": _board, "workshop": learners.command}
     return run_command(commands[given.command], given)
 
 
@@ -81,6 +83,7 @@ def _run(given: argparse.Namespace) -> None:
     from .files import run_folder
     from .llm_client.endpoint import check
     from .pipeline import run
+    from .workshop.solve import solve_all
 
     settings = profiles.parse_settings(given.set)
     profile = chosen_profile(given)
@@ -105,6 +108,8 @@ def _run(given: argparse.Namespace) -> None:
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))
     if not given.no_book:
+        if not book.missing_chapters(root):
+            solve_all(profile, parameters, root)
         destination = (out.parent if given.out == "runs" else out) / "_build"
         print(book.build(root, destination))
     if given.readme:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from .errors import UserError
 from .pipeline import CHAPTERS
 from .provenance import PACKAGE, PROJECT
+from .workshop.pages import shown_exercises, write_pages
 
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
          "teaching.md.jinja": "book/teaching.md"}
@@ -32,10 +33,7 @@ def build(root: Path, destination: Path) -> str:
     Raises:
         UserError: when the builder warns or fails, with its last words.
     """
-    missing = [chapter.label for chapter in CHAPTERS.values()
-               if not chapter.executed_notebook(root).is_file()
-               or not (root / chapter.name / "stage.json").is_file()]
-    if missing:
+    if missing := missing_chapters(root):
         return f"book: not built, chapters {', '.join(missing)} have not run"
     source, page = destination / "source", destination / "html" / "index.html"
     stamp, digest = destination / "source.sha256", inputs_digest(root)
@@ -54,6 +52,13 @@ def build(root: Path, destination: Path) -> str:
     return f"book: built, {page}"
 
 
+def missing_chapters(root: Path) -> list[str]:
+    """The labels of the chapters that have not run; without them no book is built."""
+    return [chapter.label for chapter in CHAPTERS.values()
+            if not chapter.executed_notebook(root).is_file()
+            or not (root / chapter.name / "stage.json").is_file()]
+
+
 def assemble(root: Path, source: Path) -> None:
     """Lay out what the builder reads: prose, configuration, executed notebooks, generated pages."""
     shutil.rmtree(source, ignore_errors=True)
@@ -69,6 +74,7 @@ def assemble(root: Path, source: Path) -> None:
     (source / "nbs").mkdir()
     for chapter in CHAPTERS.values():
         shutil.copy(chapter.executed_notebook(root), source / "nbs")
+    write_pages(root, source / "nbs" / "exercises")
     shutil.copy(root / "evaluate" / figure(root), source / "book")
     for template, page in PAGES.items():
         (source / page).write_text(render(template, root), encoding="utf-8")
@@ -165,6 +171,7 @@ def write_readme(root: Path, readme: Path = PROJECT / "README.md") -> None:
 def inputs_digest(root: Path) -> str:
     """One digest of all that the book is made from: the run, the prose, and this package."""
     notebooks = [chapter.executed_notebook(root) for chapter in CHAPTERS.values()]
+    notebooks += shown_exercises(root)
     figures = [root / "evaluate" / figure(root), root / "report.json"]
     settings = [PROJECT / "_toc.yml", PROJECT / "_config.yml"]
     trees = [path for folder in (PROJECT / "book", PACKAGE) for path in sorted(folder.rglob("*"))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .errors import UserError, require
-from .reading import DATA_SUFFIXES, one_line, read_json_lines, user_path
+from .reading import DATA_SUFFIXES, one_line, read_json_lines, start_folder, user_path
 
 
 def is_on_hub(source: str) -> bool:
@@ -79,10 +79,8 @@ def _plain(value: Any) -> Any:
 
 
 def run_folder(out: str | Path, profile: str) -> Path:
-    """`<out>/<profile>`; a relative `out` counts from the project, also when started in `nbs/`."""
-    here = Path.cwd()
-    base = here.parent if here.name == "nbs" else here
-    return base / os.path.expanduser(out) / profile
+    """`<out>/<profile>`; a relative `out` counts from `start_folder`, the project."""
+    return start_folder() / os.path.expanduser(out) / profile
 
 
 def make_writable(folder: Path) -> None:

@@ -51,10 +51,19 @@ class Faults:
         require(not told, f"{self.origin}, " + " | ".join(told))
 
 
+def start_folder() -> Path:
+    """The folder that relative paths count from: the project, also where a notebook of `nbs/`, of
+    `workshop/learner/` or of the exercises in them was opened."""
+    here = Path.cwd()
+    notebooks = here.parent if here.name == "exercises" else here
+    up = {"nbs": 0, "learner": 1, "teacher": 1}.get(notebooks.name)
+    return here if up is None else notebooks.parents[up]
+
+
 def user_path(name: Path | str) -> Path:
     """A path as a person writes it: `~` is the home folder, others count from the project."""
-    here, path = Path.cwd(), Path(os.path.expanduser(name))  # which leaves an unknown ~name be
-    return path if here.name != "nbs" or os.path.exists(path) else here.parent / path
+    here, path = start_folder(), Path(os.path.expanduser(name))  # which leaves ~unknown be
+    return path if here == Path.cwd() or os.path.exists(path) else here / path
 
 
 def read_json_lines(path: Path) -> list[dict]:

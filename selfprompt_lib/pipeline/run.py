@@ -9,10 +9,11 @@ import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
+import nbformat
 import papermill
 import psutil
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -35,6 +36,7 @@ ROOM = ("model", "infer.max_new_tokens", "evaluate.max_new_tokens")
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
 
 MARK = "SELFPROMPT_CHAPTER"  # environment variable by which a chapter's processes are known
+ENDLESS = "look for a loop that never ends, or lower what it counts to"
 LESS_MEMORY = ("close other programs, or set a smaller model, sft.micro_batch_size, "
                "infer.batch_size or evaluate.batch_size, and run again")
 
@@ -93,38 +95,63 @@ def _has_more_to_try(profile: Profile, chapters: list[Chapter]) -> bool:
 
 
 def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
+    """Run a chapter's notebook; see `execute`."""
+    training = TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}
+    execute(chapter.notebook, chapter.executed_notebook(root), parameters,
+            f"chapter {chapter.label} ({chapter.name})", training)
+
+
+def execute(notebook: Path, executed: Path, parameters: dict[str, Any], what: str,
+            variables: dict[str, str] | None = None, cell_limit: int | None = None) -> None:
     """Run one notebook with papermill and a progress bar; a failed copy is kept and named.
 
     No process that it started is left when this returns or raises.
 
+    Args:
+        what: how a message calls it whose process died.
+        variables: environment variables of the kernel.
+        cell_limit: seconds that a cell may take (default: no limit).
+
     Raises:
         UserError: the cell that failed, what happened, and where the copy is.
     """
-    name, mark, reason = chapter.notebook.stem, uuid.uuid4().hex, ""
-    work = root / "nbs" / f"{name}.running.ipynb"
-    training = TRAINING_ENVIRONMENT if chapter.name in TRAINS else {}
-    WatchedKernel.variables = training | {MARK: mark}
+    mark, reason = uuid.uuid4().hex, ""
+    work = executed.with_suffix(".running.ipynb")
+    WatchedKernel.variables = (variables or {}) | {MARK: mark}
     try:
-        papermill.execute_notebook(chapter.notebook, work, parameters=parameters,
+        papermill.execute_notebook(notebook, work, parameters=parameters,
                                    kernel_name="python3", cwd=Path.cwd(), config=ENCRYPTED,
                                    kernel_manager_class=WatchedKernel,
-                                   progress_bar={"desc": f"  {name}"})
+                                   execution_timeout=cell_limit,
+                                   progress_bar={"desc": f"  {notebook.stem}"})
     except PapermillExecutionError as error:
         reason = f", cell {error.cell_index}: {_reason(error)}"
+    except CellTimeoutError:
+        reason = f", {_last_cell(work)}: took longer than {cell_limit} s and was ended; " + ENDLESS
     except (DeadKernelError, RuntimeError) as error:
         if "died" not in str(error):
             raise
-        reason = f": chapter {chapter.label} ({chapter.name}): its process {_death()}"
+        reason = f": {what}: its process {_death()}"
     except KeyboardInterrupt:
         logging.getLogger("asyncio").disabled = True  # it would tell how the cell under way ended
         raise
     finally:
         end_processes(mark)
     if reason:
-        failed = work.replace(root / "nbs" / f"{name}.failed.ipynb")
-        raise UserError(f"{chapter.notebook.name}{reason}\n"
+        failed = work.replace(executed.with_suffix(".failed.ipynb"))
+        raise UserError(f"{notebook.name}{reason}\n"
                         f"(the notebook is kept as far as it came: {failed})")
-    work.replace(chapter.executed_notebook(root))
+    work.replace(executed)
+
+
+def _last_cell(work: Path) -> str:
+    """The cell at which an execution ended: its number, and the heading above it."""
+    cells = nbformat.read(work, 4).cells
+    last = max(number for number, cell in enumerate(cells)
+               if cell.metadata.get("papermill", {}).get("start_time"))
+    headings = [cell.source.splitlines()[0].lstrip("# ") for cell in cells[:last]
+                if cell.cell_type == "markdown" and cell.source.startswith("#")]
+    return f"cell {last} ({headings[-1]})" if headings else f"cell {last}"
 
 
 class WatchedKernel(AsyncKernelManager):

@@ -89,24 +89,38 @@ def start_chapter(name: str, namespace: dict[str, Any]) -> Stage:
             first; a run folder that cannot be written.
     """
     chapter = CHAPTERS[name]
-    given = _parameters(chapter, namespace)
+    given = read_parameters(chapter.notebook.name, namespace, chapter.parameters)
+    profile, root = profile_and_folder(given)
+    own = {key: given[key] for key in chapter.parameters}
+    stage = Stage(chapter, profile, root, current_inputs(chapter, profile, root, own))
+    make_writable(stage.folder)
+    return stage
+
+
+def profile_and_folder(given: dict[str, Any]) -> tuple[Profile, Path]:
+    """The profile that a notebook's parameters choose, which is told, and its run's folder."""
     seed = given["seed"]
     profile = profiles.load(given["profile"], given["settings"], seed if seed >= 0 else None)
     fields = profiles.flatten(profile)
     root = run_folder(given["out"], fields["name"])
-    own = {key: given[key] for key in chapter.parameters}
-    stage = Stage(chapter, profile, root, current_inputs(chapter, profile, root, own))
-    make_writable(stage.folder)
     print("profile {name}, seed {seed}, model {model}".format(**fields))
-    return stage
+    return profile, root
 
 
-def _parameters(chapter: Chapter, namespace: dict[str, Any]) -> dict[str, Any]:
-    """A notebook's parameters, checked: at its start, they are the plain values of its globals."""
+def read_parameters(
+    page: str, namespace: dict[str, Any], own: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A notebook's parameters, checked: at its start, they are the plain values of its globals.
+
+    Args:
+        own: those that only this notebook takes; they are texts.
+
+    Raises:
+        UserError: an unknown or ill-typed parameter, with the page that takes it.
+    """
     plain = (str, int, float, bool, dict, list, tuple, type(None))
     hidden = {"In", "Out", "quit", "exit", "open"}
-    known = PARAMETERS | dict.fromkeys(chapter.parameters, (str, "-r {0} '{1}'"))
-    page = chapter.notebook.name
+    known = PARAMETERS | dict.fromkeys(own, (str, "-r {0} '{1}'"))
     for key, value in namespace.items():
         unknown = not key.startswith("_") and key not in {*known, *hidden}
         require(not (unknown and isinstance(value, plain)),

@@ -1,0 +1,72 @@
+"""The exercises of a chapter: how their notebooks begin, and where they lie.
+
+They are written as solutions, `nbs/exercises/01_annotate.ipynb`. `versions` makes the learner's and
+the teacher's of them, `pages` the book's, `solve` executes them, and `learners` writes a folder for
+a workshop.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import require
+from ..pipeline.chapters import CHAPTERS, Chapter
+from ..pipeline.stage import profile_and_folder, read_parameters
+from ..profiles import Profile
+
+
+def exercise_notebook(chapter: Chapter) -> Path:
+    """The solved exercises of a chapter."""
+    return chapter.notebook.parent / "exercises" / chapter.notebook.name
+
+
+def executed_exercises(chapter: Chapter, root: Path) -> Path:
+    """Where the executed exercises of a chapter lie in a run's folder."""
+    return root / "nbs" / "exercises" / chapter.notebook.name
+
+
+def chapters_with_exercises() -> Iterator[Chapter]:
+    """Those that have a notebook of exercises, in their order."""
+    return (each for each in CHAPTERS.values() if exercise_notebook(each).is_file())
+
+
+def chapters_until(chapter: Chapter) -> list[Chapter]:
+    """A chapter and all before it: those whose artefacts its exercises may read."""
+    chapters = list(CHAPTERS.values())
+    return chapters[: chapters.index(chapter) + 1]
+
+
+@dataclass(frozen=True)
+class Exercises:
+    """A run whose artefacts exercises read. They change nothing in it."""
+
+    chapter: Chapter
+    profile: Profile
+    root: Path
+
+    def source(self, chapter: str, name: str) -> Path:
+        """An artefact of this chapter or of one before it.
+
+        Raises:
+            UserError: it is not there, with the chapter that makes it.
+        """
+        require(CHAPTERS[chapter] in chapters_until(self.chapter),
+                f"exercises of chapter {self.chapter.label}: {chapter} is a later chapter")
+        path, labels = self.root / chapter / name, [each.label for each in CHAPTERS.values()]
+        after = labels[labels.index(CHAPTERS[chapter].label) + 1]
+        require(path.exists(),
+                f"{path}: missing; run chapter {CHAPTERS[chapter].label} ({chapter}) first, or put "
+                f"a finished run in place: selfprompt start --chapter {after}")
+        return path
+
+
+def start_exercises(name: str, namespace: dict[str, Any]) -> Exercises:
+    """Open the exercises of a chapter with what their parameters cell set (pass `globals()`).
+
+    Raises:
+        UserError: unknown or ill-typed parameter, unknown profile or field.
+    """
+    chapter = CHAPTERS[name]
+    given = read_parameters(f"exercises/{chapter.notebook.name}", namespace)
+    return Exercises(chapter, *profile_and_folder(given))
