@@ -45,13 +45,22 @@ def test_a_notebook_opens_with_what_it_needs_and_closes_with_what_was_found(note
     assert "## What was found" in found
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[4:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS[:3] + NOTEBOOKS[4:], ids=lambda path: path.stem)
 def test_a_recap_has_three_to_five_things_to_tick(path):
     notebook = nbformat.read(path, 4)
     title, _, *items = notebook.cells[-1].source.split("\n\n", 2)
     assert title == "## Recap", "the last cell"
     items = items[0].splitlines()
     assert 3 <= len(items) <= 5 and all(item.startswith("- [ ] I can ") for item in items)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:3], ids=lambda path: path.stem)
+def test_imports_stand_in_one_folded_cell_behind_the_parameters(path):
+    cells = nbformat.read(path, 4).cells
+    folded = [i for i, cell in enumerate(cells) if "hide-input" in cell.metadata.get("tags", [])]
+    assert len(folded) == 1 and "parameters" in cells[folded[0] - 1].metadata.tags
+    later = [cell.source for cell in cells[folded[0] + 1 :] if cell.cell_type == "code"]
+    assert not [source for source in later if re.search(r"^(from|import) ", source, flags=re.M)]
 
 
 def test_there_is_one_parameters_cell_with_typed_commented_literals(notebook):

@@ -153,6 +153,21 @@ def test_an_interval_that_rounding_turned_around_is_drawn():
     assert bar.get_segments()[0][:, 0].tolist() == [0.5, 1] and len(caps) == 2
 
 
+def test_dropout_rises_from_the_first_layer_to_the_last_and_is_drawn_so():
+    axes = plots.dropout_curves({"recipe": sft.dropout_rates(5, 0.2), "none": sft.dropout_rates(5, 0)})
+    drawn = [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata())]
+    assert drawn == [pytest.approx([0, 0.05, 0.1, 0.15, 0.2]), [0] * 5]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["recipe", "none"]
+
+
+def test_what_training_found_counts_roles_that_go_on_to_an_answer():
+    wrote, missing = ({"outcome": outcome, "answer": "a"} for outcome in ("role", "missing"))
+    replies = {"untrained": [missing] * 2, "self-prompt": [wrote, missing], "baseline": [missing] * 2}
+    said = sft.report_text({"steps": 3, "samples": 9, "probe_roles": "50%"}, replies, 40)
+    assert "began 1 of 2 unseen questions" in said and "the baseline 0, the untrained model 0" in said
+    assert "(interval: 50%)" in said and said.endswith("asks 40.")
+
+
 def test_the_map_shows_each_role_in_its_groups_colour():
     places = np.array([[0, 0], [1, 1], [2, 2]])
     axes = plots.role_map(places, pd.Series(["x", "y", "x"], index=[7, 8, 9]))

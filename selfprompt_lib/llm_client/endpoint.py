@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
@@ -26,6 +27,7 @@ from ..reading import one_line
 from ..rows import chat_messages
 from ..sections import Client
 from .failures import Failure, failure_of, show_failure
+from .prompt import Prompt, fold_system
 
 # Continuous batching in small blocks: on two cores about twice as fast as one after another.
 SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800",
@@ -66,6 +68,11 @@ class Endpoint:
                 self.process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+
+    def request(self, prompt: Prompt, question: Any) -> dict[str, Any]:
+        """The body of the chat completion that asks a prompt's question here (chapter 1)."""
+        body = prompt.request(question, self.model, local=self.process is not None)
+        return body | {"messages": fold_system(body["messages"])} if self.no_system else body
 
     def before_requests(self, hook: Callable) -> None:
         """Have the client call `hook` before each request that it sends, repeated ones too."""

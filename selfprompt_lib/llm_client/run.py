@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .endpoint import Endpoint
 from .failures import Failure
 from .limits import Price, RateLimits
-from .prompt import Item, Prompt, fold_system
+from .prompt import Item, Prompt
 from .reply import FINAL, Reply, read_completion
 from .response_cache import ResponseCache
 
@@ -65,10 +65,7 @@ class PromptRun:
 
     def request(self, key: str, item: Item) -> dict[str, Any]:
         """The next request for this row: the first, or one after a reply that was of no use."""
-        local = self.endpoint.process is not None
-        body = self.prompt.request(item.question, self.endpoint.model, local)
-        if self.endpoint.no_system:
-            body["messages"] = fold_system(body["messages"])
+        body = self.endpoint.request(self.prompt, item.question)
         last = self.cache.last(key)
         return self.prompt.retry_request(body, last["reply"], last["reason"]) if last else body
 

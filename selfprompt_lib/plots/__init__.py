@@ -24,6 +24,7 @@ from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
 from .likelihood import contrast_by_task_plot, contrast_plot
 from .roles import likeness_boxes, rank_curves, role_map
 from .training import (
+    dropout_curves,
     epoch_plot,
     loss_curves,
     memory_bars,

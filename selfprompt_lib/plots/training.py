@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .base import BLUE, COLOURS, WIDTH, draw_interval, legend_below, percent_axis
 
@@ -38,6 +39,21 @@ def sample_length_bars(lengths: pd.DataFrame, limit: int) -> Axes:
         axes.axhline(limit, color="black", linestyle="--", linewidth=1,
                      label="longest sample that is kept whole")
     axes.set(xlabel="samples, longest first", ylabel="tokens", title="Length of the samples")
+    legend_below(axes)
+    return axes
+
+
+def dropout_curves(rates: dict[str, list[float]]) -> Axes:
+    """The rate of dropout at each layer, one line a recipe."""
+    rows = [{"layer": layer, "rate": rate, "recipe": name}
+            for name, recipe in rates.items() for layer, rate in enumerate(recipe, 1)]
+    _, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    sns.lineplot(pd.DataFrame(rows), x="layer", y="rate", hue="recipe", style="recipe",
+                 markers=True, palette="colorblind", ax=axes)
+    axes.set(xlabel="layer of the model, first to last", ylabel="rate",
+             ylim=(-0.01, None), title="Residual dropout by layer")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    percent_axis(axes.yaxis)
     legend_below(axes)
     return axes
 

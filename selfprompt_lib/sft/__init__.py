@@ -16,6 +16,7 @@ from .runs import (
     epoch_comparison,
     list_checkpoints,
     read_finished_run,
+    report_text,
     run_name,
     save_model,
     throughput_text,

@@ -113,6 +113,25 @@ def training_metrics(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def report_text(metrics: dict[str, Any], replies: dict[str, Sequence[dict]], asked: int) -> str:
+    """What chapter 3 found, as Markdown.
+
+    Args:
+        metrics: of `training_metrics`, with `probe_roles`: how often the model wrote a role.
+        replies: of each model, by name, to the same unseen questions.
+        asked: the number of questions that chapter 4 asks.
+    """
+    wrote = {name: sum(map(infer.wrote_role, rows)) for name, rows in replies.items()}
+    count = len(replies["self-prompt"])
+    return (
+        f"After {metrics['steps']} optimizer steps on {metrics['samples']} samples, the "
+        f"self-prompt model began {wrote['self-prompt']} of {count} unseen questions with a role "
+        f"and went on to an answer; the baseline {wrote['baseline']}, the untrained model "
+        f"{wrote['untrained']}. {count} questions only show that the form was learned (interval: "
+        f"{metrics['probe_roles']}). The next chapter asks {asked}."
+    )
+
+
 def list_checkpoints(run: Path) -> list[Path]:
     """The whole checkpoint folders of a run, first epoch first."""
     return [path for path in _checkpoint_folders(run) if not checkpoint_fault(path)]
