@@ -1,20 +1,24 @@
 """Annotation: what is asked, how a reply is read, what it costs, which samples are trained on."""
 
+import ast
 import asyncio
 import dataclasses
 import json
 import subprocess
 
+import nbformat
+import openai
 import pytest
-from conftest import annotation, lines
+from conftest import KEY, annotation, lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfprompt_lib import annotate, profiles, sources
+from selfprompt_lib import annotate, plots, profiles, sources
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.annotate.prompt import ANNOTATION_FOLDER, SCHEMA
 from selfprompt_lib.llm_client.endpoint import hosted
 from selfprompt_lib.llm_client.reply import Reply, read_completion
+from selfprompt_lib.pipeline import CHAPTERS
 from selfprompt_lib.rows import STARTER_FOLDER, Conversation, Role, Sample, read_rows
 
 SAMPLES = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
@@ -301,6 +305,32 @@ def test_rows_have_their_provenance_in_the_samples_order(loopback, tmp_path):
     )
     assert all(row["dollars"] == pytest.approx((row["prompt_tokens"] + 40) / 1e6) for row in rows)
     assert [row["key"] for row in lines(tmp_path / "replies.jsonl")].count(rows[0]["key"]) == 1
+
+
+@pytest.mark.parametrize(("refuse", "said"), [
+    (None, "Expert: an adviser on"),
+    ({"status": 400, "role": "system", "body": {"error": "system role not supported"}}, "no reply: HTTP 400: system role"),
+    ({"status": 401, "body": {"error": f"Incorrect API key {KEY}"}}, "no reply: HTTP 401: Incorrect API key ***"),
+])  # fmt: skip
+def test_the_call_that_chapter_1_shows_sends_what_the_package_sends(loopback, monkeypatch, capsys, refuse, said):
+    """Its two cells, against a hosted server; a failure is told without the key and stops nothing."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    served, cells = loopback(refuse=refuse), nbformat.read(CHAPTERS["annotate"].notebook, 4).cells
+    shown = [cell.source for cell in cells if "endpoint.request(" in cell.source or ".create(" in cell.source]
+    settings = profile(served, parameters={"top_k": 5})
+    space = {"annotate": annotate, "openai": openai, "plots": plots, "profile": settings,
+             "prompt": annotate.RolePrompt.from_settings(settings.annotate), "sample": SAMPLES[0]}  # fmt: skip
+
+    async def run():
+        for source in shown:
+            await eval(compile(source, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), space)
+        await space["endpoint"].client.close()
+
+    asyncio.run(run())
+    printed = capsys.readouterr().out
+    assert len(shown) == 2 and said in printed and KEY not in printed
+    body = served.bodies()[-1]
+    assert body == space["prompt"].request(SAMPLES[0].question, "served-model") and body["top_k"] == 5
 
 
 def test_what_is_cut_of_a_long_question_is_recorded(loopback, tmp_path, capsys):
