@@ -6,6 +6,7 @@ import io
 import nbformat
 import pytest
 
+from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline import CHAPTERS
 from selfprompt_lib.workshop.exercises import exercise_notebook
 from selfprompt_lib.workshop.versions import tags
@@ -79,18 +80,15 @@ def test_wrong_answers_are_told_what_is_wrong(road, chapter, monkeypatch):
     for cell in nbformat.read(exercise_notebook(CHAPTERS[chapter]), 4).cells:
         if "parameters" in tags(cell):
             space |= {"profile": "smoke", "seed": -1, "out": str(road), "settings": {}}
+        elif "solution" in tags(cell):
+            solution = cell.source
         elif cell.cell_type == "code":
             with contextlib.redirect_stdout(io.StringIO()):
-                if "solution" in tags(cell):
-                    solution = cell.source
                 for answer, said in WRONG.get(cell.id, {}).items():
-                    run(answer, space)
-                    with pytest.raises(Exception) as caught:
-                        run(cell.source, space)
-                    assert said in str(caught.value), answer
-                run(solution, space)
-                run(cell.source, space)
-
-
-def run(source, space):
-    exec(source, space)
+                    exec(answer, space)
+                    with pytest.raises((AssertionError, UserError)) as caught:
+                        exec(cell.source, space)
+                    assert said in str(caught.value), (answer, caught.value)
+                if "check" in tags(cell):
+                    exec(solution, space)
+                exec(cell.source, space)
