@@ -53,13 +53,14 @@ WRONG = {  # the check's id → answers in place of the solution, and a part of 
         "longest, tokens = 'none', 0": "The designs are",
     },
     "check-6-2": {
-        "turn, mine = '', Design('mine', '{expert} speaks.')": "begins with a field",
+        "turn, mine = '', Design('mine', '{expert}: {brings} {request}')": "begins with a field",
         "turn, mine = '', Design('mine', 'Today {who} speaks.')": "the fields ['who']",
-        "turn, mine = '', Design('mine', 'Be wise.')": "does not name the {expert}",
-        "turn, mine = '', DESIGNS['title-only']": "That one exists",
+        "turn, mine = '', Design('mine', 'Be wise.')": "does not use the fields ['brings', 'expert', 'request']",
+        "turn, mine = '', DESIGNS['first-person']": "That one exists",
     },
     "check-6-2-2": {
-        "mine = Design('mine', 'Now:\\n\\n{expert}.'); turn = mine.write(samples[0].role, samples[0].answer)": "A blank line within",
+        "mine = Design('mine', 'Now:\\n\\n{expert}.'); turn = mine.write(samples[0].role, samples[0].answer)":
+            "A blank line within",
         "mine = Design('mine', samples[1].answer[:2] + '{expert}.'); turn = mine.write(samples[0].role, samples[0].answer)":
             "Take a rarer beginning",
         "turn = samples[0].answer": "is not the first sample's",

@@ -72,7 +72,8 @@ def lab(folder: Path):
         port = free.getsockname()[1]
     own = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces")}
-    options = ["--no-browser", "--allow-root", f"--port={port}", f"--ServerApp.root_dir={folder / 'learner'}", "--IdentityProvider.token="]
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=",
+               f"--ServerApp.root_dir={folder / 'learner'}"]
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=os.environ | own, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
