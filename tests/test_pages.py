@@ -8,7 +8,8 @@ import pytest
 
 from selfprompt_lib.pipeline import CHAPTERS
 
-PAGES = ["index", "book/method", "book/deviations", "book/running", "book/cards",
+PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settings",
+         "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
          "book/status", "book/references"]  # fmt: skip

@@ -7,8 +7,9 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from selfprompt_lib import profiles
+from selfprompt_lib import profiles, settings_page
 from selfprompt_lib.profiles import TASKS, Profile, flatten, load, names, parse_settings
+from selfprompt_lib.sections import Client
 
 NAMES = ("cpu", "gpu", "llama-2-7b", "mistral-7b", "smoke", "two-cores")
 FIELDS = [key for key in flatten(load("cpu")) if key not in ("name", "about")]
@@ -282,6 +283,19 @@ def test_the_final_learning_rate_follows_the_rate():
     assert load("cpu", {"sft.learning_rate": 1e-5}).sft.final_learning_rate == 1e-6
     assert load("cpu", {"sft.final_learning_rate": 0}).sft.final_learning_rate == 0
     assert load("mistral-7b").sft.final_learning_rate == 1e-6
+
+
+def test_the_page_of_settings_tells_every_field_in_words_with_its_default_and_the_value_of_cpu():
+    rows = {row["name"]: row for group in settings_page.groups() for row in group["rows"]}
+    of_a_server = {f"judge.{name}" for name in Client.model_fields}
+    assert {*rows, *of_a_server} == set(FIELDS) and of_a_server - rows.keys()
+    assert [name for name, row in rows.items() if not row["meaning"]] == []
+    plain, cpu = flatten(Profile(name="", about="")), flatten(load("cpu"))
+    del plain["sft.final_learning_rate"]  # its default follows another field
+    for said, fields in (("default", plain), ("value", cpu)):
+        given = parse_settings([f"{name}={row[said]}" for name, row in rows.items() if name in fields])
+        known = flatten(load("gpu", given))
+        assert {name: known[name] for name in given} == {name: fields[name] for name in given}
 
 
 def test_a_check_reads_no_field():

@@ -11,8 +11,8 @@ PAGES = {
     "likelihood_study": "statistics.md",
     "judge_table": "judge.md",
     "domains_left_out": "robustness.md",
-    "domain_classifier": "running.md",
-    "keep_study": "running.md",
+    "domain_classifier": "measuring.md",
+    "keep_study": "measuring.md",
     "unseen_questions": "deviations.md",
 }
 FORMER = {

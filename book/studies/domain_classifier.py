@@ -1,7 +1,7 @@
 """How well are questions sorted into the ten domains?
 
 `python book/studies/domain_classifier.py --mirror FOLDER` renews the tables of the section *LIMA's
-open questions* of the page *Running it yourself* (book/running.md). It sets the classifier of
+open questions* of the page *Measuring more* (book/measuring.md). It sets the classifier of
 `selfprompt_lib.domains` beside a hand-labelled sample of LIMA's test prompts, and beside its rivals
 on starter questions that they were not fitted on.
 """
