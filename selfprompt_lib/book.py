@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -18,6 +19,7 @@ from . import settings_page
 from .errors import UserError
 from .pipeline import CHAPTERS
 from .provenance import PACKAGE, PROJECT
+from .published import publish
 from .workshop.pages import shown_exercises, write_pages
 
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
@@ -72,10 +74,10 @@ def assemble(root: Path, source: Path) -> None:
     repository["url"] = os.environ.get("BOOK_REPOSITORY_URL") or repository["url"]
     settings = yaml.safe_dump(config, sort_keys=False)
     (source / "_config.yml").write_text(settings, encoding="utf-8")
-    (source / "nbs").mkdir()
     for chapter in CHAPTERS.values():
-        shutil.copy(chapter.executed_notebook(root), source / "nbs")
-    write_pages(root, source / "nbs" / "exercises")
+        executed = chapter.executed_notebook(root)
+        publish(nbformat.read(executed, 4), f"nbs/{executed.name}", root, source, repository)
+    write_pages(root, source, repository)
     shutil.copy(root / "evaluate" / figure(root), source / "book")
     for template, page in PAGES.items():
         (source / page).write_text(render(template, root), encoding="utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from ..published import publish
 from .exercises import chapters_with_exercises, executed_exercises, exercise_notebook
 from .versions import tags, without_markers
 
@@ -31,11 +32,11 @@ def shown_exercises(root: Path) -> list[Path]:
             for each in chapters_with_exercises()]
 
 
-def write_pages(root: Path, folder: Path) -> None:
+def write_pages(root: Path, source: Path, repository: dict[str, str]) -> None:
     """Write the pages of a run's exercises."""
-    folder.mkdir(parents=True)
     for path in shown_exercises(root):
-        nbformat.write(book_version(nbformat.read(path, 4)), folder / path.name)
+        notebook = book_version(nbformat.read(path, 4))
+        publish(notebook, f"nbs/exercises/{path.name}", root, source, repository)
 
 
 def book_version(executed: NotebookNode) -> NotebookNode:
