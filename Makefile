@@ -5,7 +5,7 @@ SET ?=
 MINUTES ?=
 BIN := .venv/bin
 
-.PHONY: book test lint workshop clean
+.PHONY: book test lint workshop lab clean
 
 book: .venv/installed
 	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) \
@@ -19,6 +19,9 @@ test: .venv/installed
 
 workshop: .venv/installed
 	@$(BIN)/python -m selfprompt_lib workshop
+
+lab: workshop
+	@$(BIN)/python -m jupyter lab workshop/learner
 
 lint: .venv/installed
 	@$(BIN)/ruff check .
