@@ -110,8 +110,8 @@ def found_page(folder: Path) -> str:
     """The page of the committed studies; their figures are drawn into `folder`."""
     study, likelihood = study_facts(), likelihood_facts()
     if not study and not likelihood:
-        return ("# What we found\n\nNo measurement is kept here yet. [Measuring more](measuring.md) "
-                "tells how to make one.\n")
+        return ("# What we found\n\nNo measurement is kept here yet. "
+                "[Measuring more](measuring.md) tells how to make one.\n")
     from .evaluate import committed_likelihood, committed_study
 
     if study:

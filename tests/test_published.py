@@ -48,8 +48,8 @@ def test_the_parameters_cell_has_the_values_of_the_run_and_no_folder_of_the_mach
     assert notebook.cells[1].source.splitlines() == [
         'profile: str = "smoke"  # a profile', "seed: int = 3  # of data order",
         'out: str = "runs"  # folder for artefacts',
-        "settings: dict = {'data.train': 'mine.jsonl', 'data.train_rows': None, 'roles.files': "
-        "['a.jsonl'], 'sft.neutral': False}  # such as {\"sft.epochs\": 2}",
+        "settings: dict = {'data.train': 'mine.jsonl', 'sft.neutral': False, 'roles.files': "
+        "['a.jsonl'], 'data.train_rows': None}  # such as {\"sft.epochs\": 2}",
         'question: str = "Why?"  # your own']  # fmt: skip
 
 
