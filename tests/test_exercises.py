@@ -16,6 +16,21 @@ from selfprompt_lib.workshop import exercises, learners, pages, solve, versions
 NOTEBOOKS = {each.label: exercises.exercise_notebook(each) for each in exercises.chapters_with_exercises()}
 KINDS = ("exercise", "hint", "solution", "check", "explanation")
 
+WRONG = {  # what is often answered, and what the check says to it
+    ("1", "solution-1-1"): ('readable = ["A", "C"]', "Look at D again: it is read, with a beekeeper"),
+    ("1", "solution-1-2"): ("changed = prompt\nasked_again = []", "guideline is still the same"),
+    ("1", "solution-1-3"): ("mine = 'Expert: a historian of Rome\\nBrings: sources'", "No role can be read: request"),
+    ("1", "solution-1-4"): ('best = "a"', "are Anna's any good"),
+    ("2", "solution-2-1"): ("chance = 0.5", "Which simple rule is that"),
+    ("2", "solution-2-2"): ("ranks = roles.question_ranks(questions, texts) + 1", "One too many"),
+    ("2", "solution-2-3"): ("better = rows.Role(expert='a', brings='b', request=asked.question)", "copied the question"),
+    ("2", "solution-2-4"): ('best = "a"', "Try other seeds"),
+    ("3", "solution-3-1"): ("counted = 7", "the two ends of turn"),
+    ("3", "solution-3-2"): ("counts, share = dict.fromkeys(DESIGNS, plain), 0", "Is the role of from-now-on in the turn"),
+    ("3", "solution-3-3"): ("labels = [(row['input_ids'] + [2] * 9)[:longest] for row in encoded]", "Place 0: -100, not"),
+    ("3", "solution-3-4"): ('best = "c"', "Which token is not"),
+}  # fmt: skip
+
 
 def read(path):
     return nbformat.read(path, 4)
@@ -64,19 +79,23 @@ def test_every_stub_is_told_kindly_what_to_do(road, label, monkeypatch):
     """As a learner goes: the check too early, the stub and its check, then the solution and its checks."""
     monkeypatch.chdir(road)
     space, waiting = {"__name__": "__main__", "display": print}, False
-    solution = stub = None
+    place = solution = stub = None
     learner = {cell.id: cell.source for cell in versions.learner_version(read(NOTEBOOKS[label])).cells}
     for cell in read(NOTEBOOKS[label]).cells:
         if "parameters" in versions.tags(cell):
             space |= {"profile": "smoke", "seed": -1, "out": str(road), "settings": {}}
         elif kind(cell) == "solution":
-            solution, stub, waiting = cell.source, learner[cell.id], True
+            place, solution, stub, waiting = cell.id, cell.source, learner[cell.id], True
         elif kind(cell) == "check" and waiting:
             asked = re.search(r'assert "(\w+)" in globals\(\)', cell.source)[1]
             space.pop(asked, None)
             assert told(cell.source, space).startswith("Run the cell above first"), label
             told(stub, space, fails=False)
             assert re.search("where the dots are", told(cell.source, space)), label
+            if (label, place) in WRONG:
+                wrong, says = WRONG[label, place]
+                told(wrong, space, fails=False)
+                assert says in told(cell.source, space)
             told(solution, space, fails=False)
             told(cell.source, space, fails=False)
             waiting = False
