@@ -23,6 +23,12 @@ EXERCISE = """\
 HINT = "``````{{dropdown}} Hint\n{0}\n``````"
 START = "```{{solution-start}} exercise-{0}\n:label: solution-{0}\n:class: dropdown\n```"
 END = "```{{solution-end}}\n```"
+HOW = """\
+```{{tip}}
+To do these exercises, write the learners' notebooks with `make workshop` (or `selfprompt workshop`)
+and open `workshop/learner/exercises/{0}`. This page shows them solved, with hints and solutions
+folded; its outputs are of the run that the book was made from.
+```"""
 FOLDED = {"solution", "check", "explanation"}
 
 
@@ -36,6 +42,8 @@ def write_pages(root: Path, source: Path, repository: dict[str, str]) -> None:
     """Write the pages of a run's exercises."""
     for path in shown_exercises(root):
         notebook = book_version(nbformat.read(path, 4))
+        how = nbformat.v4.new_markdown_cell(HOW.format(path.name), id="how")
+        notebook.cells.insert(1, how)
         publish(notebook, f"nbs/exercises/{path.name}", root, source, repository)
 
 
