@@ -23,7 +23,7 @@ from .published import publish
 from .workshop.pages import shown_exercises, write_pages
 
 PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
-         "teaching.md.jinja": "book/teaching.md"}
+         "teaching.md.jinja": "book/teaching.md", "try.md.jinja": "book/try.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
 LIKELIHOOD = FOUND.with_name("likelihood")
@@ -123,7 +123,7 @@ def found_page(folder: Path) -> str:
 
 def render(template: str, root: Path) -> str:
     """A generated page: a Jinja template over a run's artefacts and the committed study."""
-    from . import front  # loads chapter 5's modules
+    from . import front, side_by_side  # the first loads chapter 5's modules
     from .workshop import plans  # as do these
 
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
@@ -133,6 +133,7 @@ def render(template: str, root: Path) -> str:
         report=report, stages=stages, chapters=CHAPTERS.values(), study=study,
         examples=front.examples(root, limit), figure=figure(root), html=front.as_html,
         markdown=front.as_markdown, teaching=plans.page_facts(root, stages),
+        kept=side_by_side.kept_replies(root), as_json=side_by_side.as_json,
         measured=front.measured(stages["evaluate"]["metrics"], study))
 
 

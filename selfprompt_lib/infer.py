@@ -21,8 +21,7 @@ ReplyRow = dict[str, Any]
 
 def ask_questions(model, tokenizer, profile: Profile, design: Design,
                   questions: Sequence[Question], *, roles: Sequence[str | None] | None = None,
-                  without_role: bool = False, greedy: bool = False,
-                  label: str = "asking") -> list[ReplyRow]:
+                  without_role: bool = False, label: str = "asking") -> list[ReplyRow]:
     """One row a question: outcome, role, answer and their tokens (chapters 3 to 6, appendix A2).
 
     Replies are to be read, so their tokens are drawn as the profile says, with its seed.
@@ -32,14 +31,13 @@ def ask_questions(model, tokenizer, profile: Profile, design: Design,
             them.
         without_role: forbid the first token of the design's opening, so that the reply cannot
             begin with a role.
-        greedy: take the likeliest tokens, so that two replies differ only by what was asked.
     """
     settings = profile.infer
-    sampling = None if greedy else sampling_of(profile)
     texts = ask(
         model, tokenizer, [question.question for question in questions],
         max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size,
-        sampling=sampling, no_repeat_ngram_size=settings.no_repeat_ngram_size, label=label,
+        sampling=sampling_of(profile),
+        no_repeat_ngram_size=settings.no_repeat_ngram_size, label=label,
         prefills=[role + GAP if role else "" for role in roles] if roles else None,
         forbid_first=[design.opening] if without_role else ())
     parts = [design.read(text) for text in texts]
@@ -111,7 +109,7 @@ def tokens_by_part(rows: Sequence[ReplyRow]) -> pd.DataFrame:
 def forced_role(design: Design, expert: str, question: str) -> str:
     """A role of one's own in a design, for a question (chapter 4)."""
     return design.role_text(Role(expert=expert, brings="That habit shapes every reply.",
-                                 request=f"answer: {question}"))
+                                 request=f"answer: {question.rstrip(' .?!')}"))
 
 
 def roles_of_others(roles: Sequence[str | None]) -> list[str | None]:
@@ -134,7 +132,8 @@ def swap_roles(model, tokenizer, profile: Profile, design: Design, questions: Se
                replies: Sequence[ReplyRow], count: int) -> tuple[list[ReplyRow], list[ReplyRow]]:
     """Ask some questions again, with their own role and with another question's (chapter 4).
 
-    Both in greedy decoding: of answers that are drawn, two differ though the role is the same.
+    Both times a question's tokens are drawn with the same random numbers, so that only the role
+    makes a difference. Greedy decoding would give that too, but a small model then goes in circles.
     Left out are questions without a role of their own, and those for which no other one has one.
 
     Args:
@@ -147,11 +146,9 @@ def swap_roles(model, tokenizer, profile: Profile, design: Design, questions: Se
     own = [row["role"] if wrote_role(row) else None for row in replies]
     both = zip(questions, own, roles_of_others(own), strict=True)
     some = take_evenly_spaced([row for row in both if row[1] and row[2]], count)
-    again = [row[0] for row in some] * 2
-    roles = [row[1] for row in some] + [row[2] for row in some]
-    new = ask_questions(model, tokenizer, profile, design, again, roles=roles, greedy=True,
-                        label="swapped")
-    return new[: len(some)], new[len(some) :]
+    how = model, tokenizer, profile, design, [row[0] for row in some]
+    return (ask_questions(*how, roles=[row[1] for row in some], label="own role"),
+            ask_questions(*how, roles=[row[2] for row in some], label="swapped"))
 
 
 def swap_table(own: Sequence[ReplyRow], swapped: Sequence[ReplyRow]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settin
          "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
-         "book/status", "book/references"]  # fmt: skip
+         "book/try", "book/status", "book/references"]  # fmt: skip
 FIGURES = {
     "01_annotate": 1,
     "02_roles": 7,

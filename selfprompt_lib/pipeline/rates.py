@@ -30,7 +30,7 @@ STEPS = 2  # of training that are measured, after one that is not: the first one
 PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
 ITEM_TOKENS = 150  # an item with its options and a role, about
 SECOND_TOKENS = 8  # of a second pass
-SWAPPED = 15  # questions that chapter 4 asks twice more
+SWAPPED = 15  # questions that chapter 4 asks three times more
 PROBE_KINDS, PROBES = 13, 11  # of appendix A2, and how many of each there are
 MINI_ITEMS, CONTROL_ITEMS = 25, 60  # of a task of the starter benchmarks; of arc_easy and piqa
 HUB_ITEMS = 500  # of a real benchmark: as many as the profile for a card asks
@@ -151,7 +151,7 @@ def written(profile: Profile, lengths: Counts) -> Counts:
     items = settings.items
     return {
         "annotate": _annotated(profile) * profile.annotate.max_tokens,
-        "infer": (2 * profile.data.question_rows + 2 * SWAPPED) * reply,
+        "infer": 3 * (profile.data.question_rows + SWAPPED) * reply,
         "evaluate": roles * (lengths["sample"] - lengths["bare"])
         + items * len(tasks) * arms * answer,
         "ablate": new * min(ablate.question_rows, profile.data.question_rows) * reply

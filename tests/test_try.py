@@ -1,0 +1,187 @@
+"""The page *Try it* in headless Chromium, opened as a file: kept replies to one question, side by side."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from selfprompt_lib import book, side_by_side
+from selfprompt_lib.files import write_rows
+
+TOOL = re.compile(r'<div class="replies" id="replies".*?</script>', re.DOTALL)
+HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>\n\n<!-- {{ x }} &lt; **b**"
+ODD = "a&b=#é%"  # an id that has to be escaped in a link
+
+
+def reply(number, domain, role=None, answer="It is so.", outcome=None, question=None):
+    return {"id": number, "domain": domain, "question": question or f"{domain} {number}?", "role": role,
+            "answer": answer, "outcome": outcome or ("role" if role else "missing"),
+            "role_tokens": 9 if role else 0, "answer_tokens": 5}  # fmt: skip
+
+
+def arms():
+    """Four questions: the second and the fourth were asked in all six ways, and one's texts are hostile."""
+    names = [("1", "history", None), ("2", "history", None), ("3", "<b>coding</b>", None), (ODD, "<b>coding</b>", HOSTILE)]
+    plain = [reply(*name, question=question) for *name, question in names]
+    own = [reply("1", "history", "You never end", "", "broken"), reply("2", "history", "You are two."),
+           reply("3", "<b>coding</b>", answer=" "), reply(ODD, "<b>coding</b>", HOSTILE, HOSTILE, question=HOSTILE)]
+    given = {name: [reply("2", "history", first), reply(ODD, "<b>coding</b>", second, HOSTILE)]
+             for name, first, second in (("own-role", "You are two.", HOSTILE), ("swapped", HOSTILE, "You are two."),
+                                         ("forced", "You joke.", "You joke."))}
+    return {"base": plain, "baseline": plain, "self-prompt": own} | given
+
+
+def written(root, rows):
+    (root / "infer").mkdir(parents=True)
+    for name, some in rows.items():
+        write_rows(root / "infer" / f"{name}.jsonl", some)
+    return root
+
+
+def test_what_an_older_run_did_not_ask_is_left_out(tmp_path):
+    rows = arms()
+    whole = side_by_side.kept_replies(written(tmp_path / "new", rows))
+    assert whole["whole"] == 2 and [q["role_of"] for q in whole["questions"]] == [None, ODD, None, "2"]
+    del rows["base"], rows["forced"]
+    older = side_by_side.kept_replies(written(tmp_path / "old", rows | {"swapped": []}))
+    assert older["whole"] == 0
+    assert [list(q["replies"]) for q in older["questions"][:2]] == [
+        ["baseline", "self-prompt"], ["baseline", "self-prompt", "own-role"]]  # fmt: skip
+
+
+def test_no_text_ends_the_element_that_holds_the_data():
+    text = side_by_side.as_json([HOSTILE, "\u2028"])
+    assert "<" not in text and "\n" not in text and json.loads(text) == [HOSTILE, "\u2028"]
+
+
+@pytest.fixture(scope="module")
+def address(road, tmp_path_factory):
+    """The built page with the replies above; the smoke model writes no role that could be swapped."""
+    root = written(tmp_path_factory.mktemp("run"), arms())
+    shutil.copy(road / "smoke" / "report.json", root)
+    site = tmp_path_factory.mktemp("site")
+    (site / "_static").symlink_to(road / "_build" / "html" / "_static")
+    (site / "book").mkdir()
+    built = (road / "_build" / "html" / "book" / "try.html").read_text(encoding="utf-8")
+    tool = TOOL.search(book.render("try.md.jinja", root))[0]
+    assert len(TOOL.findall(built)) == 1
+    (site / "book" / "try.html").write_text(TOOL.sub(lambda _: tool, built), encoding="utf-8")
+    return (site / "book" / "try.html").as_uri()
+
+
+@pytest.fixture
+def opened(browser):
+    """`opened(address)`: a page without errors and requests to anything but files."""
+    troubles, context = [], browser.new_context()
+
+    def open_page(address, **look):
+        page = browser.new_page(**look) if look else context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+        page.on("request", lambda asked: troubles.append(asked.url)
+                if not asked.url.startswith(("file:", "data:")) else None)  # fmt: skip
+        page.goto(address)
+        return page
+
+    yield open_page
+    context.close()
+    assert troubles == []
+
+
+def heading(page):
+    return page.locator("#replies-question").text_content()
+
+
+def body(page, arm):
+    return page.locator(f'[data-arm="{arm}"] .reply-body').inner_text()
+
+
+def test_it_is_used_by_keyboard_alone(opened, address):
+    page = opened(address)
+    assert heading(page) == "history 2?", "the first with all six replies"
+    page.focus("#replies-domain")
+    for key, now in (("Tab", 2), ("ArrowUp", 1), ("ArrowDown", 2), ("ArrowDown", 3)):
+        page.keyboard.press(key)
+        page.wait_for_function("text => document.getElementById('replies-question').textContent == text",
+                               arg=f"history {now}?" if now < 3 else "<b>coding</b> 3?", timeout=2000)  # fmt: skip
+    assert page.url.endswith("#q=3") and "question 3 of 4" in page.locator("[role=status]").inner_text()
+    page.focus("[data-step='1']:not([data-up])")
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.hash.includes('a%26b')", timeout=2000)
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.hash == '#q=1'", timeout=2000)  # after the last comes the first
+    page.focus("#replies-whole")
+    page.keyboard.press("Space")
+    page.wait_for_function("location.hash == '#q=2'", timeout=2000)
+    assert page.locator("#replies-pick option").count() == 2
+    page.select_option("#replies-domain", "<b>coding</b>")
+    assert "question 1 of 1" in page.locator("[role=status]").inner_text()
+
+
+def test_what_was_the_role_is_told_by_colour_by_name_and_by_its_line(opened, address):
+    page = opened(f"{address}#q=2")
+    found = page.eval_on_selector_all(".reply-role", """all => all.map(e => [e.closest('article').dataset.arm,
+        e.querySelector('b').innerText, e.querySelector('span').innerText,
+        getComputedStyle(e).borderLeftStyle, getComputedStyle(e).borderLeftColor])""")  # fmt: skip
+    orange = "rgb(230, 159, 0)"
+    assert found[0] == ["self-prompt", "Role, written by the model", "You are two.", "solid", orange]
+    assert [row[:2] + row[3:] for row in found[1:]] == [
+        [arm, "Role, put there", "dashed", orange] for arm in ("own-role", "swapped", "forced")]  # fmt: skip
+    assert body(page, "base").split("\n")[:2] == ["Answer", "It is so."]
+    names = page.eval_on_selector_all(
+        "article[data-arm]", "all => all.map(e => document.getElementById(e.getAttribute('aria-labelledby')).innerText)")
+    assert len(set(names)) == 6
+
+
+def test_what_a_model_wrote_is_text_whatever_it_is(opened, address):
+    page = opened(f"{address}#q=a%26b%3D%23%C3%A9%25")
+    assert heading(page) == HOSTILE
+    texts = page.locator('[data-arm="self-prompt"] .reply-text').all_text_contents()
+    assert texts == [HOSTILE, HOSTILE]
+    assert page.locator(".replies img, .replies script").count() == 0
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_a_link_names_a_question_and_back_goes_back(opened, address):
+    page = opened(f"{address}#q=2")
+    page.click("#replies-other")
+    assert heading(page) == HOSTILE
+    page.go_back()
+    assert heading(page) == "history 2?"
+    for wrong in ("nothing", "%E0%A4"):
+        page.evaluate(f"location.hash = '#q={wrong}'")
+        page.wait_for_function("document.querySelector('[role=status]').innerText.includes('did not ask')", timeout=2000)
+    assert heading(page) == "history 2?"
+
+
+def test_what_was_not_asked_or_not_written_is_said(opened, address):
+    page = opened(f"{address}#q=1")
+    assert "the role never ended" in body(page, "self-prompt")
+    missing = page.locator(".replies-missing:visible")
+    assert "did so for 2 of the 4" in missing.inner_text()
+    assert not page.locator('[data-arm="own-role"]').is_visible()
+    page.click("#replies-next-whole")
+    assert heading(page) == "history 2?" and missing.count() == 0
+    assert page.evaluate("document.activeElement.id") == "replies-question"
+    page.goto(f"{address}#q=3")
+    assert "None was written." in body(page, "self-prompt")
+
+
+@pytest.mark.parametrize(("width", "scheme", "columns"), [(390, "dark", 1), (1280, "light", 3)])
+def test_it_fits_a_phone_and_a_laptop(opened, address, width, scheme, columns):
+    page = opened(f"{address}#q=2", viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
+    left = page.eval_on_selector_all("article[data-arm]", "all => all.map(e => Math.round(e.getBoundingClientRect().left))")
+    assert len(left) == 6 and len(set(left)) == columns
+    small = page.eval_on_selector_all(".replies button, .replies select", "all => all.filter(e => e.offsetHeight < 44)")
+    assert small == [], "large enough for a finger"
+    page.close()
+
+
+def test_the_runs_own_page_shows_all_its_questions(opened, road):
+    page = opened((road / "_build" / "html" / "book" / "try.html").as_uri())
+    asked = [json.loads(line) for line in (road / "smoke" / "infer" / "self-prompt.jsonl").open(encoding="utf-8")]
+    assert page.locator("#replies-pick option").all_text_contents() == [row["question"] for row in asked]
+    assert body(page, "self-prompt").startswith(f"Answer\n{asked[0]['answer'].strip()[:5]}")
+    assert "asked no question with a given role" in page.locator(".replies-missing:visible").inner_text()
