@@ -12,7 +12,12 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settin
          "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
+<<<<<<< HEAD
          "book/try", "book/status", "book/references"]  # fmt: skip
+=======
+         "book/status", "book/references",
+         *(f"book/quizzes/{number}" for number in range(1, 7))]  # fmt: skip
+>>>>>>> 72429b6 (A quiz for each chapter: five questions, a reason for every answer, in plain Markdown that opens without a network or a script)
 FIGURES = {
     "01_annotate": 1,
     "02_roles": 7,
@@ -113,3 +118,23 @@ def test_no_internal_link_is_dead(site, browser):
         link for link in targets if link.startswith(site) and page.request.get(link).status >= 400
     ]
     assert dead == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_an_opened_answer_tells_whether_it_is_right_by_mouse_and_keyboard(road, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((road / "_build" / "html" / "book" / "quizzes" / "5.html").as_uri())
+    assert page.locator("details.quiz").count() == 15
+    assert page.locator("details.quiz[open]").count() == 0
+    wrong, right = (page.locator(f"details.quiz.{kind}").first for kind in ("wrong", "right"))
+    wrong.locator("summary").click()
+    right.locator("summary").focus()
+    page.keyboard.press("Enter")
+    opened = page.locator("details.quiz[open]").all_inner_texts()
+    assert sorted(text.split("\n")[-1].split(".")[0] for text in opened) == ["No", "Right"]
+    colours = [part.locator("summary").evaluate("e => getComputedStyle(e).backgroundColor")
+               for part in (wrong, right, page.locator("details.quiz").last)]  # fmt: skip
+    assert len(set(colours)) == 3, "right, wrong and unopened look different"
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
