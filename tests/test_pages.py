@@ -74,6 +74,10 @@ def test_every_page_opens_without_error_and_fits(site, browser, width):
         )
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert not broken and wide <= 1, f"{name} at {width}: {broken}, {wide} pixels too wide"
+        sideways = page.eval_on_selector_all(
+            "article pre", "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+        )
+        assert sideways == [], f"{name} at {width}: code or a printed text that must be scrolled"
     assert troubles == []
 
 
@@ -104,6 +108,21 @@ def test_every_figure_is_there_and_every_chapter_links_its_notebook_and_colab(si
         links = page.eval_on_selector_all("a[href]", "all => all.map(a => a.href)")
         assert any("colab.research.google.com" in link and name in link for link in links)
         assert any(link.endswith(f"{name}.ipynb") for link in links)
+
+
+def test_set_up_is_folded_and_says_so_and_a_recap_can_be_ticked_by_keyboard(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site}/nbs/03_sft.html")
+    folded = page.locator("details.hide summary").filter(has_text="Show the set-up").first
+    code = page.locator("details.hide pre").filter(has_text="start_chapter").first
+    assert not code.is_visible()
+    folded.focus()
+    page.keyboard.press("Enter")
+    assert code.is_visible()
+    box = page.locator(".task-list-item-checkbox").first
+    box.focus()
+    page.keyboard.press("Space")
+    assert box.is_checked()
 
 
 def test_no_internal_link_is_dead(site, browser):
