@@ -12,12 +12,8 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settin
          "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
-<<<<<<< HEAD
-         "book/try", "book/status", "book/references"]  # fmt: skip
-=======
-         "book/status", "book/references",
+         "book/try", "book/status", "book/references",
          *(f"book/quizzes/{number}" for number in range(1, 7))]  # fmt: skip
->>>>>>> 72429b6 (A quiz for each chapter: five questions, a reason for every answer, in plain Markdown that opens without a network or a script)
 FIGURES = {
     "01_annotate": 1,
     "02_roles": 7,
