@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,15 @@ def build(root: Path, destination: Path) -> str:
     stamp.unlink(missing_ok=True)
     assemble(root, source)
     builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    from .workshop import slides  # loads chapter 5's modules
+
     options = ["--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
     done = subprocess.run([*builder, "build", str(source), *options], capture_output=True,
                           encoding="utf-8", errors="replace",
                           env=os.environ | {"PYTHONWARNINGS": "ignore"})
     if done.returncode or not page.is_file():
         raise UserError(f"book: the build failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    slides.build(render("slides.md.jinja", root), root, page.with_name("slides"))
     stamp.write_text(digest, encoding="utf-8")
     return f"book: built, {page}"
 
@@ -124,7 +127,7 @@ def found_page(folder: Path) -> str:
 def render(template: str, root: Path) -> str:
     """A generated page: a Jinja template over a run's artefacts and the committed study."""
     from . import front, side_by_side  # the first loads chapter 5's modules
-    from .workshop import plans  # as do these
+    from .workshop import plans, slides  # as do these
 
     report = json.loads((root / "report.json").read_text(encoding="utf-8"))
     stages, study = report["stages"], study_facts()
@@ -134,6 +137,7 @@ def render(template: str, root: Path) -> str:
         examples=front.examples(root, limit), figure=figure(root), html=front.as_html,
         markdown=front.as_markdown, teaching=plans.page_facts(root, stages),
         kept=side_by_side.kept_replies(root), as_json=side_by_side.as_json,
+        deck=partial(slides.facts, root),
         measured=front.measured(stages["evaluate"]["metrics"], study))
 
 

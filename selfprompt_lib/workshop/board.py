@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from .. import plots
 from ..errors import require
 from ..evaluate.compare import ALL, differences
-from ..evaluate.contrasts import MEASURES, all_contrasts, gate
+from ..evaluate.contrasts import MEASURES, TEXT, gate, likelihood_contrasts
 from ..evaluate.likelihood_report import QUESTIONS, likelihood_text, signed
 from ..evaluate.report import overall_text
 from ..evaluate.results import BASELINE, OWN, UNTUNED
@@ -61,11 +61,10 @@ def board_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, str]:
 
 def _effects(likelihoods: pd.DataFrame, items: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The questions of the board with their differences, and what they say."""
-    gates = gate(likelihoods)
-    every = all_contrasts(likelihoods, gates)
+    measure = "nats" if (likelihoods.form == TEXT).any() else "log_odds"
+    every = likelihood_contrasts(likelihoods, measure, gate(likelihoods))
     shown = every[(every.task == ALL) & every.contrast.isin(TITLES)]
-    first = shown[["form", "measure"]].head(1)  # open questions, where there were any
-    shown = shown.merge(first)
+    shown = shown.merge(shown[["form"]].head(1))
     answers = differences(items, OWN, BASELINE).iloc[-1]
     text = f"{likelihood_text(shown)}\n\n{overall_text(answers, items.task.nunique())}"
     rows = shown.assign(question=shown.contrast.map(TITLES), unit=shown.measure.map(MEASURES))

@@ -55,7 +55,7 @@ class Run:
         """What may differ, and is marked where it does."""
         about = self.record["provenance"]
         return {"version": about["selfprompt_lib"], "torch": about["libraries"]["torch"],
-                "precision": about["precision"]}
+                "precision": about.get("precision", "unknown")}  # older runs do not tell
 
     def unlike(self, other: "Run") -> list[str]:
         """What makes two runs no pair: settings that both know, or the items."""
@@ -90,6 +90,8 @@ def read_run(place: Path | zipfile.Path, name: str) -> Run:
     Raises:
         UserError: chapter 5 has not finished there, or a file is damaged.
     """
+    require(isinstance(place, zipfile.Path) or place.is_dir(),
+            f"{name}: damaged, or no packed run; copy it again")
     require((place / RECORD).is_file(), f"{name}: no {RECORD}; run chapter 5 there")
     try:
         record = json.loads((place / RECORD).read_text(encoding="utf-8"))
@@ -117,7 +119,7 @@ def places(path: Path) -> Iterator[tuple[str, Path | zipfile.Path]]:
     yield from (("/".join(folder.parts[-2:]), folder) for folder in folders)
     for file in files:
         whole = zipfile.is_zipfile(file)
-        yield file.stem, zipfile.Path(file) if whole else file
+        yield (file.stem, zipfile.Path(file)) if whole else (file.name, file)
 
 
 def gather(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
