@@ -43,10 +43,10 @@ def build(root: Path, destination: Path) -> str:
     if page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return f"book: unchanged, {page}"
     stamp.unlink(missing_ok=True)
-    assemble(root, source)
-    builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     from .workshop import slides  # loads chapter 5's modules
 
+    assemble(root, source)
+    builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--path-output", str(destination.parent), "-W", "-n", "--keep-going", "-q"]
     done = subprocess.run([*builder, "build", str(source), *options], capture_output=True,
                           encoding="utf-8", errors="replace",
