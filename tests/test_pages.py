@@ -7,13 +7,15 @@ from functools import partial
 import pytest
 
 from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.workshop.exercises import chapters_with_exercises
 
 PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settings",
          "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
          "book/try", "book/status", "book/references",
-         *(f"book/quizzes/{number}" for number in range(1, 7))]  # fmt: skip
+         *(f"book/quizzes/{number}" for number in range(1, 7)),
+         *(f"nbs/exercises/{c.notebook.stem}" for c in chapters_with_exercises())]  # fmt: skip
 FIGURES = {
     "01_annotate": 1,
     "02_roles": 7,
