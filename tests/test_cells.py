@@ -5,6 +5,7 @@ What costs time (models, training, asking) is made up; all else is the chapter's
 
 import ast
 import json
+import re
 from functools import cache
 
 import matplotlib.pyplot as plt
@@ -159,11 +160,15 @@ def as_text(value):
     ({"evaluate.tasks": ["aqua_rat"], "evaluate.arms": PAIR, "data.questions": "bare.jsonl", "ablate.designs": ["none"],
       "sft.seeds": 3}, "all wrong", 1),
 ])  # fmt: skip
-def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(chapter, tmp_path, monkeypatch, changed, kind, n):
+def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
+    chapter, tmp_path, monkeypatch, capsys, changed, kind, n
+):
     write_rows(tmp_path / "bare.jsonl", [{"id": str(i), "question": f"What is {i}?"} for i in range(4)])
     monkeypatch.chdir(tmp_path)
     profile = profiles.load("smoke", changed)
     said = chapter("evaluate", profile, kind, n)
+    by_hand, package = re.search(r"by hand (\S+), the package (\S+) nats", capsys.readouterr().out).groups()
+    assert abs(float(by_hand) - float(package)) <= 1e-3 and float(package) < 0
     assert f"Over {n * len(profile.evaluate.tasks)} item" in said
     referenced, choices = "data.questions" not in changed, profile.evaluate.choices
     assert ("**Open questions** (2)" in said) == referenced and ("form**: how likely" in said) == bool(choices)
