@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
   function listQuestions() {
     pick.replaceChildren();
     for (const question of questions.filter(passes)) {
-      pick.add(new Option(question.question.replace(/\s+/g, " ").slice(0, 140), question.id));
+      pick.add(new Option(question.question.replace(/\s+/g, " "), question.id));
     }
     for (const option of domain.options) { // a domain with nothing in it cannot be chosen
       option.disabled = option.value !== "" && !questions.some((question) =>
@@ -71,8 +71,9 @@ document.addEventListener("DOMContentLoaded", () => {
       add(bar, "span", look).style.width = `${Math.min(100, (100 * count) / longest)}%`;
     }
     const role = reply.role ? `${reply.role_tokens} tokens of role, ` : "";
+    const answer = `${reply.answer_tokens} ${role ? "" : "tokens "}of answer`;
     const cut = written >= limit ? `, cut at ${limit}` : "";
-    add(body, "p", "reply-length", `${role}${reply.answer_tokens} of answer${cut}`);
+    add(body, "p", "reply-length", role + answer + cut);
   }
 
   function show(note) {
