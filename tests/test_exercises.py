@@ -57,7 +57,7 @@ def test_exercises_have_their_parts_in_order(solved):
 
 def test_cells_are_short_and_hold_no_outputs_and_no_functions(solved):
     cells = [cell for cell in solved.cells if cell.cell_type == "code"]
-    lines = [cell.source.splitlines() for cell in cells if "hide-input" not in versions.tags(cell)]
+    lines = [cell.source.splitlines() for cell in cells if not {"hide-input", "hide-cell"} & set(versions.tags(cell))]
     assert max(map(len, lines)) <= 15 and statistics.median(map(len, lines)) <= 8
     assert [line for each in lines for line in each if len(line) > 76] == []
     for cell in cells:
