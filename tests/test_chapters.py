@@ -160,6 +160,15 @@ def test_dropout_rises_from_the_first_layer_to_the_last_and_is_drawn_so():
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["recipe", "none"]
 
 
+def test_a_logarithmic_axis_has_numbers_and_no_formulas():
+    plots.set_style()
+    table = pd.DataFrame({"weights in": ["float32"] * 4, "learning rate": [1e-6, 1e-5, 1e-4, 1e-3], "share": [0, 0.1, 0.5, 1]})
+    axes = plots.update_fraction_curves(table)
+    axes.figure.canvas.draw()
+    labels = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in axes.get_xticklabels()]
+    assert {"1e-06", "1e-03"} <= set(labels) and not any("$" in label for label in labels)
+
+
 def test_what_training_found_counts_roles_that_go_on_to_an_answer():
     wrote, missing = ({"outcome": outcome, "answer": "a"} for outcome in ("role", "missing"))
     replies = {"untrained": [missing] * 2, "self-prompt": [wrote, missing], "baseline": [missing] * 2}

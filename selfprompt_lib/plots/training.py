@@ -73,6 +73,7 @@ def loss_curves(runs: dict[str, list[dict]]) -> Axes:
     if seeds > 1:
         title += f": mean of {seeds} seeds and their range"
     axes.set(xlabel="optimizer step", ylabel="loss (nats a token)", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(title=None)
     return axes
 
@@ -95,6 +96,7 @@ def update_fraction_curves(table: pd.DataFrame) -> Axes:
                         markers=True)
     axes.set(xscale="log", xlabel="learning rate (size of one step)",
              ylabel="share of weights changed", ylim=(-0.03, 1.05))
+    axes.xaxis.set_major_formatter("{x:.0e}")  # the usual one writes formulas
     percent_axis(axes.yaxis)
     axes.legend(title="weights in")
     axes.set_title("What one step changes")
