@@ -50,7 +50,7 @@ def test_the_page_tells_the_runs_own_minutes_and_what_to_do_where_they_do_not_fi
     total = sum(stage["seconds"] for stage in report["stages"].values())
     assert f"{total / 60:.0f} minutes for everything" in page and "nobody waits" in page
     for plan in PLANS.values():
-        assert f"{plan.name}: {plan.minutes} minutes" in page
+        assert f"{plan.name}: {plans.clock(plan.minutes)}" in page
     assert "does not work as it stands" not in page
     report["stages"]["sft"]["seconds"] = 3 * 3600
     slow = tmp_path / "smoke"

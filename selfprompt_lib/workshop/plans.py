@@ -119,7 +119,7 @@ def machine_text(row: Timed) -> str:
         late = -int(-row.late // 1)
         what = _chapters(row.slot.uses) if row.slot.uses else "all that was started"
         parts.append(f"needs {what}: " + (f"**{late} min late**" if late else
-                                          f"ready {clock(row.ready)}"))
+                                          f"ready {clock(row.ready) if row.ready else 'before'}"))
     if row.done is not None:
         begun = f"starts {_chapters(row.slot.starts)}"
         parts.append(f"{begun}: done {clock(row.done)}")

@@ -115,7 +115,9 @@ def draw_contrasts(root: Path, folder: Path) -> None:
     """The figure of those three, in a shape that fits a slide."""
     rows = shown_contrasts(root)
     rows = rows.assign(contrast=rows.question)
-    plots.save_figures({"contrasts": plots.contrast_plot(rows, MEASURES[rows.measure[0]])}, folder)
+    axes = plots.contrast_plot(rows, MEASURES[rows.measure[0]])
+    axes.figure.set_size_inches(plots.WIDTH, 3.4)  # low, so that its letters are large on a slide
+    plots.save_figures({"contrasts": axes}, folder)
 
 
 def facts(root: Path) -> dict[str, Any]:
