@@ -53,7 +53,7 @@ def board_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, str]:
                           for name in ("likelihoods", "items"))
     whole, text = _effects(likelihoods, items)
     seeds = sum(len(run.seeds) for run in runs)
-    rows.append(whole.assign(laptop=TOGETHER, seeds=f"{seeds} seeds", differs=""))
+    rows.append(whole.assign(laptop=TOGETHER, seeds=f"{seeds} seed{'s'[:seeds > 1]}", differs=""))
     table = pd.concat(rows, ignore_index=True)
     columns = ["laptop", "seeds", "differs", "question", "unit", "difference", "low", "high", "n"]
     return table[columns], text
