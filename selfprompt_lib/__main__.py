@@ -3,11 +3,16 @@
 import argparse
 import sys
 
-from . import lima_role, profiles
-from .annotate import RolePrompt, command
-from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
-from .reading import user_path
-from .workshop import learners
+from .packages import refuse
+
+try:
+    from . import lima_role, profiles
+    from .annotate import RolePrompt, command
+    from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
+    from .reading import user_path
+    from .workshop import bundle, check, learners, start
+except ModuleNotFoundError as missing:
+    refuse(missing)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     go.add_argument("--readme", action="store_true", help="also write the results into README.md")
     command.add(commands)
     lima_role.add_command(commands)
-    learners.add_command(commands)
+    for part in (learners, check, start, bundle):
+        part.add_command(commands)
     _add_compare(commands)
     _add_board(commands)
     return top
@@ -61,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     heed_signals()
     commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
-                "compare": _compare, "board": _board, "workshop": learners.command}
+                "compare": _compare, "board": _board, "workshop": learners.command,
+                "check": check.command, "start": start.command, "bundle": bundle.command}
     return run_command(commands[given.command], given)
 
 
@@ -81,7 +88,7 @@ def _run(given: argparse.Namespace) -> None:
     # Imported here, so that the other commands start at once.
     from . import book, sources
     from .files import run_folder
-    from .llm_client.endpoint import check
+    from .llm_client import endpoint
     from .pipeline import run
     from .workshop.solve import solve_all
 
@@ -103,7 +110,7 @@ def _run(given: argparse.Namespace) -> None:
     sources.check_inputs(profile)
     RolePrompt.from_settings(profile.annotate)  # whose examples may be a file of the user's
     if any(chapter.name == "judge" for chapter in chapters):
-        check(profile.judge, profile.model)
+        endpoint.check(profile.judge, profile.model)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))

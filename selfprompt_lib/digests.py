@@ -17,8 +17,6 @@ from importlib.util import resolve_name, source_from_cache
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 PACKAGE = Path(__file__).parent
 LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
@@ -62,6 +60,8 @@ def note_opened(names: Iterable[str]) -> None:
 
 def cache_folder() -> Path:
     """Where made checkpoints and digests are kept: `$SELFPROMPT_CACHE`, else the user's cache."""
+    from platformdirs import user_cache_path  # here, so that it can be told where it is missing
+
     return Path(os.environ.get("SELFPROMPT_CACHE") or user_cache_path("selfprompt_lib"))
 
 
