@@ -161,7 +161,7 @@ def listed(folder: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         found[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
-    found.pop("manifest.json")
+    found.pop("manifest.json", None)
     return found
 
 

@@ -110,7 +110,8 @@ def fetch_wheels(target: Target, folder: Path) -> None:
         pins = Path(work) / "pins.txt"
         pins.write_text(_pins(), encoding="utf-8")
         own, built = _project_wheel(Path(work), folder), set()
-        while lacking := download([str(own), WHEEL, "pip"], target, folder, pins):
+        _pip(["download", "--no-deps", "--dest", str(folder), WHEEL])  # the model, no program
+        while lacking := download([str(own), "pip"], target, folder, pins):
             require(lacking not in built, f"{lacking}: has no wheel for {target}; make the bundle "
                     "on such a machine, or for another Python")
             built.add(lacking)
