@@ -26,7 +26,7 @@ def lines(capsys):
 def test_a_machine_that_has_all_is_told_so_line_by_line(tmp_path, capsys):
     assert main(["check", "--profile", "smoke", "--out", str(tmp_path)]) == 0
     said = lines(capsys)
-    looked_at = "Python packages ports browser folder model precision memory disk step reply run".split()
+    looked_at = ["Python", "packages", "ports", "browser", "folder", "model", "precision", "memory", "disk", "step", "reply", "run"]
     told = {line.split()[1]: line for line in said[:-1]}
     assert list(told) == looked_at
     assert "of training, 4 samples" in told["step"] and "tokens" in told["reply"] and "minutes" in told["run"]

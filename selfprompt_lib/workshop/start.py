@@ -89,8 +89,9 @@ def place(source: Path, root: Path, chapters: list[Chapter], needed: set[str]) -
     require(not faults, f"{source}: not whole: {', '.join(faults[:3])}"
             f"{' …' if len(faults) > 3 else ''}; copy the run again, or run these chapters")
     for each in there:
-        size = sum(file.stat().st_size for file in (source / each.name).rglob("*"))
-        print(f"copying chapter {each.label}, {size / 1e6:.0f} MB at most …", flush=True)
+        names = read_record(source, each.name)["outputs"]
+        size = sum((source / each.name / name).stat().st_size for name in names)
+        print(f"copying chapter {each.label}, {size / 1e6:.0f} MB …", flush=True)
         _copy(source, root, each)
 
 
