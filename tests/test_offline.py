@@ -26,7 +26,8 @@ def lines(capsys):
 def test_a_machine_that_has_all_is_told_so_line_by_line(tmp_path, capsys):
     assert main(["check", "--profile", "smoke", "--out", str(tmp_path)]) == 0
     said = lines(capsys)
-    looked_at = ["Python", "packages", "ports", "browser", "folder", "model", "precision", "memory", "disk", "step", "reply", "run"]
+    looked_at = ["Python", "packages", "ports", "browser", "folder", "model", "precision", "memory", "disk", "step", "reply",
+                 "run"]  # fmt: skip
     told = {line.split()[1]: line for line in said[:-1]}
     assert list(told) == looked_at
     assert "of training, 4 samples" in told["step"] and "tokens" in told["reply"] and "minutes" in told["run"]
@@ -102,8 +103,9 @@ def test_a_run_that_was_not_copied_whole_is_refused_by_name(road, tmp_path, caps
                  "copy the run again"):  # fmt: skip
         assert part in told
     assert not (tmp_path / "out" / "smoke" / "annotate").exists()
-    (half / "infer" / "stage.json").unlink()
-    assert main([*given, str(half), "--chapter", "5"]) == 2 and "chapter 4 (infer) has not finished" in capsys.readouterr().err
+    shutil.copytree(road / "smoke" / "annotate", (early := tmp_path / "early" / "smoke") / "annotate")
+    shutil.copytree(road / "smoke" / "nbs", early / "nbs")
+    assert main([*given, str(early), "--chapter", "4"]) == 2 and "chapter 3 (sft) has not finished" in capsys.readouterr().err
     assert main([*given, str(tmp_path), "--chapter", "5"]) == 2 and "no finished run of profile smoke" in capsys.readouterr().err
 
 
