@@ -123,6 +123,8 @@ def install(target, manifest):
     if run(target, "-c", MAKE_MODELS, *manifest["models"], **offline):
         fail("the model could not be made; the reason is above")
     for part, name in FOLDERS.items():
+        if not (STICK / part).is_dir():
+            continue
         print(f"copying {name} ...", flush=True)
         for path in sorted((STICK / part).rglob("*")):
             copy = target / name / path.relative_to(STICK / part)
