@@ -97,6 +97,7 @@ def python_of(target):
 def run(target, *arguments, **environment):
     """A command in the installed environment."""
     command = [str(python_of(target)), *map(str, arguments)]
+    sys.stdout.flush()  # what it says comes after what was said
     return subprocess.run(command, cwd=str(target), env=dict(os.environ, **environment)).returncode
 
 
