@@ -119,9 +119,10 @@ def _copy(source: Path, root: Path, chapter: Chapter) -> None:
         for name in (*read_record(source, chapter.name)["outputs"], "stage.json"):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / chapter.name / name, partial / name)
-        if folder.exists():
+        if any(folder.rglob("*")):
             folder.rename(_free_name(folder))
         shutil.copyfile(chapter.executed_notebook(source), chapter.executed_notebook(root))
+        shutil.rmtree(folder, ignore_errors=True)  # an empty one
         partial.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); make room there, or give "
