@@ -129,7 +129,7 @@ def _room(profile: Profile, root: Path) -> Iterator[Finding]:
     yield Finding("precision", precision + slow)
     samples = sources.take_evenly_spaced(sources.training_samples(profile), 8)
     audit = sft.audit(profile, samples, trained_designs(profile)["baseline"],
-                      *models.shape(profile.model), root, len(trained_designs(profile)))
+                      *models.shape(profile.model), root / "sft", len(trained_designs(profile)))
     for what in ("memory", "disk"):
         row = audit[audit.check == f"{what} planned, GB"].iloc[0]
         yield Finding(what, f"{row.value} GB planned for training", "" if row.good else row.mend)
