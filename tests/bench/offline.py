@@ -87,10 +87,11 @@ def page(stick: Path, target: Path, taken: dict[str, float]) -> str:
     needed = sum(size for name, size in sizes.items() if name.startswith("needed"))
     installed = sum(path.lstat().st_size for path in (target / ".venv").rglob("*"))
     steps = [f"| {what} | {seconds:,.0f} s |" for what, seconds in list(taken.items())[1:]]
-    when = datetime.now(UTC).date()
+    when, busy = datetime.now(UTC).date(), os.getloadavg()[2] - 1
+    shared = f" that were busy with other work (load {busy:.0f}), so that times are long" if busy > 1 else ""
     lines = [
         f"Measured on {when}, a bundle for Python {manifest['python']} on {manifest['system']} {manifest['machine']}, "
-        f"version {manifest['selfprompt_lib']}, {os.cpu_count()} cores:",
+        f"version {manifest['selfprompt_lib']}, on {os.cpu_count()} cores{shared}:",
         "", "| part | size |", "| --- | ---: |", *rows,
         f"| needed / all | {needed / 1e9:.1f} / {total / 1e9:.1f} GB |",
         f"| installed packages | {installed / 1e9:.1f} GB |",
