@@ -76,14 +76,20 @@ def test_the_run_has_solved_them(road, label):
 
 @pytest.mark.parametrize("label", NOTEBOOKS)
 def test_every_stub_is_told_kindly_what_to_do(road, label, monkeypatch):
-    """As a learner goes: the check too early, the stub and its check, then the solution and its checks."""
+    """As a learner goes: the check too early, the stub and its check, then the solution and its checks.
+
+    Each exercise begins after the set-up, as for somebody who leaves out those before it.
+    """
     monkeypatch.chdir(road)
-    space, waiting = {"__name__": "__main__", "display": print}, False
+    start, waiting = {"__name__": "__main__", "display": print}, False
+    space = start
     place = solution = stub = None
     learner = {cell.id: cell.source for cell in versions.learner_version(read(NOTEBOOKS[label])).cells}
     for cell in read(NOTEBOOKS[label]).cells:
         if "parameters" in versions.tags(cell):
-            space |= {"profile": "smoke", "seed": -1, "out": str(road), "settings": {}}
+            start |= {"profile": "smoke", "seed": -1, "out": str(road), "settings": {}}
+        elif kind(cell) == "exercise":
+            space = dict(start)
         elif kind(cell) == "solution":
             place, solution, stub, waiting = cell.id, cell.source, learner[cell.id], True
         elif kind(cell) == "check" and waiting:
