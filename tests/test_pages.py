@@ -13,7 +13,7 @@ PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settin
          "book/own", "book/measuring", "book/troubles", "book/cards",
          "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
-         "book/try", "book/status", "book/references",
+         "book/try", "book/teaching", "book/status", "book/references",
          *(f"book/quizzes/{number}" for number in range(1, 7)),
          *(f"nbs/exercises/{c.notebook.stem}" for c in chapters_with_exercises())]  # fmt: skip
 FIGURES = {
