@@ -43,8 +43,9 @@ def check_python(manifest):
     here = f"Python {version} on {platform.system()} {platform.machine()}"
     both = f"this bundle is for {wanted}, and this is {here}. "
     if version != manifest["python"]:
-        fail(f"{both}Install Python {manifest['python']} and call this again, or ask for a bundle "
-             f"made with --python {version}")
+        other = f", or ask for a bundle made with --python {version}"
+        fail(f"{both}Install Python {manifest['python']} and call this again"
+             f"{other if sys.version_info >= (3, 11) else ''}")
     machines = [SAME.get(name.lower(), name.lower())
                 for name in (platform.machine(), manifest["machine"])]
     if platform.system() != manifest["system"] or machines[0] != machines[1]:
