@@ -86,7 +86,8 @@ def sentence(table: pd.DataFrame) -> str:
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
     """The table to read: one line a laptop, one column a question."""
     about = ["laptop", "seeds", "differs"]
-    effect = [f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+    effect = [signed(row.difference) if pd.isna(row.low) else  # both are the same
+              f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
               for row in table.itertuples()]
     wide = table.assign(effect=effect).set_index([*about, "question"]).effect.unstack(sort=False)
     return wide.reset_index().rename_axis(columns=None)
