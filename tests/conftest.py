@@ -24,12 +24,10 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
-LAST = ("test_pages", "test_try")  # they look at the finished run, which another process is still making at first
-
-
 def pytest_collection_modifyitems(items):
-    """Tests of the finished run begin first, since all of it is made before the first of them."""
-    items.sort(key=lambda item: (item.path.stem in LAST, item.path.stem != "test_road"))  # stable
+    """One process makes the finished run, whose tests begin first; the other would wait, so files that read it come last."""
+    readers = {item.path for item in items if "road" in item.fixturenames}
+    items.sort(key=lambda item: (item.path.stem != "test_road", item.path in readers))  # stable
 
 
 @pytest.fixture(scope="session")
