@@ -180,7 +180,9 @@ def test_the_script_finds_its_python_and_says_where_there_is_none(stick, tmp_pat
 
 def test_the_readme_tells_the_sizes_and_no_script_has_a_gap(stick):
     for path in stick.glob("*.*"):
-        assert b"@PYTHON@" not in path.read_bytes() and b"@SIZES@" not in path.read_bytes(), path.name
+        gaps = (b"@PYTHON@", b"@SIZES@", b"@COMMAND@")
+        assert not any(gap in path.read_bytes() for gap in gaps), path.name
+    assert {path.name for path in stick.glob("*.sh")} == {"check.sh", "install.sh"}
     text = (stick / "README.txt").read_text()
     assert "needed/wheels        300 MB" in text and "needed/ 0.30 GB, nice/ 0.00 GB" in text and str(HERE) in text
 

@@ -195,10 +195,7 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
 
 
 def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
-    """What is the same for all seeds of a study; a path of this machine is not committed.
-
-    Only fields that the study reads: seeds can be added after others of the profile have changed.
-    """
+    """What is the same for all seeds of a study, in fields that it reads, without a path."""
     fields = profile.model_dump(mode="json", include=READ)
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
     return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}

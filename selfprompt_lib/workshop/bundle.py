@@ -142,7 +142,10 @@ def write_scripts(folder: Path, target: Target, sizes: dict[str, int]) -> None:
         text = path.read_text(encoding="utf-8").replace("@PYTHON@", target.python)
         text = text.replace("@MACHINES@", str(target)).replace("@SIZES@", size_table(sizes))
         newline = "\r\n" if path.suffix in (".bat", ".txt") else "\n"
-        (folder / path.name).write_text(text, encoding="utf-8", newline=newline)
+        for command in ("install", "check") if path.stem == "COMMAND" else ("",):
+            name = path.name.replace("COMMAND", command)
+            (folder / name).write_text(text.replace("@COMMAND@", command), encoding="utf-8",
+                                       newline=newline)
 
 
 def size_table(sizes: dict[str, int]) -> str:

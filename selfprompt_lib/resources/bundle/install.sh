@@ -1,9 +1,0 @@
-#!/bin/sh
-# Linux and macOS: sh install.sh [FOLDER]     (FOLDER is ~/selfprompt if none is given)
-for name in python@PYTHON@ python3 python; do
-  if command -v "$name" >/dev/null 2>&1; then
-    exec "$name" "$(dirname "$0")/stick.py" install "$@"
-  fi
-done
-echo "[FAIL] no Python here: install Python @PYTHON@ and call this again"
-exit 1
