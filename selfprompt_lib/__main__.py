@@ -7,7 +7,7 @@ from .packages import refuse
 
 try:
     from . import lima_role, profiles
-    from .annotate import RolePrompt, command
+    from .annotate import annotation_prompt, command
     from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
     from .reading import user_path
     from .workshop import bundle, check, learners, start
@@ -108,7 +108,7 @@ def _run(given: argparse.Namespace) -> None:
         plan.print_plan(profile, root, chapters)
         return
     sources.check_inputs(profile)
-    RolePrompt.from_settings(profile.annotate)  # whose examples may be a file of the user's
+    annotation_prompt(profile.annotate)  # whose examples may be a file of the user's
     if any(chapter.name == "judge" for chapter in chapters):
         endpoint.check(profile.judge, profile.model)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),

@@ -1,21 +1,29 @@
-"""Prompt designs: how a role annotation is written in front of an answer, and read back.
+"""Prompt designs: how a role annotation is written before an answer, and read back.
 
-A design writes the role as the first paragraph of the assistant's turn, then a blank line, then
-the answer. Reading leaves out thoughts and splits the rest at the first blank line. A role has no
-line breaks of its own (`Role` collapses them), so what was written is always read back.
+A design is a file with a template and a reader, in `resources/designs` or the user's own. It writes
+the role as the first paragraph of the assistant's turn, then a blank line, then the answer (one
+writes it as the last paragraph, to see what order does). Reading leaves out thoughts and splits the
+rest at that blank line. A role has no line breaks of its own (`Role` collapses them), so what was
+written is always read back.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from .errors import require
-from .rows import Role
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .errors import UserError, require
+from .reading import user_path
+from .rows import ROLE, RoleOrText, StrategyText, all_faults
 from .thoughts import split_thought
 
 GAP = "\n\n"
-NEUTRAL_FILE = Path(__file__).parent / "resources" / "evaluate" / "neutral.txt"
+RESOURCES = Path(__file__).parent / "resources"
+FILE_SUFFIXES = (".yaml", ".yml")
+Reader = Literal["first-paragraph", "last-paragraph"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,16 @@ class ParsedReply:
 
 @dataclass(frozen=True)
 class Design:
-    """One way to write a role: `template` has the fields of `Role`, `opening` is its start."""
+    """One way to write a role: `template` has the fields of `Role`, `opening` is its start.
+
+    `strategy` says what is written: roles, or what another prompting strategy puts before an
+    answer, such as a plan (see `strategies`).
+    """
 
     name: str
     template: str
+    reader: Reader = "first-paragraph"
+    strategy: str = ROLE
 
     @property
     def opening(self) -> str:
@@ -48,27 +62,50 @@ class Design:
     def writes_role(self) -> bool:
         return bool(self.template)
 
-    def role_text(self, role: Role) -> str:
-        """The role annotation as this design writes it; empty for `none`."""
+    @property
+    def writes_first(self) -> bool:
+        """Whether the role stands before the answer, where it can change it."""
+        return self.writes_role and self.reader == "first-paragraph"
+
+    def role_text(self, role: RoleOrText) -> str:
+        """The role annotation as this design writes it; empty for `none`.
+
+        Raises:
+            UserError: an annotation of another strategy.
+        """
+        require(role.strategy == self.strategy or not self.template,
+                f"design {self.name} writes annotations of strategy {self.strategy}, and this one "
+                f"is of strategy {role.strategy}: {role.text:.60}; give the annotation file of "
+                "that strategy, or another design")
         return self.template.format(**role.model_dump())
 
-    def write(self, role: Role, answer: str) -> str:
+    def write(self, role: RoleOrText, answer: str) -> str:
         """The assistant's turn: role, blank line, answer (chapter 3)."""
-        return self.role_text(role) + GAP + answer if self.writes_role else answer
+        parts = [self.role_text(role), answer] if self.writes_role else [answer]
+        return GAP.join(parts if self.reader == "first-paragraph" else reversed(parts))
 
     def read(self, reply: str) -> ParsedReply:
         """Take a reply apart into role and answer (chapter 4). Never raises."""
         said = split_thought(reply)
-        if not self.writes_role or not said.answer.startswith(self.opening):
-            return ParsedReply(None, said.answer, "broken" if said.cut else "missing")
+        unread = ParsedReply(None, said.answer, "broken" if said.cut else "missing")
+        if not self.writes_role:
+            return unread
+        if self.reader == "last-paragraph":
+            answer, gap, role = said.answer.rpartition(GAP)
+            return ParsedReply(role, answer, "role") if gap and self._begins(role) else unread
+        if not self._begins(said.answer):
+            return unread
         role, gap, answer = said.answer.partition(GAP)
         return ParsedReply(role, answer, "role" if gap else "broken")
+
+    def _begins(self, text: str) -> bool:
+        return text.startswith(self.opening)
 
 
 @cache
 def neutral_text() -> str:
     """A paragraph about how an answer will be given, which fits any question."""
-    return " ".join(NEUTRAL_FILE.read_text(encoding="utf-8").split())
+    return " ".join((RESOURCES / "evaluate" / "neutral.txt").read_text(encoding="utf-8").split())
 
 
 @dataclass(frozen=True)
@@ -85,35 +122,104 @@ class NeutralDesign(Design):
         """The first three words, with which every cut of the text begins."""
         return " ".join(neutral_text().split()[:3]) + " "
 
-    def role_text(self, role: Role) -> str:
+    def role_text(self, role: RoleOrText) -> str:
         """The text up to the end of a word, with a stop: at most as many characters as the role.
 
         The whole text where the role is longer.
         """
-        text, length = neutral_text(), len(super().role_text(role))
+        other = isinstance(role, StrategyText)
+        text, length = neutral_text(), len(role.text if other else super().role_text(role))
         if len(text) <= length:
             return text
         return text[: text.rindex(" ", 0, length)].rstrip(" .,") + "."
 
 
-FROM_NOW_ON = "From now on, you are {expert}. {brings} Your task is to {request}."
-DESIGNS = {
-    design.name: design
-    for design in (
-        Design("from-now-on", FROM_NOW_ON),
-        Design("first-person", "I answer as {expert}. {brings} My task is to {request}."),
-        Design("title-only", "Role: {expert}."),
-        NeutralDesign("neutral", FROM_NOW_ON),
-        Design("none", ""),
-    )
-}
+class DesignFile(BaseModel):
+    """A design's file; one with a guideline is a prompting strategy's (see `strategies`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    about: str = ""
+    template: str
+    reader: Reader
+    guideline: Annotated[str, Field(min_length=20)] | None = None
+    examples: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("template")
+    @classmethod
+    def _can_be_read(cls, template: str) -> str:
+        try:
+            fields = template.format(expert="", brings="", request="", text="")
+        except (KeyError, ValueError, IndexError):
+            raise ValueError("its fields are {expert}, {brings} and {request} of a role, or {text} "
+                             "of another strategy; write any other brace twice") from None
+        if not template.split("{", 1)[0].strip() or fields == template:
+            raise ValueError("begin it with words of its own, by which it is known again in a "
+                             "reply, and put a field behind them, such as {expert}")
+        if len(template.splitlines()) > 1:
+            raise ValueError("it has a line break; write one paragraph, as the first blank line "
+                             "ends the role")
+        return template
+
+
+def read_design_file(path: Path) -> DesignFile:
+    """A design's or a strategy's file.
+
+    Raises:
+        UserError: a missing file, or what is wrong with its fields.
+    """
+    require(path.is_file(), f"design {path}: no such file; copy one of resources/designs")
+    try:
+        return DesignFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise UserError(f"design {path}: {' | '.join(all_faults(error))}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"design {path}: no YAML ({str(error).splitlines()[0]})") from None
+
+
+def design_file(name: str) -> Path:
+    """The file of a design or strategy: a path of the user's, or a name in the package."""
+    if name.endswith(FILE_SUFFIXES):
+        return user_path(name)
+    folders = (RESOURCES / folder / f"{name}.yaml" for folder in ("designs", "strategies"))
+    return next(filter(Path.is_file, folders), RESOURCES / "designs" / f"{name}.yaml")
+
+
+def strategy_name(name: str) -> str:
+    """A strategy's name, also where it is given by its file."""
+    return Path(name).stem if name.endswith(FILE_SUFFIXES) else name
+
+
+def _load(name: str) -> Design:
+    path = design_file(name)
+    file = read_design_file(path)
+    return Design(path.stem, file.template, file.reader, path.stem if file.guideline else ROLE)
+
+
+NAMES = ("from-now-on", "first-person", "third-person", "title-only", "expert-and-brings",
+         "request-only", "system-style", "after-answer")
+DESIGNS = {name: _load(name) for name in NAMES}
+DESIGNS |= {"neutral": NeutralDesign("neutral", DESIGNS["from-now-on"].template),
+            "none": Design("none", "")}
+STRATEGIES = ("plan", "rephrase", "step-back", "knowledge")  # besides roles
 
 
 def get_design(name: str) -> Design:
-    """The design of that name.
+    """The design of that name, a strategy's own design, or one of the user's from its YAML file.
 
     Raises:
-        UserError: for an unknown name, with the names that exist.
+        UserError: for an unknown name, with the names that exist; a faulty file.
     """
-    require(name in DESIGNS, f"design: unknown design {name!r}; choose one of {', '.join(DESIGNS)}")
-    return DESIGNS[name]
+    if name in DESIGNS:
+        return DESIGNS[name]
+    require(name in STRATEGIES or name.endswith(FILE_SUFFIXES),
+            f"design: unknown design {name!r}; choose one of "
+            f"{', '.join((*DESIGNS, *STRATEGIES))}, or give a .yaml file of your own")
+    return _load(name)
+
+
+def designs_of(strategy: str) -> dict[str, Design]:
+    """The designs of the package that write annotations of a strategy, and those that write none
+    (chapter 1)."""
+    found = {name: get_design(name) for name in (*DESIGNS, *STRATEGIES) if name == strategy
+             or name in DESIGNS and strategy == ROLE}
+    return found | {name: DESIGNS[name] for name in ("neutral", "none")}

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from .designs import Design, get_design
+from .designs import Design, get_design, strategy_name
 from .errors import UserError, require
 from .rows import all_faults
 from .sections import Annotate, Judge
@@ -85,6 +85,10 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
         twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]
         if twice:
             yield f"{field}: {twice[0]!r} is named twice; name it once"
+    strategy, design = fields["annotate.strategy"], get_design(fields["design"])
+    if strategy_name(strategy) != design.strategy:
+        yield (f"design: {design.name} writes annotations of strategy {design.strategy}, and "
+               f"annotate.strategy is {strategy}; name the same strategy in both")
     low, high = fields["sft.final_learning_rate"], fields["sft.learning_rate"]
     if low >= high:
         yield (f"sft.final_learning_rate: {low:g} is not below sft.learning_rate, which is "

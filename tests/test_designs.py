@@ -7,11 +7,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from selfprompt_lib import profiles
 from selfprompt_lib.designs import DESIGNS, Design, ParsedReply, get_design, neutral_text
 from selfprompt_lib.lima_role import read_role_entries
 from selfprompt_lib.rows import STARTER_FOLDER, Role, Sample, read_rows
 
-WITH_ROLES = [design for design in DESIGNS.values() if design.writes_role]
+WITH_ROLES = [design for design in DESIGNS.values() if design.writes_first]
 LINE_BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 NASTY = ["", "\n", "\n\n", " ", "{expert}", "{", "}", "%s", "\\n\\n"]
 NASTY += ["\u200b", "\ufeff", "e\u0301", "👩‍🏫", "א‏ب", "\0"]
@@ -34,8 +35,10 @@ NURSE = Role(expert="a night nurse", brings="Long shifts teach calm.", request="
 
 
 def test_the_designs_of_the_book():
-    assert list(DESIGNS) == ["from-now-on", "first-person", "title-only", "neutral", "none"]
-    assert [design.name for design in WITH_ROLES] == ["from-now-on", "first-person", "title-only", "neutral"]
+    assert list(DESIGNS) == [
+        "from-now-on", "first-person", "third-person", "title-only", "expert-and-brings",
+        "request-only", "system-style", "after-answer", "neutral", "none"]
+    assert [name for name in DESIGNS if DESIGNS[name] not in WITH_ROLES] == ["after-answer", "none"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_what_was_written_is_read_back(design, role, answer):
 def test_a_role_of_one_design_is_no_role_of_another(design, role, answer):
     reply = design.write(role, answer)
     for other in WITH_ROLES:
-        if other != design:
+        if other.opening != design.opening:
             assert other.read(reply) == ParsedReply(None, reply, "missing")
 
 
@@ -134,16 +137,13 @@ def test_a_role_needs_text_in_every_field():
 
 def test_the_opening_is_the_fixed_start():
     assert [design.opening for design in WITH_ROLES] == [
-        "From now on, you are ",
-        "I answer as ",
-        "Role: ",
-        "What follows is ",
-    ]
+        "From now on, you are ", "I answer as ", "An expert, ", "Role: ", "From now on, you are ",
+        "Your task is to ", "<role>You are ", "What follows is "]
     assert Design("shout", "HEAR: {expert}!").opening == "HEAR: "
 
 
 def test_an_unknown_design_is_refused_with_those_that_exist(refused):
-    with refused("unknown design 'from-then-on'", "from-now-on, first-person, title-only, neutral, none"):
+    with refused("unknown design 'from-then-on'", "from-now-on, first-person", "neutral, none, plan", "a .yaml file of your own"):
         get_design("from-then-on")
 
 
@@ -168,3 +168,45 @@ def test_neutral_paragraphs_match_the_lengths_of_the_roles_that_models_are_train
 def test_the_neutral_text_addresses_nobody():
     words = neutral_text().lower().split()
     assert 120 <= len(words) <= 200 and not {"you", "your", "i", "expert", "role"} & set(words)
+
+
+def test_a_design_behind_the_answer_is_read_back():
+    last, first = get_design("after-answer"), get_design("from-now-on")
+    turn = last.write(NURSE, "Rest.\n\nDrink.")
+    assert turn == "Rest.\n\nDrink.\n\n" + first.role_text(NURSE)
+    assert last.read(turn) == ParsedReply(first.role_text(NURSE), "Rest.\n\nDrink.", "role")
+    assert last.read("Rest.\n\nDrink.") == ParsedReply(None, "Rest.\n\nDrink.", "missing")
+    assert not last.writes_first
+
+
+def test_a_design_of_ones_own_is_one_file(tmp_path):
+    path = tmp_path / "as-a-friend.yaml"
+    path.write_text('template: "As a friend who is {expert}: {brings}"\nreader: first-paragraph\n')
+    mine = get_design(str(path))
+    assert mine.write(NURSE, "Rest.") == "As a friend who is a night nurse: Long shifts teach calm.\n\nRest."
+    assert mine.read(mine.write(NURSE, "Rest.")).answer == "Rest." and mine.name == "as-a-friend"
+    profile = profiles.load("smoke", {"design": str(path), "ablate.designs": ["none", str(path)]})
+    assert profile.design == str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('template: "As {expert}."', "reader: Field required"),
+        ('template: "As {expert}."\nreader: regex', "reader: Input should be 'first-paragraph'"),
+        ('template: "{expert}."\nreader: first-paragraph', "begin it with words of its own"),
+        ('template: "As an expert."\nreader: first-paragraph', "begin it with words of its own"),
+        ('template: "As {name}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {expert"\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As\\n{expert}"\nreader: first-paragraph', "line break"),
+        ("template: [", "no YAML"),
+        ("- a\n- b", "valid dictionary"),
+    ],
+)
+def test_a_faulty_design_file_is_refused_by_its_name(tmp_path, refused, text, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with refused(str(path), said):
+        get_design(str(path))
+    with refused(str(tmp_path / "no.yaml"), "no such file"):
+        get_design(str(tmp_path / "no.yaml"))

@@ -19,3 +19,4 @@ from .outcomes import (
     well_formed,
 )
 from .prompt import RolePrompt, read_role, write_role
+from .strategy_prompt import StrategyPrompt, annotation_prompt

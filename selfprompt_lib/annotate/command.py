@@ -18,7 +18,7 @@ from ..llm_client.run import PromptRun
 from ..reading import user_path
 from ..rows import Conversation, drop_unanswered_turn, stream_rows
 from .outcomes import failures
-from .prompt import RolePrompt
+from .strategy_prompt import annotation_prompt
 
 ABOUT = """\
 Have a model write a role for every row of a file: JSON lines, a JSON list, CSV or Parquet. Rows
@@ -62,6 +62,9 @@ def add(commands: argparse._SubParsersAction) -> None:
                     help="stop before more than this is spent")
     go.add_argument("--mode", choices=("live", "batch"),
                     help="one by one (default), or by the Batch API")
+    go.add_argument("--strategy", metavar="NAME",
+                    help="what is written: role (default), plan, rephrase, step-back, knowledge, "
+                    "or the .yaml file of a strategy of your own")
     go.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                     help="another setting, such as annotate.concurrency=32 (below)")
 
@@ -80,7 +83,7 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
     """The profile that the arguments make, on top of the defaults."""
     local = given.base_url == "local"
     chosen = (LOCAL_DEFAULTS if local else DEFAULTS) | profiles.parse_settings(given.set)
-    for name in ("base_url", "model", "budget", "mode"):
+    for name in ("base_url", "model", "budget", "mode", "strategy"):
         value = getattr(given, name)
         if value is not None:
             chosen[f"annotate.{name}"] = value
@@ -110,7 +113,7 @@ async def _annotate(profile: profiles.Profile, data: ConversationFile, out: Path
     with ResponseCache(out.with_suffix(".replies.jsonl")) as cache:
         endpoint = await connect(profile)
         try:
-            asked = PromptRun(endpoint, RolePrompt.from_settings(profile.annotate), cache)
+            asked = PromptRun(endpoint, annotation_prompt(profile.annotate), cache)
             await ask_missing(asked, data, out.with_suffix(".batches.json"))
         finally:
             endpoint.stop()

@@ -10,9 +10,9 @@ from ..llm_client.ask import ask_rows
 from ..llm_client.endpoint import Endpoint
 from ..llm_client.limits import Price
 from ..profiles import Profile
-from ..rows import Conversation, Role, Sample
+from ..rows import ANNOTATION, Conversation, Sample
 from ..sources import take_evenly_spaced
-from .prompt import RolePrompt
+from .strategy_prompt import annotation_prompt
 
 LIMA_ROWS = 1030
 
@@ -27,7 +27,7 @@ def samples_to_annotate(profile: Profile, samples: Sequence[Sample]) -> list[Sam
 async def annotate(endpoint: Endpoint, profile: Profile, samples: Sequence[Conversation],
                    folder: Path) -> list[dict[str, Any]]:
     """`ask_rows` for the samples, as the profile says (chapter 1)."""
-    prompt = RolePrompt.from_settings(profile.annotate)
+    prompt = annotation_prompt(profile.annotate)
     return await ask_rows(endpoint, prompt, samples, folder)
 
 
@@ -41,7 +41,7 @@ def training_set(profile: Profile, samples: Sequence[Sample],
     if profile.annotate.train_on == "reference":
         with_roles = [sample for sample in samples if sample.role]
         return take_evenly_spaced(with_roles, profile.data.train_rows)
-    roles = {row["id"]: Role(**row["role"]) for row in rows if row["role"]}
+    roles = {row["id"]: ANNOTATION.validate_python(row["role"]) for row in rows if row["role"]}
     chosen = [sample.model_copy(update={"role": roles[sample.id]})
               for sample in samples if sample.id in roles]
     require(len(chosen) > 1,
@@ -70,7 +70,7 @@ def lima_cost(profile: Profile, samples: Sequence[Sample], tokenizer: Any) -> di
     (None where the price is unknown).
     """
     model = profile.annotate.price_model
-    prompt = RolePrompt.from_settings(profile.annotate)
+    prompt = annotation_prompt(profile.annotate)
     tokens = prompt.estimate_tokens(samples, lambda text: len(tokenizer.encode(text)), LIMA_ROWS)
     return tokens | {"model": model, "dollars": Price(model).dollars(**tokens)}
 
@@ -88,7 +88,7 @@ def metrics(profile: Profile, samples: Sequence[Sample], rows: Sequence[dict[str
         "trained_on": profile.annotate.train_on,
         "lima_dollars": cost["dollars"],
         "price_model": cost["model"],
-        "guideline": RolePrompt.from_settings(profile.annotate).version,
+        "guideline": annotation_prompt(profile.annotate).version,
     }
 
 

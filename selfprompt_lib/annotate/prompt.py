@@ -78,12 +78,16 @@ class RolePrompt(Prompt):
 
     def messages(self, question: str) -> list[dict[str, str]]:
         """Guideline, in-context examples, question: the conversation that asks for one role."""
-        form = JSON_FORM if self.settings.json_schema else LINES_FORM
-        turns = [{"role": "system", "content": f"{self.guideline}\n\n{form}"}]
+        turns = [{"role": "system", "content": f"{self.guideline}\n\n{self.form}"}]
         for example, role in self.examples:
             turns.append(user_turn(f"Question: {example}"))
             turns.append({"role": "assistant", "content": self.write(role)})
         return [*turns, user_turn(f"Question: {self.shorten(question)}")]
+
+    @property
+    def form(self) -> str:
+        """What is said of the reply's form."""
+        return JSON_FORM if self.settings.json_schema else LINES_FORM
 
     def write(self, role: Role) -> str:
         """A role in the form that the annotator is asked for."""
@@ -113,7 +117,7 @@ class RolePrompt(Prompt):
         """Input and output tokens of annotating `rows` samples, from the lengths of `samples`."""
         fixed = sum(count_tokens(turn["content"]) for turn in self.messages(""))
         questions = [count_tokens(self.shorten(sample.question)) for sample in samples]
-        replies = [count_tokens(write_role(sample.role)) for sample in samples if sample.role]
+        replies = [count_tokens(self.write(sample.role)) for sample in samples if sample.role]
         written = sum(replies) / len(replies) if replies else 90
         return {"input_tokens": round(rows * (fixed + sum(questions) / len(questions))),
                 "output_tokens": round(rows * written)}

@@ -60,7 +60,8 @@ def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """Roles of training samples; their request would be about the sample's own question."""
     drawn = np.random.default_rng(sources.seed).integers(len(sources.experts), size=len(items))
     general = {"request": "answer the question"}
-    roles = [sources.experts[place].model_copy(update=general) for place in drawn]
+    found = [sources.experts[place] for place in drawn]
+    roles = [role.model_copy(update=general) if isinstance(role, Role) else role for role in found]
     return [sources.design.role_text(role) + GAP for role in roles]
 
 

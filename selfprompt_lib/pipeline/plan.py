@@ -92,7 +92,7 @@ def annotation_cost(profile: Profile, samples: list[Sample], rows: int) -> str:
     settings = profile.annotate
     if settings.base_url is None:
         return "nothing: the annotator is a local model"
-    prompt = annotate.RolePrompt.from_settings(settings)
+    prompt = annotate.annotation_prompt(settings)
     usage = prompt.estimate_tokens(samples, lambda text: len(text) / CHARACTERS_PER_TOKEN, rows)
     return f"{_dollars(settings, profile.model, **usage)} for {rows} roles"
 

@@ -14,7 +14,7 @@ from scipy.stats import hypergeom
 from .. import stats
 from ..errors import UserError
 from ..reading import one_line
-from ..rows import Conversation
+from ..rows import Conversation, Role, RoleOrText
 
 ROLE_COLUMNS = [
     "id", "domain", "source", "question", "answer", "expert", "brings", "request", "role",
@@ -62,11 +62,18 @@ def role_table(samples: Sequence[Conversation]) -> pd.DataFrame:
     """One row a sample with a role: `ROLE_COLUMNS` and the number of words of the role."""
     rows = [
         {"id": s.id, "domain": s.domain, "source": s.source, "question": s.question,
-         "answer": "".join(s.conversations[1:2]), **s.role.model_dump(), "role": s.role.text}
+         "answer": "".join(s.conversations[1:2]), **_parts(s.role), "role": s.role.text}
         for s in samples if s.role
     ]
     frame = pd.DataFrame(rows, columns=ROLE_COLUMNS)
     return frame.assign(words=frame.role.str.split().str.len())
+
+
+def _parts(role: RoleOrText) -> dict[str, str]:
+    """What a role is made of; what another strategy writes has no parts: it stands for all."""
+    if isinstance(role, Role):
+        return role.model_dump()
+    return {"expert": role.text, "brings": "", "request": ""}
 
 
 def grouping_column(frame: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     The number of processes is not part of it: they train one model together.
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
-    written = [design.role_text(sample.role) for sample in samples if sample.role]
+    written = [design.write(sample.role, "") for sample in samples if sample.role]
     code = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
               os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name, written,

@@ -1,0 +1,86 @@
+"""What is asked for where another strategy than roles is annotated: one paragraph (chapter 1)."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..designs import strategy_name
+from ..llm_client.prompt import read_guideline
+from ..profiles import Annotate
+from ..rows import ROLE, StrategyText, first_fault, read_rows
+from ..strategies import StrategyExample, read_strategy
+from .prompt import RolePrompt
+
+LONGEST = 1200  # characters
+
+
+@dataclass(frozen=True)
+class StrategyPrompt(RolePrompt):
+    """The prompt that asks for a strategy's paragraph. `examples` are pairs of question and text.
+
+    A reply that can be used counts as a role in the outcomes, whatever it is.
+    """
+
+    retry_instruction = "Write it once more, as one complete paragraph and nothing else."
+
+    @classmethod
+    def from_settings(cls, settings: Annotate) -> "StrategyPrompt":
+        """Guideline and examples of `annotate.strategy`, or of the files that the profile names.
+
+        Raises:
+            UserError: as `read_strategy`, or a file that is missing or no example.
+        """
+        file = read_strategy(settings.strategy)
+        guideline = read_guideline(settings, Path(settings.guideline)) if settings.guideline \
+            else file.guideline.strip()
+        rows = read_rows(Path(settings.examples), StrategyExample) if settings.examples \
+            else [StrategyExample.model_validate(row) for row in file.examples]
+        name = strategy_name(settings.strategy)
+        return cls(settings, guideline, tuple(
+            (row.question, StrategyText(strategy=name, text=row.text)) for row in rows))
+
+    @property
+    def form(self) -> str:
+        """What is said of the reply's form."""
+        return "Write one paragraph and nothing else."
+
+    def write(self, role: StrategyText) -> str:
+        """An example as the annotator should write it."""
+        return role.text
+
+    def read_answer(self, text: str) -> StrategyText:
+        """The first paragraph of an answer, without a label such as "Plan:".
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
+        name = strategy_name(self.settings.strategy)
+        paragraph = re.split(r"\n\s*\n", text.strip())[0]
+        paragraph = re.sub(rf"^\W*{re.escape(name)}\W*:\W*", "", paragraph, flags=re.IGNORECASE)
+        if len(paragraph) > LONGEST:
+            raise ValueError(f"text: {len(paragraph)} characters; at most {LONGEST}")
+        try:
+            return StrategyText(strategy=name, text=paragraph)
+        except ValidationError as error:
+            raise ValueError(first_fault(error)) from None
+
+    def response_format(self) -> dict[str, Any] | None:
+        """None: a paragraph needs no schema."""
+        return None
+
+    def stops_within(self, text: str) -> str:
+        """The paragraph, if the answer ends within a sentence."""
+        return "" if re.search(r"[.!?…\"')\]]\s*$", text) else "text"
+
+
+def annotation_prompt(settings: Annotate) -> RolePrompt:
+    """The prompt of the profile's strategy: `RolePrompt`, or another one's (chapter 1).
+
+    Raises:
+        UserError: as its `from_settings`.
+    """
+    kind = RolePrompt if settings.strategy == ROLE else StrategyPrompt
+    return kind.from_settings(settings)
