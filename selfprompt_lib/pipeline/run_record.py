@@ -1,0 +1,56 @@
+"""What one run was made with and what it cost, in one record (chapter 7).
+
+A sweep keeps the same of each of its cells, so that runs made one by one and cells are compared in
+the same way.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import require
+from .chapters import CHAPTERS, read_record
+
+TRAINED_ON = "train.jsonl"
+SHORT = 10  # digits of a digest that tell files apart
+
+
+def run_record(root: Path) -> dict[str, Any]:
+    """What a run was made with and what it cost (chapter 7).
+
+    Returns:
+        `profile` (its name), `seed`, `seconds` by chapter, `tokens` that chapter 3 trained on,
+        `provenance` of its last chapter (fields, versions, machine), `data`: digests of the
+        training samples, of what was asked and of the files that fields name, and `code`: of the
+        package's files and the notebooks that were used, shortened.
+
+    Raises:
+        UserError: the folder is no run's.
+    """
+    records = {name: record for name in CHAPTERS if (record := read_record(root, name))}
+    require(records, f"{root}: is no run's folder: no chapter has finished there; give one such as "
+            "runs/cpu, or that of a sweep")
+    provenance = list(records.values())[-1]["provenance"]
+    trained = records.get("sft", {}).get("metrics", {}).get("tokens", {})
+    return {"profile": provenance["profile"]["name"], "seed": provenance["seed"],
+            "seconds": {name: record["seconds"] for name, record in records.items()},
+            "tokens": sum(trained.values()), "provenance": provenance,
+            "data": _data(records), "code": _code(records)}
+
+
+def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Digests of data by name: what chapter 1 left, files of fields, and the package's own."""
+    outputs = records.get("annotate", {}).get("outputs", {})
+    found = {f"annotate/{name}": outputs[name] for name in outputs if name == TRAINED_ON}
+    for record in records.values():
+        inputs = record["inputs"]
+        found |= {name: value for name, value in inputs["fields"].items()
+                  if isinstance(value, str) and value.startswith("sha256:")}
+        found |= {name: digest for name, digest in inputs["code"].items()
+                  if name.startswith("resources/") and name.endswith(".jsonl")}
+    return found
+
+
+def _code(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {f"{chapter}, {name}" if name == "notebook" else name: digest[:SHORT]
+            for chapter, record in records.items()
+            for name, digest in record["inputs"]["code"].items() if not name.endswith(".jsonl")}
