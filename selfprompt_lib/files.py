@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from .digests import LARGE
 from .errors import UserError, require
 from .reading import DATA_SUFFIXES, one_line, read_json_lines, start_folder, user_path
 
@@ -81,6 +83,41 @@ def _plain(value: Any) -> Any:
 def run_folder(out: str | Path, profile: str) -> Path:
     """`<out>/<profile>`; a relative `out` counts from `start_folder`, the project."""
     return start_folder() / os.path.expanduser(out) / profile
+
+
+def sweep_folder(root: Path) -> Path | None:
+    """The folder of the sweep that a run's folder is a cell of; None for a run by itself."""
+    return next((above for above in root.parents if (above / "sweep.json").is_file()), None)
+
+
+def trainings_folder(root: Path) -> Path:
+    """Where the trainings of a run are kept, to be taken up; those of a sweep's cells together."""
+    sweep = sweep_folder(root)
+    return sweep / "shared" / "trainings" if sweep else root / "sft" / "trainer"
+
+
+def copy_folder(source: Path, destination: Path) -> None:
+    """Copy a folder whole or not at all; what is there before is replaced.
+
+    Large files, such as weights, are linked where the disk can do that, and lie on it once. They
+    are written anew, never changed in place, so that both folders keep what they have.
+    """
+    partial = destination.with_name(f"{destination.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, copy_function=_link_or_copy)
+    shutil.rmtree(destination, ignore_errors=True)
+    partial.rename(destination)
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    if os.path.getsize(source) > LARGE:
+        try:
+            os.link(source, destination)
+        except OSError:  # another disk, or one that has no links
+            pass
+        else:
+            return
+    shutil.copy2(source, destination)
 
 
 def make_writable(folder: Path) -> None:

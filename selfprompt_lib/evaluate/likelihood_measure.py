@@ -31,6 +31,7 @@ COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "option
 OPEN = "open questions"
 FORMS = ("cloze", "letters")
 Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
+Texts = Mapping[str, Sequence[str]]  # by prefix, what stands before each item's answer
 OpenQuestions = Mapping[str, Sequence[Question]]  # questions with references, by their task's name
 
 
@@ -115,29 +116,59 @@ def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Se
             for name, some in open_questions.items()}
     asked = [digests, profile.seed, rows, task_content(profile, tasks), plans,
              [role.model_dump() for role in experts]]
-    return keep(folder, asked, _measure, profile, places, experts, open_questions, tasks, plans)
+    return keep(folder, asked, _measure, profile, places, experts, open_questions, tasks, plans,
+                folder)
 
 
 def _measure(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
-             open_questions: OpenQuestions, tasks: dict[str, Any],
-             plans: tuple[Plan, Plan]) -> dict[str, pd.DataFrame]:
-    """One model is in memory at a time; the self-prompt model comes first, as it writes roles."""
+             open_questions: OpenQuestions, tasks: dict[str, Any], plans: tuple[Plan, Plan],
+             folder: Path) -> dict[str, pd.DataFrame]:
+    """One model is in memory at a time; the self-prompt model comes first, as it writes roles.
+
+    What the others say behind their texts is kept by itself: with other models of the first kind,
+    as in the next cell of a sweep, the untuned model need not be asked again.
+    """
     model, tokenizer = models.load(places[OWN], profile.dtype)
     items, parts = written_items(model, tokenizer, profile, open_questions, tasks), []
     sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
     texts = prefix_texts(list(PREFIXES), items, sources)
+    asked = items.drop(columns="role")
     wanted = dict.fromkeys([OWN, *(name for plan in plans for name, _ in plan)])
     for name in wanted:
-        if name != OWN:
-            model, _ = models.load(places[name], profile.dtype)
-        behind, tasks_behind = ({prefix: texts[prefix] for one, prefix in plan if one == name}
-                                for plan in plans)
-        found = [score_open(model, tokenizer, open_questions, items, behind)] if behind else []
-        if tasks and tasks_behind:
-            found.append(score_tasks(model, tokenizer, tasks, items, tasks_behind))
+        behind = [{prefix: texts[prefix] for one, prefix in plan if one == name} for plan in plans]
+        if name == OWN:
+            found = _score(model, tokenizer, open_questions, tasks, asked, behind)
+            del model
+        else:
+            found = _score_kept(profile, places[name], open_questions, tasks, asked, behind, folder)
         seed = UNTUNED if name == BASE else profile.seed
-        parts += [part.assign(model=name, seed=seed).reindex(columns=COLUMNS) for part in found]
+        parts.append(found.assign(model=name, seed=seed).reindex(columns=COLUMNS))
     return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items}
+
+
+def _score_kept(profile: Profile, place: str, open_questions: OpenQuestions, tasks: dict[str, Any],
+                items: pd.DataFrame, behind: Sequence[Texts], folder: Path) -> pd.DataFrame:
+    """One model's rows behind given texts, kept in `folder` by what it is and what is asked."""
+    references = [row.reference for some in open_questions.values() for row in some]
+    asked = [models.identity(place)["digest"], items.to_dict("list"), references, behind,
+             task_content(profile, tasks)]
+    return keep(folder, asked, _load_and_score, profile, place, open_questions, tasks, items,
+                behind)["rows"]
+
+
+def _load_and_score(profile: Profile, place: str, *asked: Any) -> dict[str, pd.DataFrame]:
+    return {"rows": _score(*models.load(place, profile.dtype), *asked)}
+
+
+def _score(model, tokenizer, open_questions: OpenQuestions, tasks: dict[str, Any],
+           items: pd.DataFrame, behind: Sequence[Texts]) -> pd.DataFrame:
+    """One model's rows of the table: of open questions behind the first texts, then of tasks."""
+    parts = []
+    if behind[0]:
+        parts.append(score_open(model, tokenizer, open_questions, items, behind[0]))
+    if tasks and behind[1]:
+        parts.append(score_tasks(model, tokenizer, tasks, items, behind[1]))
+    return pd.concat(parts, ignore_index=True) if parts else items.head(0)
 
 
 def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuestions,

@@ -16,7 +16,7 @@ from ..rows import Role
 from ..tasks import TASKS_FOLDER
 from .arms import RoleSources, plain_arm, substituted_arms
 from .harness import ask_benchmarks
-from .results import BASE, BASELINE, MANUAL, OWN, SUBSTITUTED, UNTUNED, check_items
+from .results import BASE, BASELINE, EXPERT, MANUAL, OWN, SUBSTITUTED, UNTUNED, check_items
 
 
 def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
@@ -50,7 +50,8 @@ def measure_arms(profile: Profile, tasks: dict[str, Any], source: Callable[[str,
     for name, seed, arms in plan:
         tuned = name if seed == profile.seed else f"{name}-seed{seed}"
         place = profile.model if name == BASE else str(source("sft", tuned))
-        parts.append(measure_model(profile, tasks, place, seed, arms, experts, folder))
+        drawn = experts if EXPERT in arms else ()
+        parts.append(measure_model(profile, tasks, place, seed, arms, drawn, folder))
     return check_items(pd.concat(parts, ignore_index=True))
 
 
@@ -80,8 +81,8 @@ def _ask_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int,
     model, tokenizer = models.load(place, profile.dtype)
     parts = [ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm(name)], seed)
              for name in arms if name not in SUBSTITUTED]
-    sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
-    others = substituted_arms(arms, parts[0], sources)
-    if others:
+    if {*arms} & {*SUBSTITUTED}:  # else the run's seed is not read: the untuned model has none
+        sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
+        others = substituted_arms(arms, parts[0], sources)
         parts.append(ask_benchmarks(model, tokenizer, profile, tasks, others, seed))
     return {"items": pd.concat(parts, ignore_index=True)}

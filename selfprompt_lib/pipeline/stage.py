@@ -13,7 +13,14 @@ from typing import Any
 from .. import profiles
 from ..digests import folder_digests
 from ..errors import require
-from ..files import make_writable, run_folder, write_json, write_rows
+from ..files import (
+    make_writable,
+    run_folder,
+    sweep_folder,
+    trainings_folder,
+    write_json,
+    write_rows,
+)
 from ..profiles import Profile
 from ..provenance import describe, peak_memory_gb
 from .chapters import CHAPTERS, Chapter
@@ -23,6 +30,7 @@ PARAMETERS = {  # that every notebook takes, with how papermill is told one; all
     "profile": (str, "-p {0} cpu"), "seed": (int, "-p {0} 1"), "out": (str | Path, "-r {0} {1}"),
     "settings": (dict, "-y '{0}: {{sft.epochs: 2}}'"),
 }
+NO_RESULT = ("stage.json", "trainer/")  # in a chapter's folder; see also `Stage.aside`
 
 
 @dataclass
@@ -34,7 +42,7 @@ class Stage:
     root: Path
     inputs: dict[str, Any]
     started: float = field(default_factory=time.perf_counter)
-    set_aside: list[str] = field(default_factory=lambda: ["stage.json"])
+    set_aside: list[str] = field(default_factory=lambda: list(NO_RESULT))
 
     @property
     def folder(self) -> Path:
@@ -51,6 +59,17 @@ class Stage:
         """
         self.set_aside.append(name)
         return self.path(name)
+
+    @property
+    def trainings(self) -> Path:
+        """Where trainings are kept, to be taken up: in a sweep those of all its cells."""
+        return trainings_folder(self.root)
+
+    @property
+    def parts(self) -> Path:
+        """Where measurements are kept, in the same way."""
+        sweep = sweep_folder(self.root)
+        return sweep / "shared" / "parts" if sweep else self.aside("parts")
 
     def source(self, chapter: str, name: str) -> Path:
         """An artefact of an earlier chapter, which this one depends on from now on."""

@@ -15,7 +15,7 @@ from .. import models, sft, sources
 from ..cli import add_profile_arguments, chosen_profile, run_command
 from ..designs import DESIGNS, Design, get_design
 from ..errors import require
-from ..files import make_writable, run_folder, write_json
+from ..files import make_writable, run_folder, trainings_folder, write_json
 from ..profiles import Profile, seed_profiles, trained_designs
 from ..reading import user_path
 from ..rows import Sample, read_rows
@@ -65,7 +65,7 @@ def _train_designs(given: argparse.Namespace, process) -> None:
         models.check(profile.model)
     runs = [(one, design) for one in seed_profiles(profile) for design in designs]
     for one, design in runs:
-        _print_audit(one, samples, design, root / "sft" / "trainer", len(runs), process)
+        _print_audit(one, samples, design, trainings_folder(root), len(runs), process)
     if not given.dry_run:
         make_writable(root / "sft")
         curves = {}
@@ -105,7 +105,7 @@ def _print_audit(profile: Profile, samples: list[Sample], design: Design, folder
 
 def _train_once(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
     """One training, unless it is finished; its model goes to `folder`, where chapter 3 has it."""
-    trainings = folder.parent / "trainer"
+    trainings = trainings_folder(folder.parents[1])
     record = sft.read_finished_run(trainings / sft.run_name(profile, samples, design))
     if record is None:
         held_out = sources.validation_samples(profile, samples) if design.writes_role else ()

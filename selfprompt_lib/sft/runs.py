@@ -13,28 +13,29 @@ from .. import infer, models, stats
 from ..checkpoints import file_fault, told_saving, weight_files
 from ..designs import Design
 from ..digests import PACKAGE, code_digest, text_digest
-from ..files import make_writable, write_json
+from ..files import copy_folder, make_writable, write_json
 from ..profiles import Profile
 from ..provenance import describe
 from ..rows import Question, Sample
+from .conversation import to_messages
 from .trainer import this_process
 
 FINISHED, PARTIAL, RECORD = "finished", "finished.partial", "run.json"
 
 
 def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
-    """A short name for all that shapes a training: model, seed, recipe, design, samples and code.
+    """A short name for all that shapes a training: model, seed, recipe, design, messages and code.
 
-    The number of processes is not part of it: they train one model together.
+    The number of processes is not part of it: they train one model together. Of the samples it is
+    what is trained on: roles that a design does not write change nothing.
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
-    written = [design.write(sample.role, "") for sample in samples if sample.role]
     code = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
-              os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name, written,
+              os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name,
               code_digest(*code)]
-    rows = [sample.model_dump(mode="json") for sample in samples]
-    return f"{design.name}-{text_digest([recipe, rows])[:12]}"
+    messages = [to_messages(sample, design) for sample in samples]
+    return f"{design.name}-{text_digest([recipe, messages])[:12]}"
 
 
 def save_model(model, tokenizer, folder: Path, **weights: Any) -> None:
@@ -87,12 +88,8 @@ def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run
 
 def copy_finished_run(run: Path, destination: Path) -> None:
     """Put a finished run's checkpoint, with its record, where other chapters look for it."""
-    partial = destination.with_name(f"{destination.name}.partial")
     with told_saving(destination):
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(run / FINISHED, partial)
-        shutil.rmtree(destination, ignore_errors=True)
-        partial.rename(destination)
+        copy_folder(run / FINISHED, destination)
 
 
 def throughput_text(record: dict[str, Any]) -> str:

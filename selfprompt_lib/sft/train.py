@@ -187,16 +187,19 @@ def _dataset(samples: Sequence[Sample], design: Design) -> Dataset:
 
 
 def train_other_seeds(profile: Profile, samples: Sequence[Sample], designs: dict[str, Design],
-                      folder: Path) -> dict[str, list[dict]]:
+                      folder: Path, trainings: Path) -> dict[str, list[dict]]:
     """Train each design with the seeds after the first (chapter 3).
 
     The models are saved as `<name>-seed<n>` in `folder`; returned are the records of each name.
+
+    Args:
+        trainings: where trainings are kept, to be taken up (`Stage.trainings`).
     """
     records: dict[str, list[dict]] = {name: [] for name in designs}
     for other in seed_profiles(profile)[1:]:
         for name, design in designs.items():
-            record = train(other, samples, design, folder / "trainer")[2]
-            run = folder / "trainer" / record["checkpoints"]
-            copy_finished_run(run, folder / f"{name}-seed{other.seed}")
+            record = train(other, samples, design, trainings)[2]
+            saved = folder / f"{name}-seed{other.seed}"
+            copy_finished_run(trainings / record["checkpoints"], saved)
             records[name].append(record)
     return records
