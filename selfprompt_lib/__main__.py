@@ -1,4 +1,4 @@
-"""The command line: `selfprompt run --profile cpu`, `annotate`, `lima-role`, `compare`, `board`."""
+"""The command line: `selfprompt run --profile cpu`, `annotate`, `compare`, `board`, `sweep` …"""
 
 import argparse
 import sys
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         part.add_command(commands)
     _add_compare(commands)
     _add_board(commands)
+    _add_sweep(commands)
     return top
 
 
@@ -62,13 +63,33 @@ def _add_board(commands) -> None:
                        help="write one small file a run to --out instead, to hand in")
 
 
+def _add_sweep(commands) -> None:
+    sweep = commands.add_parser(
+        "sweep", help="run the notebooks once for each combination of settings",
+        description="Run the notebooks once for each combination of a grid's values, make once "
+        "what they have in common, and write one table, sweep.parquet. What is done is skipped: "
+        "run it again to go on, to add values, or to collect cells copied from other machines.")
+    add_profile_arguments(sweep, run=True)
+    sweep.set_defaults(out="sweep")
+    sweep.add_argument("--grid", action="append", default=[], metavar="FIELD=A,B,…",
+                       help="a field and its values, for example seed=0,1,2; of a field that holds "
+                       "a list [a,b];[c,d]; may be repeated")
+    sweep.add_argument("--chapters", default="1,3,4,5", metavar="N,N",
+                       help="the chapters of a cell (default: %(default)s)")
+    sweep.add_argument("--shard", metavar="K/N",
+                       help="run only every N-th cell, from the K-th: for several machines")
+    sweep.add_argument("--dry-run", action="store_true",
+                       help="say how many runs, hours and gigabytes it takes, and what is done")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (2 for an error that the user can mend)."""
     given = parser().parse_args(arguments)
     heed_signals()
     commands = {"annotate": command.run, "lima-role": lima_role.join_command, "run": _run,
-                "compare": _compare, "board": _board, "workshop": learners.command,
-                "check": check.command, "start": start.command, "bundle": bundle.command}
+                "compare": _compare, "board": _board, "sweep": _sweep,
+                "workshop": learners.command, "check": check.command, "start": start.command,
+                "bundle": bundle.command}
     return run_command(commands[given.command], given)
 
 
@@ -82,6 +103,12 @@ def _board(given: argparse.Namespace) -> None:
     from .workshop import board  # as above
 
     board.command(given)
+
+
+def _sweep(given: argparse.Namespace) -> int:
+    from .pipeline import sweep  # as above
+
+    return sweep.command(given)
 
 
 def _run(given: argparse.Namespace) -> None:

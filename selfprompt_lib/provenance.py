@@ -1,9 +1,12 @@
 """Provenance: what artefacts were made with, as settings, versions and the machine."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
+import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 from . import __version__
@@ -27,10 +30,22 @@ def machine() -> dict[str, Any]:
     """Package and library versions, Python and the machine."""
     return {
         "selfprompt_lib": __version__,
+        "commit": commit(),
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+@cache
+def commit() -> str | None:
+    """The commit of a clone, with `-dirty` where files were changed since; None in a wheel."""
+    if not (PROJECT / ".git").exists():
+        return None
+    asked = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError):  # no git here
+        return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or None
+    return None
 
 
 def peak_memory_gb(of_children: bool = False) -> float | None:

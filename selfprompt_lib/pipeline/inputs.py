@@ -99,13 +99,18 @@ def _only(part: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name in names}
 
 
-def why_run(chapter: Chapter, profile: Profile, root: Path) -> list[str]:
+def why_run(chapter: Chapter, profile: Profile, root: Path,
+            made_in: Path | None = None) -> list[str]:
     """Why a chapter must run; empty where it can be skipped.
+
+    Args:
+        made_in: another run's folder, whose result would be taken for this one; else its own.
 
     Raises:
         UserError: when a chapter that this one reads has not finished.
     """
-    record, page = read_record(root, chapter.name), page_record(chapter.executed_notebook(root))
+    place = made_in or root
+    record, page = read_record(place, chapter.name), page_record(chapter.executed_notebook(place))
     if page is None:
         return ["not run here before"]
     if record is None:
@@ -114,7 +119,7 @@ def why_run(chapter: Chapter, profile: Profile, root: Path) -> list[str]:
         return ["its artefacts are newer than its executed notebook"]
     folder = f"{chapter.name}/"
     edited = [name for name, digest in record["outputs"].items()
-              if artefact_digest(root, folder + name) != digest]
+              if artefact_digest(place, folder + name) != digest]
     return [*_changed_inputs(chapter, profile, root, record["inputs"]),
             *(f"artefact {name}" for name in edited)]
 

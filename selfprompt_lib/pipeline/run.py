@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,7 +67,7 @@ def run_chapters(
     make_writable(root / "nbs")
     print(f"profile {profile.name}, seed {profile.seed}: {profile.about}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the kernels inherit it
-    run_start, rehearsed = time.perf_counter(), not _has_more_to_try(profile, chapters)
+    run_start, tried = time.perf_counter(), False
     for chapter in chapters:
         label = f"{chapter.label + ' ' + chapter.name:<13}"
         reasons = ["--only"] if force else why_run(chapter, profile, root)
@@ -75,9 +76,9 @@ def run_chapters(
             print(f"{label} skipped: nothing changed since {finished}")
             continue
         print(f"{label} runs: {'; '.join(reasons[:4])}{' …' if len(reasons) > 4 else ''}")
-        if not rehearsed:
-            rehearse(profile)
-            rehearsed = True
+        if not tried:
+            require_room(profile, chapters)
+            tried = True
         chapter_start = time.perf_counter()
         execute_notebook(chapter, parameters, root)
         print(f"{label} done in {time.perf_counter() - chapter_start:.0f} s")
@@ -86,7 +87,17 @@ def run_chapters(
     print(f"all done in {seconds:.0f} s; report: {root / 'report.json'}")
 
 
-def _has_more_to_try(profile: Profile, chapters: list[Chapter]) -> bool:
+def require_room(profile: Profile, chapters: Sequence[Chapter]) -> None:
+    """`rehearse` what chapters 5 and 6 need, where it is not in the package or may not fit.
+
+    Raises:
+        UserError: data that is missing, a faulty task, replies too long for the model's context.
+    """
+    if _has_more_to_try(profile, chapters):
+        rehearse(profile)
+
+
+def _has_more_to_try(profile: Profile, chapters: Sequence[Chapter]) -> bool:
     """Whether chapters 5 and 6 need what is not in the package, or settings that may not fit."""
     fields, usual = flatten(profile), flatten(load(profile.name))
     own = fields["data.benchmarks"] == "hub" or fields["evaluate.include_path"]

@@ -171,7 +171,7 @@ def _cost_checks(profile: Profile, rows: list[dict], model) -> list[tuple]:
     """Time and memory that the training will take."""
     tokens = sum(min(len(row["input_ids"]), profile.sft.max_length) for row in rows)
     needed = sum(memory_plan(model.config, profile, shard_count()).values())
-    free = _free_memory(model)
+    free = free_memory(model)
     return [
         ("time expected, minutes", round(training_minutes(model.config, profile, tokens), 1), True,
          ""),
@@ -200,7 +200,7 @@ def _ends_in_loss(ends: Container[int], row: dict[str, list[int]]) -> bool:
     return any(token in ends for token in tail)
 
 
-def _free_memory(model) -> float:
+def free_memory(model) -> float:
     """GB for one process on the device that would train, with what `model` holds of it already."""
     if torch.cuda.is_available():
         return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / 1e9

@@ -1,0 +1,164 @@
+"""The results of a sweep: one tidy table over all cells, and what each cell was made with."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..digests import text_digest
+from ..files import run_folder, write_json
+from ..reading import read_json_lines
+from .chapters import CHAPTERS, read_record
+from .sweep_grid import value_text
+
+COLUMNS = ["chapter", "model", "seed", "prefix", "task", "form", "item", "stratum", "options",
+           "nats", "log_odds", "log_odds_pmi", "right", "right_sum", "right_pmi", "tokens"]
+WRITTEN, ROLE = "written", "role"  # forms of rows that are no likelihoods
+OPEN = "held-out questions"
+# The model of an arm of chapter 5, and what stands before its answer; of chapter 6 see `_arm`.
+ARMS = {"base": ("base", "none"), "baseline": ("baseline", "none"),
+        "role-play": ("baseline", "role-play"), "self-prompt": ("self-prompt", "own role")}
+VERSIONS = ("selfprompt_lib", "commit", "python", "libraries", "precision", "machine")
+
+
+def write_results(out: Path, record: dict[str, Any]) -> list[str]:
+    """Write `sweep.parquet` and `cells.json` anew, from all cells of `sweep.json` that are there.
+
+    Returns:
+        The cells that were made with other versions than most, in words.
+    """
+    tables, cells = [], {}
+    for name, fields in record["cells"].items():
+        root = run_folder(out / "cells" / name, record["profile"])
+        made = {chapter: found for chapter in CHAPTERS if (found := read_record(root, chapter))}
+        if made:
+            cells[name] = _about(record, fields, made)
+            tables.append(_with_fields(cell_rows(root, made), name, fields))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cell"])
+    for field in set(table) & set(field_columns(record["cells"][next(iter(record["cells"]))])):
+        if len({isinstance(value, str) for value in table[field]}) > 1:  # such as 16 and null
+            table[field] = table[field].map(value_text)
+    partial = out / "sweep.parquet.partial"
+    table.to_parquet(partial, index=False)
+    partial.replace(out / "sweep.parquet")
+    write_json(out / "cells.json", cells)
+    return _other_versions(cells)
+
+
+def _about(record: dict[str, Any], fields: dict[str, Any],
+           made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How a cell was made: settings, seconds a chapter, and versions, machine and code."""
+    last = list(made.values())[-1]["provenance"]
+    code = {chapter: text_digest(found["inputs"]["code"])[:12] for chapter, found in made.items()}
+    return {"fields": fields, "profile": record["profile"],
+            "seconds": {chapter: found["seconds"] for chapter, found in made.items()},
+            "provenance": {name: last.get(name) for name in VERSIONS} | {"code": code},
+            "settings": record["settings"] | fields}
+
+
+def _other_versions(cells: dict[str, dict[str, Any]]) -> list[str]:
+    """Cells whose versions, precision or code are not those of most, which a reader should know."""
+    told = []
+    for part in (*VERSIONS[:-1], "code"):
+        values = {name: text_digest(_shared_part(about["provenance"][part], cells, part))
+                  for name, about in cells.items()}
+        if len({*values.values()}) > 1:
+            usual = pd.Series(values).mode()[0]
+            others = [name for name, value in values.items() if value != usual]
+            told.append(f"{part}: {', '.join(others)}")
+    return told
+
+
+def _shared_part(value: Any, cells: dict[str, dict[str, Any]], part: str) -> Any:
+    """Of code, that of the chapters which all cells have run."""
+    if part != "code":
+        return value
+    names = set.intersection(*({*about["provenance"]["code"]} for about in cells.values()))
+    return {name: value[name] for name in sorted(names)}
+
+
+def field_columns(fields: dict[str, Any]) -> dict[str, Any]:
+    """A cell's fields as columns of the table; lists, which no table groups by, as texts.
+
+    A swept `seed` is the rows' own `seed`. A swept `model` is `base model`, as `model` tells which
+    of the models tuned from it a row is of.
+    """
+    names = {"model": "base model"}
+    return {names.get(field, field): value if isinstance(value, str | int | float)
+            else value_text(value) for field, value in fields.items() if field != "seed"}
+
+
+def _with_fields(rows: pd.DataFrame, name: str, fields: dict[str, Any]) -> pd.DataFrame:
+    """A cell's rows behind its name and its fields."""
+    return pd.DataFrame({"cell": name, **field_columns(fields)}, index=rows.index).join(rows)
+
+
+def cell_rows(root: Path, made: dict[str, Any]) -> pd.DataFrame:
+    """A run's rows: likelihoods, written answers and written roles, of the chapters that are done.
+
+    Columns: `chapter` (`evaluate`, `ablate` or `infer`), those of the table of likelihoods, and
+    `tokens`. Rows of written answers (`form` is `written`) have `right`: whether the answer is;
+    rows of written roles (`role`) have in it whether a role was written, and in `tokens` its length
+    where that was counted.
+    """
+    parts = [part.assign(chapter=chapter) for chapter in ("evaluate", "ablate") if chapter in made
+             for part in (_likelihoods(root / chapter), _answers(root / chapter, chapter))]
+    if "infer" in made:
+        parts.append(_replies(root / "infer", made["infer"]["provenance"]["seed"]))
+    if "ablate" in made:
+        parts.append(_design_roles(root / "ablate" / "roles.parquet"))
+    parts = [part for part in parts if len(part)]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    flags = dict.fromkeys(["right", "right_sum", "right_pmi"], "boolean")
+    return table.reindex(columns=COLUMNS).astype(flags | {"item": str})
+
+
+def _likelihoods(folder: Path) -> pd.DataFrame:
+    path = folder / "likelihoods.parquet"
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+
+
+def _answers(folder: Path, chapter: str) -> pd.DataFrame:
+    """Written answers, and whether a role was written before them."""
+    path = folder / "items.parquet"
+    if not path.is_file():
+        return pd.DataFrame()
+    items = pd.read_parquet(path)
+    places = [_arm(arm, chapter) for arm in items.arm]
+    items = items.assign(model=[model for model, _ in places], prefix=[text for _, text in places])
+    roles = items[items.prefix == "own role"]
+    return pd.concat([items.assign(form=WRITTEN, right=items.correct),
+                      roles.assign(form=ROLE, right=roles.role.notna())], ignore_index=True)
+
+
+def _arm(arm: str, chapter: str) -> tuple[str, str]:
+    """The model of an arm and what stands before its answer; an arm of chapter 6 is a design."""
+    if chapter == "ablate":
+        return arm, "none" if arm in ("none", "base") else "own role"
+    return ARMS.get(arm, ("self-prompt", arm))
+
+
+def _replies(folder: Path, seed: int) -> pd.DataFrame:
+    """Whether and how long roles were written for the held-out questions of chapter 4."""
+    parts = []
+    for model in ("base", "baseline", "self-prompt"):
+        rows = _role_rows(folder / f"{model}.jsonl")
+        parts.append(rows.assign(model=model, seed=-1 if model == "base" else seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _role_rows(path: Path) -> pd.DataFrame:
+    rows = read_json_lines(path) if path.is_file() else []
+    return pd.DataFrame([{
+        "chapter": "infer", "prefix": "own role", "task": OPEN, "form": ROLE, "item": row["id"],
+        "stratum": row["domain"], "right": row["outcome"] == "role", "tokens": row["role_tokens"],
+    } for row in rows])
+
+
+def _design_roles(path: Path) -> pd.DataFrame:
+    """The same of chapter 6, before every item that it measured; a model is named by its design."""
+    if not path.is_file():
+        return pd.DataFrame()
+    roles = pd.read_parquet(path)
+    return roles.assign(chapter="ablate", model=roles.design, prefix="own role", form=ROLE,
+                        right=roles.role.notna())
