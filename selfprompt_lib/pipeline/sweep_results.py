@@ -9,6 +9,7 @@ from ..digests import text_digest
 from ..files import run_folder, write_json
 from ..reading import read_json_lines
 from .chapters import CHAPTERS, read_record
+from .run_record import run_record
 from .sweep_grid import value_text
 
 COLUMNS = ["chapter", "model", "seed", "prefix", "task", "form", "item", "stratum", "options",
@@ -18,7 +19,7 @@ OPEN = "held-out questions"
 # The model of an arm of chapter 5, and what stands before its answer; of chapter 6 see `_arm`.
 ARMS = {"base": ("base", "none"), "baseline": ("baseline", "none"),
         "role-play": ("baseline", "role-play"), "self-prompt": ("self-prompt", "own role")}
-VERSIONS = ("selfprompt_lib", "commit", "python", "libraries", "precision", "machine")
+VERSIONS = ("selfprompt_lib", "commit", "python", "libraries", "precision")
 
 
 def write_results(out: Path, record: dict[str, Any]) -> list[str]:
@@ -32,7 +33,8 @@ def write_results(out: Path, record: dict[str, Any]) -> list[str]:
         root = run_folder(out / "cells" / name, record["profile"])
         made = {chapter: found for chapter in CHAPTERS if (found := read_record(root, chapter))}
         if made:
-            cells[name] = _about(record, fields, made)
+            settings = record["settings"] | fields
+            cells[name] = {"fields": fields, "settings": settings} | run_record(root)
             tables.append(_with_fields(cell_rows(root, made), name, fields))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cell"])
     for field in set(table) & set(field_columns(record["cells"][next(iter(record["cells"]))])):
@@ -45,36 +47,22 @@ def write_results(out: Path, record: dict[str, Any]) -> list[str]:
     return _other_versions(cells)
 
 
-def _about(record: dict[str, Any], fields: dict[str, Any],
-           made: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How a cell was made: settings, seconds a chapter, and versions, machine and code."""
-    last = list(made.values())[-1]["provenance"]
-    code = {chapter: text_digest(found["inputs"]["code"])[:12] for chapter, found in made.items()}
-    return {"fields": fields, "profile": record["profile"],
-            "seconds": {chapter: found["seconds"] for chapter, found in made.items()},
-            "provenance": {name: last.get(name) for name in VERSIONS} | {"code": code},
-            "settings": record["settings"] | fields}
-
-
 def _other_versions(cells: dict[str, dict[str, Any]]) -> list[str]:
     """Cells whose versions, precision or code are not those of most, which a reader should know."""
     told = []
-    for part in (*VERSIONS[:-1], "code"):
-        values = {name: text_digest(_shared_part(about["provenance"][part], cells, part))
-                  for name, about in cells.items()}
-        if len({*values.values()}) > 1:
-            usual = pd.Series(values).mode()[0]
-            others = [name for name, value in values.items() if value != usual]
-            told.append(f"{part}: {', '.join(others)}")
-    return told
+    for part in VERSIONS:
+        values = {name: text_digest(about["provenance"].get(part)) for name, about in cells.items()}
+        told += _unlike_most(part, values)
+    names = set.intersection(*({*about["code"]} for about in cells.values())) if cells else ()
+    code = {name: text_digest({file: about["code"][file] for file in names})
+            for name, about in cells.items()}
+    return told + _unlike_most("code", code)
 
 
-def _shared_part(value: Any, cells: dict[str, dict[str, Any]], part: str) -> Any:
-    """Of code, that of the chapters which all cells have run."""
-    if part != "code":
-        return value
-    names = set.intersection(*({*about["provenance"]["code"]} for about in cells.values()))
-    return {name: value[name] for name in sorted(names)}
+def _unlike_most(part: str, values: dict[str, str]) -> list[str]:
+    usual = pd.Series(values).mode().head(1).to_list()
+    others = [name for name, value in values.items() if value not in usual]
+    return [f"{part}: {', '.join(others)}"] if others else []
 
 
 def field_columns(fields: dict[str, Any]) -> dict[str, Any]:
