@@ -127,3 +127,163 @@ def test_another_sweep_in_the_folder_is_refused(swept, given, parts, capsys, mon
     assert main([*base, *given]) == 2
     told = capsys.readouterr().err
     assert [part for part in parts if part.replace("profile", "settings") not in told] == [], told
+
+
+# Bad input: told before anything runs
+
+
+BAD = {
+    "no grid": ([], "no grid; give at least one, for example --grid seed=0,1,2"),
+    "unknown field": (["--grid", "sft.epoch=1,2"], "--grid sft.epoch: no profile has this field; did you mean sft.epochs?"),
+    "no value": (["--grid", "seed="], "write it as field=value,value"),
+    "no field": (["--grid", "seed"], "write it as field=value,value"),
+    "no YAML": (["--grid", "seed=1,[2"], "--grid seed: cannot read '1,[2' as YAML values"),
+    "ill-typed": (["--grid", "sft.epochs=1,many"], "cell epochs=many: sft.epochs: Input should be a valid number"),
+    "twice": (["--grid", "seed=1,2,1"], "--grid seed: 1 stands twice"),
+    "field twice": (["--grid", "seed=1", "--grid", "seed=2"], "--grid seed: named twice; give all its values at once"),
+    "also set": (["--grid", "seed=1", "--set", "seed=2"], "--grid seed: also in --set"),
+    "also the seed": (["--grid", "seed=1", "--seed", "2"], "--grid seed: also in --set"),
+    "a contradiction": (["--grid", "sft.learning_rate=1e-3,1e-9", "--set", "sft.final_learning_rate=1e-5"],
+                        "is not below sft.learning_rate"),
+    "no list": (["--grid", "ablate.designs=none,plain"], "write a list: [none]"),
+    "two faults": (["--grid", "design=pirate,from-now-on", "--grid", "model=./nowhere"], "unknown design 'pirate'"),
+    "missing file": (["--grid", "data.train=starter,nowhere.jsonl"], "cell train=nowhere.jsonl: data.train: "),
+    "unknown chapter": (["--grid", "seed=1", "--chapters", "1,9"], "--chapters: no such chapter: 9; there are 1, 2, 3"),
+    "a chapter that another reads": (["--grid", "seed=1", "--chapters", "1,5"], "they read chapter 3, 4; give --chapters 1,3,4,5"),
+    "no shard": (["--grid", "seed=1", "--shard", "2"], "write it as K/N with K from 1 to N"),
+    "shard too many": (["--grid", "seed=1", "--shard", "3/2"], "write it as K/N with K from 1 to N"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_stops_before_the_first_cell(name, tmp_path, capsys):
+    given, message = BAD[name]
+    assert main(["sweep", "--profile", "smoke", "--out", str(tmp_path / "out"), *given]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and message in told and told.count("\n") == 1, told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_that_cannot_fit_memory_is_refused_before_the_first(tmp_path, refused):
+    cells = sweep_grid.make_cells("smoke", {}, {"sft.micro_batch_size": [1, 64], "sft.batch_size": [64]}, tmp_path)
+    sizes = [sweep_plan.Planned(cell, (CHAPTERS["sft"],), 1, *needs, 0) for cell, needs in zip(cells, [(4.0, 8.0), (9.0, 8.0)], strict=True)]
+    with refused("do not fit into memory, of which 8.0 GB are free: micro_batch_size=64,batch_size=64 (about 9.0 GB)",
+                 "lower sft.micro_batch_size"):
+        sweep_plan.require_memory(sizes)
+    small, large = (sweep_plan._needs(cell.profile) for cell in cells)
+    assert small[0] < large[0] and small[1:] == pytest.approx(large[1:], rel=0.5), "the plan knows the difference"
+    sweep_plan.require_memory(sizes[:1])
+
+
+# Names and grids
+
+
+@pytest.mark.parametrize(("pairs", "names"), [
+    (["data.train_rows=16,64", "seed=0"], ["train_rows=16,seed=0", "train_rows=64,seed=0"]),
+    (["sft.neutral=true,false"], ["neutral=true", "neutral=false"]),
+    (["data.train_rows=null,8"], ["train_rows=null", "train_rows=8"]),
+    (["infer.max_new_tokens=16", "evaluate.max_new_tokens=32"], ["infer.max_new_tokens=16,evaluate.max_new_tokens=32"]),
+    (["ablate.designs=[none,title-only];[none,from-now-on]"], ["designs=none+title-only", "designs=none+from-now-on"]),
+    (["ablate.designs=[none,title-only],[none,from-now-on]"], ["designs=none+title-only", "designs=none+from-now-on"]),
+])  # fmt: skip
+def test_cells_have_short_names(pairs, names, tmp_path):
+    cells = sweep_grid.make_cells("smoke", {}, sweep_grid.parse_grid(pairs), tmp_path)
+    assert [cell.name for cell in cells] == names
+    assert all(cell.root == tmp_path / "cells" / cell.name / "smoke" for cell in cells)
+
+
+def test_names_are_fit_for_folders_and_no_two_are_the_same():
+    paths = ["./a/b", "./a b", "a:b", "C:\\a\\b", "x" * 300, "x" * 301, "é*?"]
+    names = [sweep_grid.cell_name({"model": path}) for path in paths]
+    assert len({*names}) == len(paths) and max(map(len, names)) <= sweep_grid.LONGEST_NAME
+    assert not [name for name in names if re.search(r'[\\/:*?"<>|\s]', name) or name[-1] in ". "]
+
+
+def test_a_shard_takes_every_nth_cell():
+    assert sweep_grid.read_shard(None) == (1, 1) and sweep_grid.read_shard("2/5") == (2, 5)
+    cells = list(range(12))
+    assert sorted(sum((cells[k - 1 :: 5] for k in range(1, 6)), [])) == cells
+
+
+# What is shared
+
+
+def test_a_run_knows_its_sweep_by_where_it_lies(tmp_path):
+    root = tmp_path / "cells" / "seed=0" / "smoke"
+    assert trainings_folder(root) == root / "sft" / "trainer"
+    (tmp_path / "sweep.json").write_text("{}")
+    assert trainings_folder(root) == tmp_path / "shared" / "trainings"
+
+
+def test_large_files_of_a_copied_folder_are_links_and_small_ones_are_not(tmp_path):
+    old = tmp_path / "old" / "sub"
+    old.mkdir(parents=True)
+    (old / "weights").write_bytes(bytes(2**20 + 1))
+    (old / "figure.png").write_bytes(b"a")
+    copy_folder(tmp_path / "old", tmp_path / "new")
+    (tmp_path / "new" / "sub" / "figure.png").write_bytes(b"b")  # written in place, as figures are
+    assert (old / "figure.png").read_bytes() == b"a"
+    assert os.path.samefile(old / "weights", tmp_path / "new" / "sub" / "weights")
+    copy_folder(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new" / "sub" / "figure.png").read_bytes() == b"a"
+
+
+def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    cells = sweep_grid.make_cells("smoke", {}, {"seed": [0, 1, 2]}, tmp_path)
+    ran = []
+
+    def run_cell(cell, chapters, others):
+        ran.append(cell.name)
+        if cell.fields["seed"] == 1:
+            raise UserError("its notebook failed")
+
+    monkeypatch.setattr(sweep, "run_cell", run_cell)
+    plan = [sweep_plan.Planned(cell, (CHAPTERS["sft"],), 3600, 1, 2, 0) for cell in cells]
+    record = {"profile": "smoke", "settings": {}, "cells": {cell.name: cell.fields for cell in cells}}
+    assert sweep._run_cells(cells, [CHAPTERS["sft"]], plan, record) == ["seed=1"]
+    said = capsys.readouterr().out
+    assert ran == ["seed=0", "seed=1", "seed=2"] and "failed: its notebook failed" in said
+    assert "1 of 3 cells failed: seed=1; the others are done; run again to try these again" in said
+
+
+def test_two_sweeps_in_one_folder_are_one_too_many(tmp_path, refused):
+    with sweep._alone(tmp_path), refused("another sweep is running there"), sweep._alone(tmp_path):
+        pass
+
+
+# Results
+
+
+def test_a_run_s_rows_are_tidy(road):
+    from selfprompt_lib.pipeline.chapters import read_record
+
+    root = road / "smoke"
+    made = {name: record for name in CHAPTERS if (record := read_record(root, name))}
+    rows = sweep_results.cell_rows(root, made)
+    assert list(rows) == sweep_results.COLUMNS and {"text", "cloze", "written", "role"} <= set(rows.form)
+    likelihoods = pd.read_parquet(root / "evaluate" / "likelihoods.parquet")
+    assert len(rows[(rows.chapter == "evaluate") & rows.form.isin(likelihoods.form)]) == len(likelihoods)
+    items = pd.read_parquet(root / "evaluate" / "items.parquet")
+    written = rows[(rows.chapter == "evaluate") & (rows.form == "written")]
+    assert len(written) == len(items) and written.right.sum() == items.correct.sum()
+    spoke = rows[(rows.chapter == "infer") & (rows.model == "self-prompt")]
+    assert len(spoke) == 4 and spoke.tokens.notna().all() and set(rows[rows.model == "base"].seed) == {-1}
+    assert not rows.duplicated(["chapter", "model", "seed", "prefix", "task", "form", "item"]).any()
+
+
+def test_cells_of_other_versions_are_compared_and_marked(road, tmp_path):
+    names = ["seed=0", "seed=1", "seed=2"]
+    for name in names:
+        shutil.copytree(road / "smoke" / "sft", tmp_path / "cells" / name / "smoke" / "sft",
+                        ignore=lambda _, files: [file for file in files if file != "stage.json"])
+    path = tmp_path / "cells" / "seed=1" / "smoke" / "sft" / "stage.json"
+    record = read(path)
+    record["provenance"]["libraries"]["torch"] = "1.0"
+    record["inputs"]["code"]["sft/train.py"] = "other"
+    path.write_text(json.dumps(record))
+    told = sweep_results.write_results(tmp_path, {
+        "profile": "smoke", "settings": {}, "cells": {name: {"seed": n} for n, name in enumerate(names)}})
+    assert told == ["libraries: seed=1", "code: seed=1"]
+    assert list(pd.read_parquet(tmp_path / "sweep.parquet").columns[:2]) == ["cell", "chapter"]
+    cell = sweep_grid.make_cells("smoke", {}, {"seed": [1]}, tmp_path)[0]
+    assert sweep_plan.why_run_cell(CHAPTERS["sft"], cell)[0] != [], "other fields run it again"
