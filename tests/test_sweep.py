@@ -149,7 +149,7 @@ BAD = {
     "two faults": (["--grid", "design=pirate,from-now-on", "--grid", "model=./nowhere"], "unknown design 'pirate'"),
     "missing file": (["--grid", "data.train=starter,nowhere.jsonl"], "cell train=nowhere.jsonl: data.train: "),
     "unknown chapter": (["--grid", "seed=1", "--chapters", "1,9"], "--chapters: no such chapter: 9; there are 1, 2, 3"),
-    "a chapter that another reads": (["--grid", "seed=1", "--chapters", "1,5"], "they read chapter 3, 4; give --chapters 1,3,4,5"),
+    "chapters that are read": (["--grid", "seed=1", "--chapters", "1,5"], "they read chapter 3, 4; give --chapters 1,3,4,5"),
     "no shard": (["--grid", "seed=1", "--shard", "2"], "write it as K/N with K from 1 to N"),
     "shard too many": (["--grid", "seed=1", "--shard", "3/2"], "write it as K/N with K from 1 to N"),
 }
@@ -166,7 +166,8 @@ def test_bad_input_stops_before_the_first_cell(name, tmp_path, capsys):
 
 def test_a_cell_that_cannot_fit_memory_is_refused_before_the_first(tmp_path, refused):
     cells = sweep_grid.make_cells("smoke", {}, {"sft.micro_batch_size": [1, 64], "sft.batch_size": [64]}, tmp_path)
-    sizes = [sweep_plan.Planned(cell, (CHAPTERS["sft"],), 1, *needs, 0) for cell, needs in zip(cells, [(4.0, 8.0), (9.0, 8.0)], strict=True)]
+    sizes = [sweep_plan.Planned(cell, (CHAPTERS["sft"],), 1, needed, 8.0, 0)
+             for cell, needed in zip(cells, (4.0, 9.0), strict=True)]
     with refused("do not fit into memory, of which 8.0 GB are free: micro_batch_size=64,batch_size=64 (about 9.0 GB)",
                  "lower sft.micro_batch_size"):
         sweep_plan.require_memory(sizes)
