@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from .designs import Design, get_design, strategy_name
 from .errors import UserError, require
-from .rows import all_faults
+from .rows import ROLE, all_faults
 from .sections import Annotate, Judge
 from .settings import ARMS, CHOICES, TASKS, Profile, Sft
 
@@ -89,6 +89,16 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
     if strategy_name(strategy) != design.strategy:
         yield (f"design: {design.name} writes annotations of strategy {design.strategy}, and "
                f"annotate.strategy is {strategy}; name the same strategy in both")
+    rows, experts = fields["data.train_rows"], fields["data.experts"]
+    if fields["data.domains"] is not None and rows is None:
+        yield ("data.domains: data.train_rows is null, so that fewer domains would also be fewer "
+               "samples; set data.train_rows to what the smallest of them has")
+    if experts is not None and strategy_name(strategy) != ROLE:
+        yield (f"data.experts: {experts}, and annotate.strategy {strategy} writes no experts; set "
+               "data.experts to null, or annotate.strategy to role")
+    if experts is not None and rows is not None and experts > rows:
+        yield (f"data.experts: {experts} is more than data.train_rows, {rows}; set it to {rows} "
+               "or lower")
     low, high = fields["sft.final_learning_rate"], fields["sft.learning_rate"]
     if low >= high:
         yield (f"sft.final_learning_rate: {low:g} is not below sft.learning_rate, which is "

@@ -114,7 +114,10 @@ class Conversation(_Row):
 
 
 class Sample(Conversation):
-    """A training sample: every user turn has its answer."""
+    """A training sample: every user turn has its answer. `variety` sets its two fields."""
+
+    role_free: bool = Field(False, exclude_if=lambda free: not free)  # trained as a bare answer
+    role_of: Name | None = Field(None, exclude_if=lambda id: not id)  # whose role it is, if not own
 
     @model_validator(mode="after")
     def _every_turn_answered(self) -> "Sample":

@@ -37,6 +37,17 @@ class Data(Section):
         "starter, lima-role (LIMA with this project's roles), a hub id (org/name, or "
         "org/name:configuration), a file or a folder"))
     train_rows: int | None = Field(None, ge=2, description="samples to train on; null means all")
+    domains: int | None = Field(None, ge=1, description=(
+        "train on samples of so many domains only; null means all"))
+    duplicates: float = Field(0, ge=0, lt=1, description=(
+        "share of the training samples replaced by reworded copies of others"))
+    experts: int | None = Field(None, ge=1, description=(
+        "so many different experts: each role gets a typical one of its kind, and what it brings "
+        "may no longer fit; null leaves them"))
+    shuffled_roles: float = Field(0, ge=0, le=1, description=(
+        "share of the training samples that get another one's role"))
+    without_role: float = Field(0, ge=0, lt=1, description=(
+        "share of the training samples whose answer is trained without a role"))
     longest: int | None = Field(None, ge=100, description=(
         "characters; longer samples are left out; null means none"))
     questions: str = Field("starter", description="starter, lima-test, or a file")

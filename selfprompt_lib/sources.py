@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import lima_role, models, sandbox
+from . import lima_role, models, sandbox, variety
 from .designs import get_design
 from .errors import require
 from .files import hub_rows, is_on_hub
@@ -29,10 +29,12 @@ T = TypeVar("T")
 def training_samples(profile: Profile) -> list[Sample]:
     """All training samples of the profile that are not too long, before any are picked (chapter 1).
 
-    `lima-role` is LIMA from the hub or a mirror, joined with the project's roles.
+    `lima-role` is LIMA from the hub or a mirror, joined with the project's roles. With
+    `data.domains` they are of so many domains.
 
     Raises:
-        UserError: no such source, a row that is no sample, or none that is short enough.
+        UserError: no such source, a row that is no sample, none that is short enough, or fewer
+            domains, or samples in them, than the profile asks for.
     """
     samples, longest = _annotated_samples(profile), profile.data.longest
     if longest is not None:
@@ -40,7 +42,7 @@ def training_samples(profile: Profile) -> list[Sample]:
         require(samples, f"data.longest: no sample of {profile.data.train} has {longest:,} "
                          "characters or fewer; set it higher")
     require(samples, f"data.train: {profile.data.train} has no samples")
-    return samples
+    return variety.only_domains(profile, samples)
 
 
 def _annotated_samples(profile: Profile) -> list[Sample]:
@@ -160,7 +162,26 @@ def _check_own_tasks(profile: Profile) -> None:
 
 
 def check_roles(profile: Profile, samples: Sequence[Sample]) -> None:
-    """Stop before any work when the samples have no roles and none are to be annotated."""
-    require(profile.annotate.train_on == "live" or any(sample.role for sample in samples),
+    """Stop before any work when the samples have no roles and none are to be annotated.
+
+    Nor may a field ask for a variety of roles or samples that cannot be had of them.
+    """
+    if profile.annotate.train_on == "live":
+        bare = [sample.model_copy(update={"role": None}) for sample in samples]
+        variety.check(profile, take_evenly_spaced(bare, profile.data.train_rows))
+        return
+    require(any(sample.role for sample in samples),
             f"data.train: {profile.data.train} has no roles; set annotate.train_on=live, "
             "or give a file with roles")
+    variety.check(profile, with_reference_roles(profile, samples))
+
+
+def with_reference_roles(profile: Profile, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples to train on that came with roles: `data.train_rows` of them (chapter 1).
+
+    Raises:
+        UserError: fewer, where domains are to be compared at equal size.
+    """
+    with_roles = [sample for sample in samples if sample.role]
+    variety.require_rows(profile, len(with_roles))
+    return take_evenly_spaced(with_roles, profile.data.train_rows)

@@ -58,8 +58,9 @@ def with_texts(samples: Sequence[Sample], design: Design, name: str) -> list[Sam
         return list(samples)  # annotated live
     path = design_file(name).with_suffix(".jsonl")
     texts = read_texts(path, design.strategy)
-    found = [sample.model_copy(update={"role": texts[sample.id]})
-             for sample in samples if sample.id in texts]
+    whose = [sample.role_of or sample.id for sample in samples]  # of copies and shuffled roles
+    found = [sample.model_copy(update={"role": texts[key]})
+             for key, sample in zip(whose, samples, strict=True) if key in texts]
     require(found, f"{path}: has none of the samples, such as {samples[0].id}; annotate them with "
                    f"annotate.strategy={name} and annotate.train_on=live")
     return found

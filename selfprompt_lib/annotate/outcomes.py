@@ -11,7 +11,8 @@ from ..llm_client.endpoint import Endpoint
 from ..llm_client.limits import Price
 from ..profiles import Profile
 from ..rows import ANNOTATION, Conversation, Sample
-from ..sources import take_evenly_spaced
+from ..sources import take_evenly_spaced, with_reference_roles
+from ..variety import summarize, vary
 from .strategy_prompt import annotation_prompt
 
 LIMA_ROWS = 1030
@@ -35,19 +36,20 @@ def training_set(profile: Profile, samples: Sequence[Sample],
                  rows: Sequence[dict[str, Any]]) -> list[Sample]:
     """The samples to train on, with reference roles or with those of the live `rows`.
 
+    They are varied as section `data` of the profile says (`variety`).
+
     Raises:
-        UserError: fewer than two live roles.
+        UserError: fewer than two live roles, or too few samples for what they are to be.
     """
     if profile.annotate.train_on == "reference":
-        with_roles = [sample for sample in samples if sample.role]
-        return take_evenly_spaced(with_roles, profile.data.train_rows)
+        return vary(profile, with_reference_roles(profile, samples))
     roles = {row["id"]: ANNOTATION.validate_python(row["role"]) for row in rows if row["role"]}
     chosen = [sample.model_copy(update={"role": roles[sample.id]})
               for sample in samples if sample.id in roles]
     require(len(chosen) > 1,
             f"annotate: only {len(chosen)} of {len(rows)} roles came back well-formed; use a "
             "stronger annotator (annotate.model), or annotate.train_on=reference")
-    return chosen
+    return vary(profile, chosen)
 
 
 def well_formed(rows: Sequence[dict[str, Any]]):
@@ -85,6 +87,7 @@ def metrics(profile: Profile, samples: Sequence[Sample], rows: Sequence[dict[str
         "outcomes": dict(Counter(row["outcome"] for row in rows).most_common()),
         "reply_tokens": sum(row["tokens"] for row in rows) / len(rows),
         "training_samples": len(training),
+        "variety": summarize(profile, samples, training),
         "trained_on": profile.annotate.train_on,
         "lima_dollars": cost["dollars"],
         "price_model": cost["model"],

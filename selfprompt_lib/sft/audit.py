@@ -42,7 +42,7 @@ def audit(profile: Profile, samples: Sequence[Sample], design: Design,
     checks = [
         *_token_checks(profile, rows, getattr(model.config, "max_position_embeddings", None)),
         *_template_checks(profile, rows, talks, tokenizer),
-        *_reading_checks(talks, design, tokenizer, asking),
+        *_reading_checks(samples, talks, design, tokenizer, asking),
         *_recipe_checks(profile, len(rows), model.config.model_type),
         *_cost_checks(profile, rows, model),
         *([_disk_check(profile, model.config, folder, trainings)] if folder else []),
@@ -109,7 +109,8 @@ def _template_checks(profile: Profile, rows: list[dict], talks: list[list],
     ]
 
 
-def _reading_checks(talks: list[list], design: Design, tokenizer, asking) -> list[tuple]:
+def _reading_checks(samples: Sequence[Sample], talks: list[list], design: Design, tokenizer,
+                    asking) -> list[tuple]:
     """Whether what is learned by heart, behind the prompt that asks, is read as what was taught.
 
     Args:
@@ -119,9 +120,11 @@ def _reading_checks(talks: list[list], design: Design, tokenizer, asking) -> lis
     learned = [_learned_reply(tokenizer, asking, messages) for messages in talks]
     taught = [design.read(messages[1]["content"]) for messages in talks]
     melting = learned.count(None)
-    good = "role" if design.writes_role else "missing"
-    unread = sum(part.outcome != good or not _same(design.read(reply), part)
-                 for reply, part in zip(learned, taught, strict=True) if reply is not None)
+    good = ["role" if design.writes_role and not sample.role_free else "missing"
+            for sample in samples]
+    unread = sum(part.outcome != outcome or not _same(design.read(reply), part)
+                 for reply, part, outcome in zip(learned, taught, good, strict=True)
+                 if reply is not None)
     return [
         ("question and answer melt into one token", melting, melting == 0,
          "end the template's generation prompt with a line break or a special token, and take "

@@ -15,6 +15,8 @@ from ..rows import Sample, chat_messages
 def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
     """A sample as TRL's `messages`, with the role in front of the first answer (chapter 3).
 
+    A sample that is `role_free` gets nothing in front of it, whatever the design.
+
     White space before an answer is left out (six of LIMA's begin so): it would melt into one token
     with the template's line break, and the model would be asked in another way than it was trained.
 
@@ -22,7 +24,7 @@ def to_messages(sample: Sample, design: Design) -> list[dict[str, str]]:
         UserError: the design writes a role and the sample has none.
     """
     turns = [text.lstrip() if i % 2 else text for i, text in enumerate(sample.conversations)]
-    if design.writes_role:
+    if design.writes_role and not sample.role_free:
         require(sample.role,
                 f"sample {sample.id} has no role, and design {design.name} writes one; "
                 "annotate it (chapter 1) or train with design none")
