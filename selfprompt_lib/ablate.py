@@ -1,69 +1,208 @@
-"""Chapter 6: prompt designs compared at equal data and budget."""
+"""Chapter 6: prompt designs and other strategies, compared at equal data and budget.
 
+Everything here takes the tables of `measure_designs`, in which a model is named by its design.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 
-from . import evaluate, infer, stats
-from .ablate_measure import measured_before, train_and_measure
+from . import infer, stats
+from .ablate_measure import (
+    PROMPT,
+    TUNED_WITHOUT,
+    load_ablate_tasks,
+    measure_designs,
+    train_designs,
+)
+from .designs import get_design
+from .evaluate.contrasts import Contrast, gate, likelihood_contrasts
+from .evaluate.likelihood_measure import OPEN
+from .evaluate.prefixes import NEUTRAL, OWN_ROLE
+from .evaluate.results import BASE, OTHER
 from .profiles import Profile
+from .roles import role_fit
+from .rows import ROLE, Question
 
-__all__ = ["design_accuracy", "design_differences", "measured_before", "rate_table", "report_text",
-           "role_rates", "summarize", "train_and_measure"]
+__all__ = ["design_accuracy", "design_contrasts", "design_fit", "design_spread",
+           "load_ablate_tasks", "measure_designs", "rate_table", "report_text", "role_rates",
+           "summarize", "train_designs"]
+AGAINST_NONE = "minus the model tuned without"
+AGAINST_NEUTRAL = "minus the neutral paragraph"
+AGAINST_OTHER = "minus another question's"
+TUNED, SEEDS = "tuned on each", "seeds of one design"
+DRAWS = 2000
 
 
-def role_rates(replies: pd.DataFrame) -> pd.DataFrame:
-    """By design, how often a role was written, with its interval, and what it costs in tokens."""
+def role_rates(roles: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
+    """By design, how often it is written to open questions, and its tokens (chapter 6).
+
+    Of a design behind the answer, from the whole replies. Columns: design, rate, low, high (Wilson,
+    95%), n, tokens (the mean where it is written).
+    """
     rows = []
-    for name, part in replies.groupby("design", sort=False):
-        rate = stats.rate([infer.wrote_role(row) for row in part.to_dict("records")])
+    for name, part in roles[roles.task == OPEN].groupby("design", sort=False):
+        wrote, tokens = part.role.notna(), part.tokens[part.role.notna()]
+        if get_design(name).writes_role and not get_design(name).writes_first:
+            part = replies[replies.design == name]
+            wrote = [infer.wrote_role(row) for row in part.to_dict("records")]
+            tokens = part.role_tokens[wrote]
+        rate = stats.rate(list(wrote))
         rows.append({"design": name, "rate": rate.value, "low": rate.low, "high": rate.high,
-                     "n": rate.n, "role tokens": part.role_tokens.mean(),
-                     "answer tokens": part.answer_tokens.mean()})
+                     "n": rate.n, "tokens": tokens.mean() if len(tokens) else 0.0})
     return pd.DataFrame(rows)
 
 
 def rate_table(rates: pd.DataFrame):
     """The rates of `role_rates` as a page shows them."""
     percent = dict.fromkeys(["rate", "low", "high"], "{:.0%}")
-    tokens = dict.fromkeys(["role tokens", "answer tokens"], "{:.0f}")
-    return rates.style.format(percent | tokens).hide(axis="index")
+    return rates.style.format(percent | {"tokens": "{:.0f}"}).hide(axis="index")
 
 
-def design_accuracy(items: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy over all items for each design, with Wilson intervals."""
-    return evaluate.accuracy(items, by=("arm",)).rename(columns={"arm": "design"})
+def design_fit(embedder, roles: pd.DataFrame, questions: Sequence[Question],
+               seed: int = 0) -> pd.DataFrame:
+    """`role_fit` of every design that wrote something: does it find its question (chapter 6)?"""
+    texts = {row.id: row.question for row in questions}
+    parts = []
+    for name, part in roles[roles.task == OPEN].groupby("design", sort=False):
+        if name != NEUTRAL:  # the same text for all
+            asked = [texts[item] for item in part["item"]]
+            parts.append(role_fit(embedder, get_design(name), asked, {name: list(part.role)}, seed))
+    return pd.concat(parts, ignore_index=True).rename(columns={"roles": "design"})
 
 
-def design_differences(items: pd.DataFrame, other: str = "none") -> pd.DataFrame:
-    """Each design minus `other`, paired by item, the tasks counted alike; Holm over the designs."""
-    rows = [{"design": name, **evaluate.differences(items, name, other).iloc[-1]}
-            for name in items.arm.unique() if name != other]
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=stats.holm(table.p))
+def design_contrasts(table: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
+    """How much likelier answers are behind what a design writes than behind others (chapter 6).
+
+    Each model stands behind its own text: against the model tuned without one, against the one
+    tuned with a neutral paragraph, and against itself behind another question's text. Holm's
+    correction is over the first two of all designs, and over the third for itself.
+
+    Returns:
+        Columns design, against, and those of `likelihood_contrasts` over all tasks of a form.
+    """
+    designs = [name for name in dict.fromkeys(table.model) if name not in (TUNED_WITHOUT, BASE)]
+    chosen = {}
+    for name in designs:
+        own, first = (name, OWN_ROLE), get_design(name).writes_first
+        pairs = {AGAINST_NONE: ((TUNED_WITHOUT, OWN_ROLE), True)}
+        if name != NEUTRAL:
+            pairs[AGAINST_NEUTRAL] = (NEUTRAL, OWN_ROLE), True
+            if first:
+                pairs[AGAINST_OTHER] = (name, OTHER), False
+        for against, (old, primary) in pairs.items():
+            contrast = Contrast(own, old, primary)
+            chosen[contrast.label] = name, against, contrast
+    contrasts = [contrast for _, _, contrast in chosen.values()]
+    found = likelihood_contrasts(table, measure, gate(table), contrasts)
+    found = found[found.task == "all"]
+    about = pd.DataFrame([chosen[label][:2] for label in found.contrast],
+                         columns=["design", "against"], index=found.index)
+    return pd.concat([about, found], axis=1).reset_index(drop=True)
 
 
-def summarize(profile: Profile, rates: pd.DataFrame, accuracy: pd.DataFrame,
-              differences: pd.DataFrame, trainings: dict[str, dict]) -> dict[str, Any]:
-    """The metrics that chapter 6 records, for pages; `trainings` are the records of `sft.train`."""
-    return {
-        "designs": list(profile.ablate.designs), "role_rates": rates.to_dict("records"),
-        "accuracy": accuracy.to_dict("records"), "effects": differences.to_dict("records"),
-        "training_seconds": {name: run["seconds"] for name, run in trainings.items()},
-    }
+def design_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """How often the right option is the likeliest behind a design's own text (Wilson, 95%)."""
+    rows = table[(table.form == "cloze") & (table.prefix == OWN_ROLE)]
+    found = []
+    for name, part in rows.groupby("model", sort=False):
+        right = stats.rate(part.right.astype(bool))
+        found.append({"design": name, "accuracy": right.value, "low": right.low,
+                      "high": right.high, "n": right.n})
+    return pd.DataFrame(found, columns=["design", "accuracy", "low", "high", "n"])
 
 
-def report_text(rates: pd.DataFrame, accuracy: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """Is the role written, and does the wording make a difference? (chapter 6)"""
-    with_role = rates[~rates.design.isin(["none", "neutral"])].rate
-    seen, smallest = int((differences.p_holm < 0.05).sum()), differences.smallest.median()
-    power = ("with so few items only differences of about "
-             f"{smallest:.0%} and more could have been seen" if smallest < 1 else
-             "so few items could not have shown any")
-    return (
-        f"With equal data and budget, {(with_role >= 0.9).sum()} of {len(with_role)} designs with "
-        "roles were written for at least 90% of the questions. Accuracies lie between "
-        f"{accuracy.accuracy.min():.0%} and {accuracy.accuracy.max():.0%} on "
-        f"{int(accuracy.n.max())} items each. Of {len(differences)} differences from the design "
-        f"without a role, {seen} are significant after Holm's correction; {power}. "
-        "Absence of evidence is what this page reports, not evidence of absence.")
+def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How much the wording matters: the spread of the mean likelihood over designs (chapter 6).
+
+    For models tuned on each design, behind what they write; for one model that gets the same texts
+    as prompts: the untuned one and the baseline. The paper says that tuned models are the less
+    sensitive (arXiv 2407.08995, section 5). Beside it stands the spread over training seeds, if
+    there are some. Only role designs that stand before the answer.
+
+    Returns:
+        Columns what, spread (nats a token), low, high (95%, bootstrap over questions), of (how many
+        designs or seeds), n (questions).
+    """
+    rows = table[(table.task == OPEN) & table.nats.notna()]
+    names = [name for name in dict.fromkeys(rows.model)
+             if name not in (BASE, NEUTRAL, TUNED_WITHOUT)
+             and get_design(name).writes_first and get_design(name).strategy == ROLE]
+    own = rows[rows.prefix == OWN_ROLE]
+    first = own[own.seed == own.seed.min()]
+    groups = {TUNED: first[first.model.isin(names)].pivot(
+        index="item", columns="model", values="nats")}
+    for model, what in ((BASE, "prompted, untuned"), (TUNED_WITHOUT, "prompted, baseline")):
+        part = rows[(rows.model == model) & rows.prefix.isin([PROMPT + name for name in names])]
+        groups[what] = part.pivot(index="item", columns="prefix", values="nats")
+    if names and own.seed.nunique() > 1:
+        part = own[own.model == names[0]]
+        groups[SEEDS] = part.pivot(index="item", columns="seed", values="nats")
+    rows = []
+    for what, wide in groups.items():
+        if min(wide.shape) > 1:
+            rows.append({"what": what, **_spread(wide.to_numpy(), seed), "of": wide.shape[1],
+                         "n": len(wide)})
+    return pd.DataFrame(rows, columns=["what", "spread", "low", "high", "of", "n"])
+
+
+def _spread(values: np.ndarray, seed: int) -> dict[str, float]:
+    """The standard deviation between columns without what items make of it, with its interval.
+
+    Args:
+        values: shape (items, designs).
+    """
+    def between(some: np.ndarray, axis: int = -1) -> np.ndarray:
+        # shape (..., designs, items), drawn items last, as SciPy has it
+        means = some.mean(axis=-1)
+        left = some - means[..., None] - some.mean(axis=-2, keepdims=True) \
+            + some.mean(axis=(-1, -2), keepdims=True)
+        designs, items = some.shape[-2:]
+        noise = (left**2).sum(axis=(-1, -2)) / ((designs - 1) * (items - 1)) / items
+        return np.sqrt(np.maximum(0.0, means.var(axis=-1, ddof=1) - noise))
+
+    by_design = values.T
+    found = bootstrap(tuple(by_design), lambda *rows, axis=-1: between(np.stack(rows, axis=-2)),
+                      paired=True, vectorized=True, n_resamples=DRAWS, method="percentile",
+                      rng=np.random.default_rng(seed)).confidence_interval
+    return {"spread": float(between(by_design)), "low": float(found.low), "high": float(found.high)}
+
+
+def summarize(profile: Profile, rates: pd.DataFrame, fit: pd.DataFrame, contrasts: pd.DataFrame,
+              accuracy: pd.DataFrame, spread: pd.DataFrame,
+              records: dict[str, list[dict]]) -> dict[str, Any]:
+    """The metrics that chapter 6 records, for pages; `records` are of `train_designs`."""
+    tables = {"role_rates": rates, "fit": fit, "contrasts": contrasts, "accuracy": accuracy,
+              "spread": spread}
+    found = {name: table.astype(object).where(table.notna(), None).to_dict("records")
+             for name, table in tables.items()}
+    return found | {
+        "designs": list(profile.ablate.designs), "seeds": profile.ablate.seeds,
+        "equal": profile.ablate.equal,
+        "samples": {name: runs[0]["samples"] for name, runs in records.items()},
+        "training_tokens": {name: runs[0]["tokens"] for name, runs in records.items()},
+        "training_seconds": {name: sum(run["seconds"] for run in runs)
+                             for name, runs in records.items()}}
+
+
+def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFrame) -> str:
+    """Is it written, does it make answers likelier, does the wording matter? (chapter 6)"""
+    rates = rates[~rates.design.isin([TUNED_WITHOUT, NEUTRAL])]
+    text = (f"With equal budget, {(rates.rate >= 0.9).sum()} of {len(rates)} designs were written "
+            "for at least 90% of the questions. ")
+    for against in (AGAINST_NONE, AGAINST_NEUTRAL):
+        rows = contrasts[(contrasts.against == against) & (contrasts.measure == "nats")]
+        if len(rows):
+            below, above = ((rows.p_holm < 0.05) & (sign * rows.difference > 0) for sign in (-1, 1))
+            text += (f"Behind its own text, {against}, the reference answers were likelier for "
+                     f"{above.sum()} of {len(rows)} designs and less likely for {below.sum()}, "
+                     "after Holm's correction; the differences lie between "
+                     f"{rows.difference.min():+.3f} and {rows.difference.max():+.3f} nats a "
+                     "token. ")
+    for row in spread.itertuples():
+        text += (f"Spread over {row.of} ({row.what}): {row.spread:.3f} "
+                 f"[{row.low:.3f}, {row.high:.3f}] nats a token. ")
+    return text.strip()

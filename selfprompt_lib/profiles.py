@@ -18,8 +18,8 @@ from .rows import ROLE, all_faults
 from .sections import Annotate, Judge
 from .settings import ARMS, CHOICES, TASKS, Profile, Sft
 
-__all__ = ["ARMS", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load", "names",
-           "parse_settings", "seed_profiles", "trained_designs"]
+__all__ = ["ARMS", "CHOICES", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load",
+           "names", "parse_settings", "seed_profiles", "trained_designs"]
 PROFILES_FOLDER = Path(__file__).parent / "resources" / "profiles"
 
 
@@ -68,18 +68,19 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
 
     They are taken from the flat profile: reading them here says nothing of what a chapter reads.
     """
-    unknown = [name for name in fields["evaluate.choices"] if name not in CHOICES]
-    if unknown and not fields["evaluate.include_path"]:
-        yield (f"evaluate.choices: no task {unknown[0]!r} has options to score; choose of "
-               f"{', '.join(CHOICES)}, or set evaluate.include_path for your own")
-    for field in ("evaluate.tasks", "ablate.tasks"):
-        unknown = [name for name in fields[field] if name not in TASKS]
-        if unknown and not fields["evaluate.include_path"]:
-            yield (f"{field}: unknown task {unknown[0]!r}; got {fields[field]}; choose of "
-                   f"{', '.join(TASKS)}, or set evaluate.include_path for your own")
-        if set(fields[field]) == {"humaneval"} and not fields["evaluate.run_code"]:
-            yield (f"{field}: humaneval alone, and evaluate.run_code is false, so nothing is "
-                   "asked; set evaluate.run_code=true, or add a task")
+    own_tasks = fields["evaluate.include_path"]
+    for field in ("evaluate.choices", "ablate.tasks"):
+        unknown = [name for name in fields[field] if name not in CHOICES]
+        if unknown and not own_tasks:
+            yield (f"{field}: no task {unknown[0]!r} has options to score; choose of "
+                   f"{', '.join(CHOICES)}, or set evaluate.include_path for your own")
+    unknown = [name for name in fields["evaluate.tasks"] if name not in TASKS]
+    if unknown and not own_tasks:
+        yield (f"evaluate.tasks: unknown task {unknown[0]!r}; got {fields['evaluate.tasks']}; "
+               f"choose of {', '.join(TASKS)}, or set evaluate.include_path for your own")
+    if set(fields["evaluate.tasks"]) == {"humaneval"} and not fields["evaluate.run_code"]:
+        yield ("evaluate.tasks: humaneval alone, and evaluate.run_code is false, so nothing is "
+               "asked; set evaluate.run_code=true, or add a task")
     for field, value in fields.items():
         names = value if isinstance(value, list) else []
         twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]

@@ -179,9 +179,13 @@ class Ablate(Section):
         ("none", "neutral", "title-only", "first-person", "from-now-on"), min_length=1,
         description="prompt designs and strategies, or .yaml files of your own; each that was not "
         "trained before costs a training")
-    tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), min_length=1, description=(
-        "benchmarks; those that chapter 5 did not measure are asked here"))
-    question_rows: int = Field(20, ge=2, description="held-out questions asked of each model")
+    tasks: tuple[str, ...] = Field(("openbookqa", "commonsense_qa"), description=(
+        "tasks whose options are scored by likelihood; [] for none"))
+    question_rows: int = Field(20, ge=2, description="held-out questions answered whole, to read")
+    seeds: int = Field(1, ge=1, description="models trained of each design: seed, seed + 1, …")
+    equal: Literal["samples", "tokens"] = Field("samples", description=(
+        "what all designs have alike: samples, or tokens of training (then those that write much "
+        "get fewer samples)"))
 
 
 class Profile(Section):

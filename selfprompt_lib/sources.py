@@ -10,7 +10,7 @@ from .designs import get_design
 from .errors import require
 from .files import hub_rows, is_on_hub
 from .llm_client.prompt import read_guideline
-from .profiles import TASKS, Profile
+from .profiles import CHOICES, TASKS, Profile
 from .reading import user_path
 from .rows import (
     ROLE,
@@ -141,8 +141,7 @@ def check_inputs(profile: Profile) -> None:
 
         for path in profile.roles.reviews:
             read_sheet(path)
-    tasks = (*profile.evaluate.tasks, *profile.ablate.tasks)
-    if profile.evaluate.run_code and "humaneval" in tasks:
+    if profile.evaluate.run_code and "humaneval" in profile.evaluate.tasks:
         sandbox.require_sandbox()
     if profile.evaluate.include_path:
         _check_own_tasks(profile)
@@ -155,8 +154,10 @@ def _check_own_tasks(profile: Profile) -> None:
 
     folder = profile.evaluate.include_path
     there = check_task_folder(user_path(folder))
-    for field, names in (("evaluate", profile.evaluate.tasks), ("ablate", profile.ablate.tasks)):
-        unknown = [name for name in names if name not in (*TASKS, *there)]
+    own_cloze = [name.removesuffix("_cloze") for name in there if name.endswith("_cloze")]
+    for field, names, known in (("evaluate", profile.evaluate.tasks, (*TASKS, *there)),
+                                ("ablate", profile.ablate.tasks, (*CHOICES, *own_cloze))):
+        unknown = [name for name in names if name not in known]
         require(not unknown, f"{field}.tasks: no task {unknown[:1]} here or in {folder}, "
                              f"which has {', '.join(there)}")
 

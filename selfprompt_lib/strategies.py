@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from .designs import Design, DesignFile, design_file, read_design_file
+from .designs import STRATEGIES, Design, DesignFile, design_file, read_design_file
 from .errors import require
 from .rows import ROLE, Name, Sample, StrategyText, read_rows
 
@@ -63,6 +63,24 @@ def with_texts(samples: Sequence[Sample], design: Design, name: str) -> list[Sam
              for key, sample in zip(whose, samples, strict=True) if key in texts]
     require(found, f"{path}: has none of the samples, such as {samples[0].id}; annotate them with "
                    f"annotate.strategy={name} and annotate.train_on=live")
+    return found
+
+
+def example_turn(sample: Sample, design: Design) -> str:
+    """The first assistant turn of a sample in a design, without a role where it has none
+    (chapter 6)."""
+    return design.write(sample.role, sample.answer) if sample.role else sample.answer
+
+
+def strategy_texts(samples: Sequence[Sample]) -> dict[str, list[str]]:
+    """What each strategy of the package writes for some samples, roles first (chapter 6).
+
+    Empty for a sample that has no annotation, such as one that is not of the starter set.
+    """
+    found = {ROLE: [sample.role.text if sample.role else "" for sample in samples]}
+    for name in STRATEGIES:
+        texts = read_texts(design_file(name).with_suffix(".jsonl"), name)
+        found[name] = [texts[sample.id].text if sample.id in texts else "" for sample in samples]
     return found
 
 

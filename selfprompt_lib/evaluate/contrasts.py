@@ -7,7 +7,7 @@ they compare models that each begin as they were trained to. What differs betwee
 one model holds, besides the prefix, the cost of a beginning that it was not trained on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +85,8 @@ def gate(table: pd.DataFrame, column: str = "right") -> pd.DataFrame:
 
 
 def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
-                         gates: pd.DataFrame | None = None) -> pd.DataFrame:
+                         gates: pd.DataFrame | None = None,
+                         contrasts: Sequence[Contrast] = CONTRASTS) -> pd.DataFrame:
     """One row a contrast, form and task, and one over `all` tasks that are interpreted.
 
     Columns: contrast, primary, within_model (one model with two prefixes: it holds the cost of a
@@ -99,13 +100,14 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
     Args:
         measure: of `MEASURES`: `nats` for open questions, the others for choices.
         gates: of `gate`; without it every task is interpreted.
+        contrasts: which to take; chapter 6 has some of its own.
 
     Raises:
         UserError: an unknown measure, or as `compare.paired_tables`.
     """
     require(measure in MEASURES, f"measure: no {measure!r}; choose one of {', '.join(MEASURES)}")
     rows = []
-    for form, contrast, tables in _paired(table, measure):
+    for form, contrast, tables in _paired(table, measure, contrasts):
         closed = _closed(gates, form)
         every = [part for task, part in tables.items() if task not in closed]
         parts = {task: [part] for task, part in tables.items()} | ({ALL: every} if every else {})
@@ -134,13 +136,13 @@ def all_sizes(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:
                      ignore_index=True)
 
 
-def _paired(table: pd.DataFrame,
-            measure: str) -> Iterator[tuple[str, Contrast, dict[str, np.ndarray]]]:
+def _paired(table: pd.DataFrame, measure: str, contrasts: Sequence[Contrast] = CONTRASTS
+            ) -> Iterator[tuple[str, Contrast, dict[str, np.ndarray]]]:
     """Each form, contrast that was measured, and its tasks' differences, shape (items, seeds)."""
     rows = table[(table.form == TEXT) == (measure == "nats")]
     rows = rows.assign(arm=rows.model + ", " + rows.prefix)
     for form, of_form in rows.groupby("form", sort=False):
-        for contrast in CONTRASTS if of_form[measure].notna().any() else ():
+        for contrast in contrasts if of_form[measure].notna().any() else ():
             new, old = map(", ".join, (contrast.new, contrast.old))
             both = rows_of_both(of_form[of_form[measure].notna()], new, old)
             if len(both) and len(both := _of_whole_items(both)):

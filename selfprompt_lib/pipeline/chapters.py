@@ -35,7 +35,7 @@ CHAPTERS = {
         Chapter("3", "sft", "Fine-tune", reads=("annotate",)),
         Chapter("4", "infer", "Infer", reads=("sft",), parameters=("question",)),
         Chapter("5", "evaluate", "Evaluate", reads=("annotate", "sft", "infer")),
-        Chapter("6", "ablate", "Ablate", reads=("annotate", "sft", "infer", "evaluate")),
+        Chapter("6", "ablate", "Ablate", reads=("annotate",)),
         Chapter("a1", "judge", "The judge", reads=("infer",)),
         Chapter("a2", "robustness", "Robustness", reads=("sft",)),
     )

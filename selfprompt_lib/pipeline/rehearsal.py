@@ -26,7 +26,8 @@ def rehearse(profile: Profile) -> None:
 
 
 def _try(profile: Profile) -> None:
-    from .. import evaluate, models  # they load torch and lm-eval: not into the run's own process
+    # They load torch and lm-eval: not into the run's own process.
+    from .. import ablate, evaluate, models
 
     config = models.shape(profile.model)[0].config.get_text_config()
     context = getattr(config, "max_position_embeddings", None)
@@ -35,5 +36,5 @@ def _try(profile: Profile) -> None:
         require(context is None or tokens + SHORTEST < context,
                 f"{field}.max_new_tokens: {tokens:,} leave no room for a question in the model's "
                 f"context of {context or 0:,}; set it lower")
-    for tasks in (profile.evaluate.tasks, profile.ablate.tasks):
-        evaluate.overview(evaluate.load_tasks(profile, tasks))
+    evaluate.overview(evaluate.load_tasks(profile))
+    ablate.load_ablate_tasks(profile)
