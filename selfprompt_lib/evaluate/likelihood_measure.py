@@ -23,7 +23,7 @@ from .measure import task_content
 from .open_ended import likelihoods
 from .option_scores import item_key
 from .options import measure_options
-from .prefixes import NOTHING, PREFIXES, likelihood_plan, prefix_texts
+from .prefixes import NOTHING, likelihood_plan, prefix_texts
 from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
@@ -131,7 +131,8 @@ def _measure(profile: Profile, places: Mapping[str, str], experts: Sequence[Role
     model, tokenizer = models.load(places[OWN], profile.dtype)
     items, parts = written_items(model, tokenizer, profile, open_questions, tasks), []
     sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
-    texts = prefix_texts(list(PREFIXES), items, sources)
+    names = dict.fromkeys(prefix for plan in plans for _, prefix in plan)
+    texts = prefix_texts(list(names), items, sources)
     asked = items.drop(columns="role")
     wanted = dict.fromkeys([OWN, *(name for plan in plans for name, _ in plan)])
     for name in wanted:
@@ -186,7 +187,9 @@ def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuesti
                           "question": task.doc_to_text(doc)})
     asked = [Question(id=f"{row['task']} {row['item']}", question=row["question"])
              for row in items]
-    roles = infer.write_roles(model, tokenizer, profile, get_design(profile.design), asked)
+    design = get_design(profile.design)
+    roles = infer.write_roles(model, tokenizer, profile, design, asked) if design.writes_first \
+        else [None] * len(asked)
     return pd.DataFrame(items).assign(role=roles)
 
 
