@@ -92,7 +92,8 @@ class Design:
             return unread
         if self.reader == "last-paragraph":
             answer, gap, role = said.answer.rpartition(GAP)
-            return ParsedReply(role, answer, "role") if gap and self._begins(role) else unread
+            found = gap and self._begins(role)
+            return ParsedReply(role.rstrip(), answer, "role") if found else unread
         if not self._begins(said.answer):
             return unread
         role, gap, answer = said.answer.partition(GAP)
