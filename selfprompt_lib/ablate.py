@@ -53,7 +53,7 @@ def role_rates(roles: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
         rate = stats.rate(list(wrote))
         rows.append({"design": name, "rate": rate.value, "low": rate.low, "high": rate.high,
                      "n": rate.n, "tokens": tokens.mean() if len(tokens) else 0.0})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["design", "rate", "low", "high", "n", "tokens"])
 
 
 def rate_table(rates: pd.DataFrame):
@@ -70,8 +70,10 @@ def design_fit(embedder, roles: pd.DataFrame, questions: Sequence[Question],
     for name, part in roles[roles.task == OPEN].groupby("design", sort=False):
         if name != NEUTRAL:  # the same text for all
             asked = [texts[item] for item in part["item"]]
-            parts.append(role_fit(embedder, get_design(name), asked, {name: list(part.role)}, seed))
-    return pd.concat(parts, ignore_index=True).rename(columns={"roles": "design"})
+            written = [text if isinstance(text, str) else None for text in part.role]
+            parts.append(role_fit(embedder, get_design(name), asked, {name: written}, seed))
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["roles"])
+    return found.rename(columns={"roles": "design"})
 
 
 def design_contrasts(table: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:

@@ -138,7 +138,7 @@ def _ask_all(profile: Profile, place: str, design: Design,
     model, tokenizer = models.load(place, profile.dtype)
     rows = infer.ask_questions(model, tokenizer, profile, design, some,
                                label=f"asking, design {design.name}")
-    return {"replies": pd.DataFrame(rows)}
+    return {"replies": pd.DataFrame(rows, columns=None if rows else ["question", "reply"])}
 
 
 def _prompted(profile: Profile, records: dict[str, list[dict]], roles: pd.DataFrame,

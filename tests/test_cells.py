@@ -4,7 +4,6 @@ What costs time (models, training, asking) is made up; all else is the chapter's
 """
 
 import ast
-import json
 import re
 from functools import cache
 
@@ -16,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfprompt_lib import ablate, ablate_measure, evaluate, models, pipeline, profiles, roles, sources
+from selfprompt_lib import ablate, evaluate, models, pipeline, profiles, roles, sources
+from selfprompt_lib.ablate_measure import PLAN, PROMPT
+from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate import open_ended
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
 from selfprompt_lib.evaluate.prefixes import likelihood_plan
@@ -73,6 +74,38 @@ def made_up_likelihoods(profile, questions, choices):
             "roles": pd.DataFrame(written, columns=["task", "item", "stratum", "question", "role", "seed"])}
 
 
+def made_up_designs(profile, records, samples, questions, tasks, *_):
+    """What `measure_designs` gives, made up in the same way."""
+    draw, likelihoods, written, replies = np.random.default_rng(1), [], [], []
+    seeds = range(profile.seed, profile.seed + profile.ablate.seeds)
+    places = [(name, seed, prefix) for name in records for seed in seeds
+              for _, prefix in (PLAN if get_design(name).writes_first else PLAN[:1])]
+    places += [(BASE, UNTUNED, "none")] + [(model, seed, PROMPT + name) for name in records if get_design(name).writes_first
+                                           for model, seed in ((BASE, UNTUNED), ("none", profile.seed)) if model in (BASE, *records)]
+    asked = [("open questions", row.id, "text") for row in questions]
+    options = [(short([name])[0].removesuffix("_cloze"), str(i), "cloze") for name, task in tasks.items()
+               for i in range(len(list(task.eval_docs)))]
+    for model, seed, prefix in places:
+        likelihoods += [dict(model=model, seed=seed, prefix=prefix, task=task, form=form, item=item, options=4,
+                             right=bool(draw.random() < 0.9), nats=draw.normal(-3, 1), log_odds=draw.normal())
+                        for task, item, form in asked + (options if not prefix.startswith(PROMPT) else [])]
+    for name in records:
+        text = "You are x." if get_design(name).writes_first else None
+        written += [{"task": task, "item": item, "question": f"{item}?", "role": text, "tokens": 4, "design": name, "seed": seed}
+                    for task, item, _ in asked + options for seed in seeds]
+        replies += [reply(row, "x") | {"design": name, "seed": profile.seed} for row in questions]
+    columns = {"likelihoods": COLUMNS, "roles": ["task", "item", "question", "role", "tokens", "design", "seed"],
+               "replies": ["design", "question", "reply"]}
+    tables = {"likelihoods": likelihoods, "roles": written, "replies": replies}
+    return {kind: pd.DataFrame(rows, columns=None if rows else columns[kind]).reindex(
+        columns=COLUMNS if kind == "likelihoods" else None) for kind, rows in tables.items()}
+
+
+def made_up_trainings(profile, *_):
+    record = {"steps": 1, "seconds": 1.0, "losses": [1.0], "samples": 3, "tokens": 9}
+    return {name: [record] * profile.ablate.seeds for name in profile.ablate.designs}
+
+
 @cache
 def tiny_model():
     """What stands in for every model; chapter 5 reads the logits of one by hand."""
@@ -105,17 +138,9 @@ def chapter(tmp_path, monkeypatch):
         items = evaluate.check_items(made_up(plan, short(evaluate.load_tasks(profile)), kind, n))
         evaluate.save_items(items, tmp_path / "evaluate" / "items.parquet")
 
-        def alone(arm, tasks):
-            return made_up([("", profile.seed, [arm])], short(tasks), kind, n)
-
-        def design(variant, tasks, samples, questions, folder):
-            record = {"steps": 1, "seconds": 1.0, "losses": [1.0]}
-            return {"record": record, "replies": [reply(q, "x") for q in questions], "items": alone(variant.design, tasks)}
-
         for place, function, stand_in in (
             (evaluate, "measure_arms", lambda *_: items), (models, "load", lambda *_: tiny_model()),
-            (ablate_measure, "measure_model", lambda profile, tasks, place, seed, arms, *_: alone(arms[0], tasks)),
-            (ablate, "train_and_measure", design), (roles, "load_embedder", lambda _: None),
+            (ablate, "train_designs", made_up_trainings), (ablate, "measure_designs", made_up_designs), (roles, "load_embedder", lambda _: None),
             (open_ended, "embed", lambda _, texts: np.ones((len(texts), 1))),
             (fit, "embed", lambda _, texts: np.ones((len(texts), 1))),
             (evaluate, "measure_seeds", lambda profile, source, experts, *asked: made_up_likelihoods(profile, *asked[:2])),
@@ -155,10 +180,10 @@ def as_text(value):
     ({"evaluate.tasks": ["strategyqa"], "evaluate.arms": [*PAIR, "no role"], "sft.seeds": 2, "ablate.designs": ["none"],
       "evaluate.choices": [], "data.questions": "bare.jsonl"}, "all right", 1),
     ({"evaluate.tasks": ["openbookqa"], "evaluate.arms": ["base", *PAIR], "design": "first-person",
-      "ablate.tasks": ["gsm8k", "openbookqa"], "ablate.designs": ["title-only"], "sft.neutral": False,
+      "ablate.tasks": ["mmlu", "openbookqa"], "ablate.designs": ["title-only"], "sft.neutral": False,
       "evaluate.contrasts": "full", "evaluate.choices": ["piqa", "mmlu"]}, "all better", 2),
-    ({"evaluate.tasks": ["aqua_rat"], "evaluate.arms": PAIR, "data.questions": "bare.jsonl", "ablate.designs": ["none"],
-      "sft.seeds": 3}, "all wrong", 1),
+    ({"evaluate.tasks": ["aqua_rat"], "evaluate.arms": PAIR, "ablate.tasks": [],
+      "ablate.designs": ["none", "after-answer", "neutral", "plan", "from-now-on", "title-only"], "ablate.seeds": 3, "sft.seeds": 3}, "all wrong", 1),
 ])  # fmt: skip
 def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
     chapter, tmp_path, monkeypatch, capsys, changed, kind, n
@@ -173,9 +198,9 @@ def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
     referenced, choices = "data.questions" not in changed, profile.evaluate.choices
     assert ("**Open questions** (2)" in said) == referenced and ("form**: how likely" in said) == bool(choices)
     said = chapter("ablate", profile, kind, n)
-    assert f"{n * len(profile.ablate.tasks)} items each" in said
-    record = json.loads(json.dumps(said))
-    assert "nan" not in record.rpartition("With equal data")[2]
+    assert "nan" not in said.rpartition("With equal budget")[2]
+    assert ("likelier for" in said) == (referenced and "none" in profile.ablate.designs and len(profile.ablate.designs) > 1)
+    assert ("seeds of one design" in said) == (profile.ablate.seeds > 1)
 
 
 @settings(max_examples=6)

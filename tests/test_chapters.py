@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfprompt_lib import ablate, evaluate, infer, plots, profiles, sft
+from selfprompt_lib import evaluate, infer, plots, profiles, sft
 from selfprompt_lib.designs import DESIGNS, get_design
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
@@ -124,13 +124,6 @@ def test_what_was_found_is_said_in_words(new, old, said):
 def test_the_level_is_set_beside_guessing(new, old, said):
     frame = pd.concat([items("self-prompt", new), items("baseline", old)])
     assert said in evaluate.vs_chance(frame, dict.fromkeys([*frame.task.unique(), "all"], 0.25))
-
-
-def test_designs_are_compared_with_the_one_without_a_role():
-    effect = ablate.design_differences(
-        pd.concat([items("none", [0, 1, 0, 0]), items("d", [1, 1, 0, 1])])
-    ).set_index("design")
-    assert effect.loc["d", "difference"] == 0.5 and len(effect) == 1
 
 
 def test_figures_draw_intervals_and_percent():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selfprompt_lib import ablate, evaluate, models, profiles
+from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import measure_arms, measurement_plan, results
 from selfprompt_lib.generate import count_tokens
@@ -203,13 +203,3 @@ def test_what_chapter_5_needs_is_tried_before_any_work(changed, parts, tmp_path,
     assert ran == []
     assert not run._has_more_to_try(profiles.load("smoke"), run.selected_chapters(None, None))
     assert not run._has_more_to_try(bad, run.selected_chapters("4", None))
-
-
-def test_a_task_that_chapter_5_did_not_measure_is_asked_in_chapter_6(trained, tmp_path, profile, own):
-    tasks = evaluate.load_tasks(profile, ["gsm8k", "openbookqa"])
-    given = tasks, trained / "self-prompt", tmp_path / "parts"
-    replies, items = ablate.measured_before(profile, "from-now-on", "self-prompt", [], own, [], *given)
-    assert replies == [] and items.groupby("task").item.nunique().to_dict() == {"gsm8k": 3, "openbookqa": 3}
-    assert set(items.arm) == {"from-now-on"} and set(items.seed) == {profile.seed}
-    read = evaluate.read_items(evaluate.save_items(evaluate.check_items(items), tmp_path / "items.parquet"))
-    assert len(ablate.design_differences(pd.concat([read, read.assign(arm="none")]))) == 1

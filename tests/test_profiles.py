@@ -148,7 +148,7 @@ def test_an_ill_typed_value_is_refused(key, value, fault, refused):
         load("cpu", {key: value})
 
 
-@pytest.mark.parametrize("key", ["ablate.designs", "ablate.tasks"])
+@pytest.mark.parametrize("key", ["ablate.designs", "evaluate.tasks"])
 def test_an_ablation_of_nothing_is_refused(key, refused):
     with refused(key):
         load("cpu", {key: []})
@@ -262,9 +262,12 @@ def test_flat_keys_cover_the_whole_profile():
 
 
 @pytest.mark.parametrize(("settings", "parts"), [
-    ({"ablate.tasks": ["mine"]}, ("ablate.tasks: unknown task 'mine'", "evaluate.include_path")),
+    ({"ablate.tasks": ["mine"]}, ("ablate.tasks: no task 'mine' has options", "evaluate.include_path")),
+    ({"evaluate.tasks": ["mine"]}, ("evaluate.tasks: unknown task 'mine'", "evaluate.include_path")),
+    ({"ablate.tasks": ["gsm8k"]}, ("ablate.tasks: no task 'gsm8k' has options",)),
+    ({"design": "plan"}, ("design: plan writes", "annotate.strategy is role", "the same strategy in both")),
+    ({"design": "after-answer"}, ("roles before answers, not after-answer", "ablate.designs")),
     ({"evaluate.tasks": ["humaneval"]}, ("evaluate.tasks: humaneval alone", "evaluate.run_code=true")),
-    ({"ablate.tasks": ["humaneval"]}, ("ablate.tasks: humaneval alone", "evaluate.run_code=true")),
     ({"evaluate.tasks": ["mmlu", "gsm8k", "mmlu"]}, ("evaluate.tasks: 'mmlu' is named twice",)),
     ({"evaluate.arms": ["baseline", "self-prompt", "baseline"]}, ("evaluate.arms: 'baseline' is named twice",)),
     ({"ablate.designs": ["none", "none"]}, ("ablate.designs: 'none' is named twice",)),
