@@ -14,6 +14,7 @@ from . import infer, stats
 from .ablate_measure import (
     PROMPT,
     TUNED_WITHOUT,
+    is_worded_role,
     load_ablate_tasks,
     measure_designs,
     train_designs,
@@ -25,7 +26,7 @@ from .evaluate.prefixes import NEUTRAL, OWN_ROLE
 from .evaluate.results import BASE, OTHER
 from .profiles import Profile
 from .roles import role_fit
-from .rows import ROLE, Question
+from .rows import Question
 
 __all__ = ["design_accuracy", "design_contrasts", "design_fit", "design_spread",
            "load_ablate_tasks", "measure_designs", "rate_table", "report_text", "role_rates",
@@ -130,9 +131,7 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         designs or seeds), n (questions).
     """
     rows = table[(table.task == OPEN) & table.nats.notna()]
-    names = [name for name in dict.fromkeys(rows.model)
-             if name not in (BASE, NEUTRAL, TUNED_WITHOUT)
-             and get_design(name).writes_first and get_design(name).strategy == ROLE]
+    names = [name for name in dict.fromkeys(rows.model) if name != BASE and is_worded_role(name)]
     own = rows[rows.prefix == OWN_ROLE]
     first = own[own.seed == own.seed.min()]
     groups = {TUNED: first[first.model.isin(names)].pivot(

@@ -15,12 +15,12 @@ from .designs import GAP, Design, get_design
 from .evaluate.benchmarks import load_tasks
 from .evaluate.likelihood_measure import OPEN, measure_likelihoods
 from .evaluate.open_ended import likelihoods
-from .evaluate.prefixes import NOTHING, OWN_ROLE
+from .evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
 from .evaluate.results import BASE, OTHER, OWN, UNTUNED
 from .generate import count_tokens
 from .kept import keep
 from .profiles import Profile
-from .rows import Question, Sample
+from .rows import ROLE, Question, Sample
 from .sft.runs import FINISHED
 from .sources import take_evenly_spaced
 from .strategies import with_texts
@@ -29,6 +29,12 @@ PLAN = ((OWN, OWN_ROLE), (OWN, OTHER))
 PROMPT = "as a prompt: "  # the beginning of a prefix's name
 TUNED_WITHOUT = "none"  # the design of the baseline
 Tables = dict[str, pd.DataFrame]
+
+
+def is_worded_role(name: str) -> bool:
+    """Whether a design writes a role before the answer: these are compared in their wording."""
+    design = get_design(name)
+    return design.writes_first and design.strategy == ROLE and name != NEUTRAL
 
 
 def seeds_of(profile: Profile) -> list[Profile]:
@@ -152,8 +158,7 @@ def _prompted(profile: Profile, records: dict[str, list[dict]], roles: pd.DataFr
     """
     first = roles[(roles.seed == profile.seed) & (roles.task == OPEN)]
     texts = {name: list(part.set_index("item").role.reindex([row.id for row in questions]))
-             for name, part in first.groupby("design", sort=False)
-             if get_design(name).writes_first}
+             for name, part in first.groupby("design", sort=False) if is_worded_role(name)}
     places = {BASE: profile.model}
     if TUNED_WITHOUT in records:
         checkpoint = records[TUNED_WITHOUT][0]["checkpoints"]

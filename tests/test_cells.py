@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfprompt_lib import ablate, evaluate, models, pipeline, profiles, roles, sources
-from selfprompt_lib.ablate_measure import PLAN, PROMPT
+from selfprompt_lib.ablate_measure import PLAN, PROMPT, is_worded_role
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate import open_ended
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
@@ -80,7 +80,7 @@ def made_up_designs(profile, records, samples, questions, tasks, *_):
     seeds = range(profile.seed, profile.seed + profile.ablate.seeds)
     places = [(name, seed, prefix) for name in records for seed in seeds
               for _, prefix in (PLAN if get_design(name).writes_first else PLAN[:1])]
-    places += [(BASE, UNTUNED, "none")] + [(model, seed, PROMPT + name) for name in records if get_design(name).writes_first
+    places += [(BASE, UNTUNED, "none")] + [(model, seed, PROMPT + name) for name in records if is_worded_role(name)
                                            for model, seed in ((BASE, UNTUNED), ("none", profile.seed)) if model in (BASE, *records)]
     asked = [("open questions", row.id, "text") for row in questions]
     options = [(short([name])[0].removesuffix("_cloze"), str(i), "cloze") for name, task in tasks.items()

@@ -33,6 +33,7 @@ SECOND_TOKENS = 8  # of a second pass
 SWAPPED = 15  # questions that chapter 4 asks three times more
 PROBE_KINDS, PROBES = 13, 11  # of appendix A2, and how many of each there are
 MINI_ITEMS, CONTROL_ITEMS = 25, 60  # of a task of the starter benchmarks; of arc_easy and piqa
+DESIGN_TEXTS = 3  # before each answer in chapter 6: own, another's, and of some two prompts
 HUB_ITEMS = 500  # of a real benchmark: as many as the profile for a card asks
 CONTROLS = ("arc_easy", "piqa")
 Counts = dict[str, float]
@@ -113,7 +114,8 @@ def trained(profile: Profile, lengths: Counts) -> Counts:
     sample = lengths["sample"] * profile.data.train_rows * profile.sft.epochs
     bare = lengths["bare"] * profile.data.train_rows * profile.sft.epochs
     first = (len(trained_designs(profile)) - 1) * sample + bare  # the baseline has no role
-    return {"sft": profile.sft.seeds * first, "ablate": len(_new_designs(profile)) * sample}
+    new = len(_new_designs(profile)) * profile.ablate.seeds
+    return {"sft": profile.sft.seeds * first, "ablate": new * sample}
 
 
 def read(profile: Profile, lengths: Counts) -> Counts:
@@ -131,7 +133,10 @@ def read(profile: Profile, lengths: Counts) -> Counts:
     return {
         "annotate": _annotated(profile) * PROMPT_TOKENS,
         "evaluate": questions * times(False) * lengths["sample"]
-        + (_choice_items(profile) * forms + asked) * ITEM_TOKENS,
+        + (_choice_items(profile, settings.choices) * forms + asked) * ITEM_TOKENS,
+        "ablate": _of_designs(profile) * (
+            DESIGN_TEXTS * questions * lengths["sample"]
+            + _choice_items(profile, profile.ablate.tasks) * ITEM_TOKENS),
         "judge": COMPARISONS * profile.judge.pairs * COMPARISON_TOKENS,
     }
 
@@ -143,26 +148,30 @@ def written(profile: Profile, lengths: Counts) -> Counts:
     answer = min(settings.max_new_tokens, lengths["reply"])
     answer += SECOND_TOKENS * settings.second_pass
     arms = sum(len(names) for _, _, names in measurement_plan(profile))
-    tasks, again = scored_tasks(profile), scored_tasks(profile, ablate.tasks)
-    new, lacking = len(_new_designs(profile)), len(set(again) - set(tasks))
     questions = min(settings.question_rows, profile.data.question_rows)
     forms = 2 if settings.contrasts == "full" else 1
-    roles = seeds * (questions + forms * _choice_items(profile))
-    items = settings.items
+    roles = seeds * (questions + forms * _choice_items(profile, settings.choices))
+    role, items = lengths["sample"] - lengths["bare"], settings.items
+    of_design = questions + _choice_items(profile, ablate.tasks)
     return {
         "annotate": _annotated(profile) * profile.annotate.max_tokens,
         "infer": 3 * (profile.data.question_rows + SWAPPED) * reply,
-        "evaluate": roles * (lengths["sample"] - lengths["bare"])
-        + items * len(tasks) * arms * answer,
-        "ablate": new * min(ablate.question_rows, profile.data.question_rows) * reply
-        + items * answer * (new * len(again) + 2 * lacking),
+        "evaluate": roles * role + items * len(scored_tasks(profile)) * arms * answer,
+        "ablate": _of_designs(profile) * (
+            of_design * role + min(ablate.question_rows, questions) * reply),
         "judge": COMPARISONS * profile.judge.pairs * profile.judge.max_tokens,
         "robustness": 2 * PROBE_KINDS * (profile.evaluate.probes or PROBES) * reply,
     }
 
 
 def _new_designs(profile: Profile) -> set[str]:
-    return {*profile.ablate.designs} - {profile.design, "none"}
+    """Those that chapter 3 does not train."""
+    return {*profile.ablate.designs} - {design.name for design in trained_designs(profile).values()}
+
+
+def _of_designs(profile: Profile) -> int:
+    """Models that chapter 6 measures."""
+    return len(profile.ablate.designs) * profile.ablate.seeds
 
 
 def _annotated(profile: Profile) -> int:
@@ -170,10 +179,10 @@ def _annotated(profile: Profile) -> int:
     return profile.data.train_rows if live else profile.annotate.samples
 
 
-def _choice_items(profile: Profile) -> int:
-    """Items of all tasks of `evaluate.choices` together."""
+def _choice_items(profile: Profile, tasks: Sequence[str]) -> int:
+    """Items of some tasks with options together."""
     settings, starter = profile.evaluate, profile.data.benchmarks == "starter"
-    return sum(min(settings.choice_items, _there(starter, name)) for name in settings.choices)
+    return sum(min(settings.choice_items, _there(starter, name)) for name in tasks)
 
 
 def _there(starter: bool, task: str) -> int:
