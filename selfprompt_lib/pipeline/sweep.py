@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 
 from .. import profiles, sources
-from ..annotate import RolePrompt
+from ..annotate import annotation_prompt
 from ..errors import UserError
 from ..files import copy_folder, make_writable
 from ..llm_client import endpoint
@@ -73,7 +73,7 @@ def _check(cells: Sequence[Cell], chapters: Sequence[Chapter]) -> None:
     for cell in cells:
         try:
             sources.check_inputs(cell.profile)
-            RolePrompt.from_settings(cell.profile.annotate)
+            annotation_prompt(cell.profile.annotate)
             if any(chapter.name == "judge" for chapter in chapters):
                 endpoint.check(cell.profile.judge, cell.profile.model)
         except UserError as error:

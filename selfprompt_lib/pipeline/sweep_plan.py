@@ -8,6 +8,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ def _trained(profile: Profile, chapters: Sequence[Chapter]) -> Iterator[tuple[st
         for run in seed_profiles(profile):
             yield from ((design.name, run.seed) for design in trained_designs(profile).values())
     if "ablate" in names:
-        yield from ((design, profile.seed) for design in profile.ablate.designs)
+        yield from product(profile.ablate.designs,
+                           range(profile.seed, profile.seed + profile.ablate.seeds))
 
 
 def _measured(profile: Profile, out: Path) -> tuple[dict[str, float], Profile]:
