@@ -117,7 +117,9 @@ def _measure_design(profile: Profile, place: str, samples: Sequence[Sample],
     design = get_design(profile.design)
     places = {OWN: place} | ({BASE: profile.model} if with_base else {})
     base = [(BASE, NOTHING)] if with_base else []
-    plan = [*(PLAN if design.writes_first else PLAN[:1]), *base]
+    # A model that was also shown bare answers may leave its text out: is that better?
+    bare = [(OWN, NOTHING)] if design.writes_first and profile.data.without_role else []
+    plan = [*(PLAN if design.writes_first else PLAN[:1]), *bare, *base]
     experts = [sample.role for sample in with_texts(samples, design, profile.design) if sample.role]
     tables = measure_likelihoods(profile, places, experts, {OPEN: questions}, tasks, plan, parts,
                                  [PLAN[0], *base])
