@@ -141,10 +141,10 @@ def run_cell(cell: Cell, chapters: Sequence[Chapter], others: Sequence[Path]) ->
     tried = False
     for chapter in chapters:
         label = f"  {chapter.label + ' ' + chapter.name:<13}"
-        reasons, marked = sweep_plan.why_run_cell(chapter, cell)
+        reasons, other_code = sweep_plan.why_run_cell(chapter, cell)
         if not reasons:
             finished = read_record(cell.root, chapter.name)["finished"]
-            print(f"{label} skipped: nothing changed since {finished}{marked}")
+            print(f"{label} skipped: finished {finished}{other_code}")
         elif donor := _where_done(chapter, cell, others):
             _copy_chapter(chapter, donor, cell.root)
             print(f"{label} copied from {donor.parent.name}: it would come out the same")

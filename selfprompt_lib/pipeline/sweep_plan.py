@@ -67,7 +67,7 @@ def why_run_cell(chapter: Chapter, cell: Cell) -> tuple[list[str], str]:
     reasons = why_run(chapter, cell.profile, cell.root)
     of_code = [reason for reason in reasons if reason.startswith("code: ")]
     if of_code and len(of_code) == len(reasons):
-        return [], f" (made with other code: {of_code[0][6:]}; delete {cell.out} to run it again)"
+        return [], f" with other code ({of_code[0][6:]}); delete {cell.out} to run it again"
     return reasons, ""
 
 
