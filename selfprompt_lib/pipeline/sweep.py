@@ -8,7 +8,7 @@ the same are copied from another cell.
 import argparse
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import filelock
 
 from .. import profiles, sources
 from ..annotate import annotation_prompt
+from ..digests import text_digest
 from ..errors import UserError
 from ..files import copy_folder, make_writable
 from ..llm_client import endpoint
+from ..profiles import Profile, flatten
 from ..reading import user_path
 from . import sweep_plan
 from .chapters import Chapter, read_record
@@ -61,6 +63,9 @@ def command(given: argparse.Namespace) -> int:
     sweep_plan.require_memory(plan)
     if given.dry_run:
         return 0
+    left = [each.cell for each in plan if each.left]
+    _each_once(lambda profile: require_room(profile, chapters), left,
+               but=("seed", "design", "sft.", "annotate.", "roles.", "judge."))
     with _alone(out):
         write_sweep(out, record)
         failed = _run_cells(cells, chapters, plan, record)
@@ -68,14 +73,34 @@ def command(given: argparse.Namespace) -> int:
 
 
 def _check(cells: Sequence[Cell], chapters: Sequence[Chapter]) -> None:
-    """Read what each cell reads, and try what its chapters need, so that a fault is told first."""
+    """Read what each cell reads, so that a fault is told before the first one runs."""
+    judged = any(chapter.name == "judge" for chapter in chapters)
+
+    def read(profile: Profile) -> None:
+        sources.check_inputs(profile)
+        annotation_prompt(profile.annotate)
+        if judged:
+            endpoint.check(profile.judge, profile.model)
+
+    _each_once(read, cells, but=("seed", "design", "sft.", "infer."))
+
+
+def _each_once(check: Callable[[Profile], None], cells: Sequence[Cell],
+               but: tuple[str, ...]) -> None:
+    """Check the cells' profiles, each once that differs in other fields than those that begin so.
+
+    Raises:
+        UserError: all faults at once, each with its first cell.
+    """
     faults: dict[str, str] = {}
+    distinct = {}
     for cell in cells:
+        fields = flatten(cell.profile).items()
+        key = text_digest([field for field in fields if not field[0].startswith(but)])
+        distinct.setdefault(key, cell)
+    for cell in distinct.values():
         try:
-            sources.check_inputs(cell.profile)
-            annotation_prompt(cell.profile.annotate)
-            if any(chapter.name == "judge" for chapter in chapters):
-                endpoint.check(cell.profile.judge, cell.profile.model)
+            check(cell.profile)
         except UserError as error:
             faults.setdefault(str(error), cell.name)
     tell_faults(faults)
@@ -138,7 +163,6 @@ def run_cell(cell: Cell, chapters: Sequence[Chapter], others: Sequence[Path]) ->
         UserError: a notebook that failed, with its cell and the reason; its copy is kept.
     """
     make_writable(cell.root / "nbs")
-    tried = False
     for chapter in chapters:
         label = f"  {chapter.label + ' ' + chapter.name:<13}"
         reasons, other_code = sweep_plan.why_run_cell(chapter, cell)
@@ -150,9 +174,6 @@ def run_cell(cell: Cell, chapters: Sequence[Chapter], others: Sequence[Path]) ->
             print(f"{label} copied from {donor.parent.name}: it would come out the same")
         else:
             print(f"{label} runs: {reasons[0]}", flush=True)
-            if not tried:
-                require_room(cell.profile, chapters)
-                tried = True
             if chapter.name == "annotate":
                 _take_replies(cell.root, others)
             began = time.perf_counter()
