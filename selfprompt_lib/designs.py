@@ -10,10 +10,18 @@ written is always read back.
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .errors import UserError, require
 from .reading import user_path
@@ -160,6 +168,18 @@ class DesignFile(BaseModel):
             raise ValueError("it has a line break; write one paragraph, as the first blank line "
                              "ends the role")
         return template
+
+    @model_validator(mode="after")
+    def _writes_one_kind(self) -> "DesignFile":
+        """A role has no text of its own, and a strategy's text none of the parts of a role."""
+        fields = {field for _, field, _, _ in Formatter().parse(self.template) if field}
+        if self.guideline and fields != {"text"}:
+            raise ValueError("template: with a guideline it is a strategy's, whose one field is "
+                             "{text}; leave the guideline out for a design of roles")
+        if not self.guideline and "text" in fields:
+            raise ValueError("template: {text} is what a strategy writes; add a guideline, or use "
+                             "{expert}, {brings} and {request} of a role")
+        return self
 
 
 def read_design_file(path: Path) -> DesignFile:

@@ -16,7 +16,7 @@ from ..llm_client.endpoint import connect
 from ..llm_client.response_cache import ResponseCache
 from ..llm_client.run import PromptRun
 from ..reading import user_path
-from ..rows import Conversation, drop_unanswered_turn, stream_rows
+from ..rows import ROLE, Conversation, drop_unanswered_turn, stream_rows
 from .outcomes import failures
 from .strategy_prompt import annotation_prompt
 
@@ -89,6 +89,9 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
             chosen[f"annotate.{name}"] = value
     if local:
         chosen["annotate.base_url"] = None
+    strategy = chosen.get("annotate.strategy", ROLE)
+    if strategy != ROLE:
+        chosen["design"] = strategy  # its own, as a profile names the same in both
     return profiles.load("cpu", chosen)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..designs import strategy_name
+from ..designs import get_design, strategy_name
 from ..llm_client.prompt import read_guideline
 from ..profiles import Annotate
 from ..rows import ROLE, StrategyText, first_fault, read_rows
@@ -52,14 +52,20 @@ class StrategyPrompt(RolePrompt):
         return role.text
 
     def read_answer(self, text: str) -> StrategyText:
-        """The first paragraph of an answer, without a label such as "Plan:".
+        """The first paragraph of an answer, without a label such as "Plan:" or the design's own
+        opening, which would stand there twice.
 
         Raises:
             ValueError: what is wrong with it.
         """
         name = strategy_name(self.settings.strategy)
-        paragraph = re.split(r"\n\s*\n", text.strip())[0]
-        paragraph = re.sub(rf"^\W*{re.escape(name)}\W*:\W*", "", paragraph, flags=re.IGNORECASE)
+        opening = get_design(self.settings.strategy).opening
+        labels = "|".join(re.escape(label.strip(" :")).replace(r"\-", "[- ]")
+                          for label in (name, opening))
+        text = re.sub(rf"^\W*(?:{labels})\W*:\W*", "", text.strip(), flags=re.IGNORECASE)
+        paragraph = re.split(r"\n\s*\n", text)[0].strip()
+        if paragraph.endswith(":"):
+            raise ValueError("text: ends with a colon, so it only announces what should follow")
         if len(paragraph) > LONGEST:
             raise ValueError(f"text: {len(paragraph)} characters; at most {LONGEST}")
         try:

@@ -36,4 +36,11 @@ from .metrics import (
     role_table,
     summarize_roles,
 )
-from .review import CRITERIA, between_readers, read_sheet, review_sheet, verdicts
+from .review import (
+    CRITERIA,
+    STRATEGY_CRITERIA,
+    between_readers,
+    read_sheet,
+    review_sheet,
+    verdicts,
+)

@@ -1,5 +1,6 @@
 """A sheet for people to read roles with, and what they found (chapter 2)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,12 @@ CRITERIA = {
     "hides": "says nothing of the answer",
     "english": "plain, correct, reads well",
 }
+STRATEGY_CRITERIA = {
+    "fits": "says what this strategy should say of this very question, with its limits",
+    "true": "nothing false, however small",
+    "no_leak": "gives nothing of the answer away",
+    "form": "one paragraph of 20 to 55 words, register and opening as its guideline asks",
+}
 SHOWN = ["id", "question", "expert", "brings", "request"]
 YES, NO = {"y", "yes", "1", "true"}, {"n", "no", "0", "false"}
 ABOUT = ("Judge each role on five points: y where it holds, n where a careful editor would send it "
@@ -36,25 +43,28 @@ def review_sheet(frame: pd.DataFrame, path: Path, rows: int, seed: int = 0) -> p
     return write_sheet(sample, path, CRITERIA, "yn", cards, "Review sheet", ABOUT)
 
 
-def read_sheet(path: Path) -> pd.DataFrame:
+def read_sheet(path: Path, criteria: Mapping[str, str] = CRITERIA) -> pd.DataFrame:
     """A filled-in sheet: `id`, True or False a criterion, notes, `passes` (all of them; chapter 2).
+
+    Args:
+        criteria: those of roles, or `STRATEGY_CRITERIA` for what another strategy writes.
 
     Raises:
         UserError: a missing column, a row without a verdict or with another word than y or n.
     """
     path = Path(path)
-    lines, sheet = read_filled_in(path, list(CRITERIA), "review sheet")
-    for name in CRITERIA:
+    lines, sheet = read_filled_in(path, list(criteria), "review sheet")
+    for name in criteria:
         for line, row, word in zip(lines, sheet.id, sheet[name], strict=True):
             require(word in YES | NO, f"{path}, line {line} ({row}), column {name}: {word!r} is no "
                                       "verdict; write y or n")
         sheet[name] = sheet[name].isin(YES)
-    return sheet.assign(passes=sheet[list(CRITERIA)].all(axis=1))
+    return sheet.assign(passes=sheet[list(criteria)].all(axis=1))
 
 
-def verdicts(sheet: pd.DataFrame) -> pd.DataFrame:
+def verdicts(sheet: pd.DataFrame, criteria: Mapping[str, str] = CRITERIA) -> pd.DataFrame:
     """The share of rows that pass, by criterion and for all, with Wilson intervals (chapter 2)."""
-    columns = {name: name for name in CRITERIA} | {"all": "passes"}
+    columns = {name: name for name in criteria} | {"all": "passes"}
     rows = [{"criterion": name, **vars(stats.rate(sheet[column]))}
             for name, column in columns.items()]
     return pd.DataFrame(rows).rename(columns={"value": "share"})
