@@ -12,24 +12,30 @@ PAGE = (PROJECT / "book" / "inside.md").read_text(encoding="utf-8")
 RECIPE = re.compile(r'```\w+\n# (\S+?)(?:, below "([^\n]+)")?\n(.*?)```', re.DOTALL)
 
 USE = """
-from selfprompt_lib import annotate, evaluate, models, profiles
+from selfprompt_lib import annotate, evaluate, models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.rows import Role
 
-profile = profiles.load("plan")
-design = get_design(profile.design)
 role = Role(expert="a guide", brings="They look at the map first.", request="name the way")
-reply = design.read(design.write(role, "Go left."))
-assert (reply.role, reply.answer) == (
-    "My plan: They look at the map first. So I will name the way.", "Go left.")
-asked = annotate.RolePrompt.from_settings(profile.annotate).messages("Which way?")
-assert "how a careful person would go about the question" in asked[0]["content"]
+briefly = get_design("mine/briefly.yaml")
+assert get_design("briefly").template == briefly.template
+reply = briefly.read(briefly.write(role, "Go left."))
+assert (reply.role, reply.answer) == ("Briefly, as a guide: I will name the way.", "Go left.")
+
+profile = profiles.load("doubts")
+design = get_design(profile.design)
+samples = sources.training_samples(profile)
+assert [sample.id for sample in samples] == ["humanities-01", "humanities-02"]
+reply = design.read(sft.to_messages(samples[0], design)[1]["content"])
+assert reply.role.startswith("In doubt: Whether a short rule") and reply.answer == samples[0].answer
+asked = annotate.annotation_prompt(profile.annotate).messages("Which way?")
+assert "what a careful reader would doubt" in asked[0]["content"]
 
 tasks = evaluate.load_tasks(profile)
 assert list(tasks) == ["selfprompt_boolq"]
 model, tokenizer = models.load(profile.model, "float32")
 own = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, [evaluate.plain_arm("self-prompt")])
-sources = evaluate.RoleSources((role,), design, tokenizer)
+sources = evaluate.RoleSources((samples[0].role,), design, tokenizer)
 arms = evaluate.substituted_arms(profile.evaluate.arms, own, sources)
 items = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, arms)
 assert set(items.arm) == {"bare title"} and list(items.key) == ["yes", "no"]
@@ -44,6 +50,7 @@ def follow(recipes, root):
         path = root / name
         if not anchor:
             assert not path.exists(), name
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             continue
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -56,10 +63,11 @@ def follow(recipes, root):
 def test_each_recipe_of_the_page_does_what_it_says(tmp_path):
     recipes = RECIPE.findall(PAGE)
     sections = re.findall(r"^## Add an? (.+)$", PAGE, re.MULTILINE)
-    assert sections == ["prompt design", "strategy", "benchmark", "arm", "profile"] and len(recipes) == 7
+    assert sections == ["prompt design", "strategy", "benchmark", "arm", "profile"] and len(recipes) == 9
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "selfprompt_lib", tmp_path / "selfprompt_lib", ignore=ignored)
     follow(recipes, tmp_path)
+    shutil.copy(tmp_path / "mine" / "briefly.yaml", tmp_path / "selfprompt_lib" / "resources" / "designs")
     data = tmp_path / "mirror" / "google" / "boolq" / "default" / "validation.jsonl"
     data.parent.mkdir(parents=True)
     rows = [{"passage": "Ants are insects.", "question": "are ants insects", "answer": True},

@@ -14,6 +14,7 @@ from test_annotate import SAMPLES
 from selfprompt_lib import annotate, infer, profiles, roles, sft, sources
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.designs import DESIGNS, RESOURCES, STRATEGIES, ParsedReply, get_design
+from selfprompt_lib.pipeline.inputs import _identity
 from selfprompt_lib.rows import Question, Role, StrategyText
 from selfprompt_lib.strategies import read_strategy, read_texts
 
@@ -242,6 +243,18 @@ def test_an_own_design_of_roles_is_written_and_read(own):
     answer = sft.to_messages(sample, design)[1]["content"]
     said = design.read(answer)
     assert said.role == f"Ask {sample.role.expert}: {sample.role.request}." and said.answer == sample.answer
+
+
+def test_a_run_knows_when_an_own_strategy_or_its_texts_changed(own, tmp_path):
+    def now():  # what runs compare of each field that names the file
+        return [_identity(field, path, tmp_path / "run") for field in ("design", "annotate.strategy")]
+
+    path = own("mine", DOUBT, {"humanities-01": "Whether it is Kant's."})
+    design, strategy = now()
+    own("mine", DOUBT, {"humanities-01": "Whether it was Kant's."})
+    assert now()[0] == design and now()[1] != strategy
+    own("mine", DOUBT.replace("doubt.", "ask."), {"humanities-01": "Whether it is Kant's."})
+    assert now()[0] != design and now()[1] != strategy
 
 
 def test_an_own_strategy_is_trained_and_its_reply_read(own, tmp_path):

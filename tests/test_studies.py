@@ -14,6 +14,7 @@ PAGES = {
     "domain_classifier": "measuring.md",
     "keep_study": "measuring.md",
     "unseen_questions": "deviations.md",
+    "strategy_readings": "own.md",
 }
 FORMER = {
     "simulate": "interval_coverage",
