@@ -22,7 +22,7 @@ FIGURES = {
     "03_sft": 3,
     "04_infer": 2,
     "05_evaluate": 6,
-    "06_ablate": 3,
+    "06_ablate": 4,
     "a1_judge": 1,
     "a2_robustness": 3,
 }
