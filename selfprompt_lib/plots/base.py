@@ -46,6 +46,9 @@ def show_text(text: object, width: int = 76) -> None:
         print(textwrap.fill(line, width, break_on_hyphens=False))
 
 
+LEGEND_LINE = 60  # characters that fit below a figure side by side
+
+
 def percent_axis(axis: Axis) -> None:
     """Shares on this axis are shown as whole percentages."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -98,11 +101,11 @@ def draw_interval_groups(
 
 def interval_plot(
     frame: pd.DataFrame, value: str, label: str, *, group: str | None = None, title: str = "",
-    axis: str = "", zero: bool = False,
+    axis: str = "", zero: bool = False, shares: bool = True,
 ) -> Axes:
     """Percentages with their 95% intervals (columns `low`, `high`), one line a `label`.
 
-    With `zero`, a line at zero, for differences.
+    With `zero`, a line at zero, for differences. Without `shares`, plain numbers.
     """
     names = {name: textwrap.fill(str(name), 24) for name in frame[label]}
     broken = "".join(names.values()).count("\n")
@@ -111,9 +114,11 @@ def interval_plot(
     if zero:
         axes.axvline(0, color="black", linewidth=1)
     axes.set(yticklabels=[names[name] for name in labels], title=title, xlabel=axis)
-    percent_axis(axes.xaxis)
+    if shares:
+        percent_axis(axes.xaxis)
     if group:
-        legend_below(axes)
+        long = sum(len(str(name)) for name in frame[group].unique()) > LEGEND_LINE
+        legend_below(axes, columns=1 if long else 3)
     return axes
 
 
