@@ -53,14 +53,15 @@ def ask_questions(model, tokenizer, profile: Profile, design: Design,
 
 
 def write_roles(model, tokenizer, profile: Profile, design: Design,
-                questions: Sequence[Question]) -> list[str | None]:
+                questions: Sequence[Question], forced: bool = False) -> list[str | None]:
     """The role that the model writes for each question, greedily, and no answer (chapter 5).
 
     It ends with its line, so that a list below it is no part of it. None where it writes none, or
-    one of more than `ROLE_TOKENS` tokens.
+    one of more than `ROLE_TOKENS` tokens. With `forced` each begins with the design's opening.
     """
     lines = ask(model, tokenizer, [question.question for question in questions],
                 max_new_tokens=ROLE_TOKENS, batch_size=profile.infer.batch_size, one_line=True,
+                prefills=[design.opening] * len(questions) if forced else None,
                 label="writing roles")
     return [design.read(line.rstrip() + GAP).role if line != line.rstrip() else None
             for line in lines]

@@ -8,7 +8,8 @@ they mean.
 
 Likelihoods, which see smaller differences than right and wrong: `prefixes` says what stands before
 an answer, `contrasts` compares, with a gate for tasks that the untuned model cannot do, and
-`likelihood_report` puts it into words.
+`likelihood_report` puts it into words; `role_choice` says what it brings to let the model choose
+whether a question gets a role.
 
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
 pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
@@ -44,4 +45,5 @@ from .results import (
     save_items,
     won_items,
 )
+from .role_choice import choice_gains, measure_choice, role_gaps
 from .subjects import subject_differences

@@ -173,7 +173,7 @@ def _score(model, tokenizer, open_questions: OpenQuestions, tasks: dict[str, Any
 
 
 def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
-                  tasks: dict[str, Any]) -> pd.DataFrame:
+                  tasks: dict[str, Any], forced: bool = False) -> pd.DataFrame:
     """Every item with the role that the self-prompt model writes for it; none where it wrote none.
 
     Columns: task, item, stratum, question, role.
@@ -188,8 +188,8 @@ def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuesti
     asked = [Question(id=f"{row['task']} {row['item']}", question=row["question"])
              for row in items]
     design = get_design(profile.design)
-    roles = infer.write_roles(model, tokenizer, profile, design, asked) if design.writes_first \
-        else [None] * len(asked)
+    roles = infer.write_roles(model, tokenizer, profile, design, asked, forced) \
+        if design.writes_first else [None] * len(asked)
     return pd.DataFrame(items).assign(role=roles)
 
 

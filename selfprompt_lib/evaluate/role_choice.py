@@ -1,0 +1,185 @@
+"""With a role or without: what it brings to let the model choose, task by task (chapter 6).
+
+Experts may hurt facts and help form (PRISM, see the page *Method*). A model that was tuned with
+some role-free samples (`data.without_role`) begins in both ways, and how sure it is of a role can
+say which questions get one. Everything is computed from likelihoods behind the role and behind no
+text, so that no answer is written for any rule.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..designs import GAP, Design, get_design
+from ..devices import alone_on_card
+from ..errors import require
+from ..generate import prompt_text
+from ..profiles import Profile
+from ..stats import ROUNDING
+from ..two_way import two_way_interval
+from .compare import ALL
+from .contrasts import TEXT
+from .likelihood import encode_pairs
+from .likelihood_measure import COLUMNS, OpenQuestions, score_open, score_tasks, written_items
+from .prefixes import NOTHING, OWN_ROLE
+from .results import OWN
+
+ALWAYS, NEVER, MODEL, GAP_RULE = RULES = ("always", "never", "model's choice", "gap")
+SHARES = np.linspace(0, 1, 11)  # of the questions that get a role, to choose from
+Tables = dict[str, np.ndarray]  # by task, shape (items, seeds)
+
+
+@torch.inference_mode()
+def role_gaps(model, tokenizer, design: Design, questions: Sequence[str]) -> np.ndarray:
+    """For each question, how much likelier a role is to begin the reply than anything else.
+
+    The log-probability of the first token of the design's opening, less that of the likeliest other
+    token there, in nats, shape (questions,). Above zero the greedy reply begins like a role. A bare
+    answer that begins with the same token counts as one (chapter 6).
+
+    Raises:
+        UserError: a design that writes no role, or writes it behind the answer.
+    """
+    require(design.writes_first,
+            f"design {design.name}: writes no role before an answer, so that a reply's beginning "
+            "tells nothing; take another design")
+    prompts = [prompt_text(tokenizer, question) for question in questions]
+    pairs = encode_pairs(tokenizer, prompts, [design.opening.rstrip()] * len(prompts))
+    alone_on_card(model)
+    gaps = []
+    for context, opening in pairs:
+        ids = torch.tensor([context], device=model.device)
+        logits = model(ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+        role = logits[opening[0]].item()
+        logits[opening[0]] = -torch.inf
+        gaps.append(role - logits.max().item())
+    return np.array(gaps)
+
+
+def measure_choice(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
+                   tasks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of `choice_gains`, for the profile's design and seed (chapter 6).
+
+    Every question gets a role, also where the model would write none: its beginning is forced.
+
+    Args:
+        model: tuned with some role-free samples.
+        tasks: of `load_tasks`, such as `openbookqa_cloze`; none: open questions alone.
+    """
+    design = get_design(profile.design)
+    items = written_items(model, tokenizer, profile, open_questions, tasks, forced=True)
+    gaps = role_gaps(model, tokenizer, design, items.question.tolist())
+    roles = [role + GAP if role else "" for role in items.role.fillna("")]
+    behind = {OWN_ROLE: roles, NOTHING: [""] * len(items)}
+    asked, parts = items.drop(columns="role"), []
+    if open_questions:
+        parts.append(score_open(model, tokenizer, open_questions, asked, behind))
+    if tasks:
+        parts.append(score_tasks(model, tokenizer, tasks, asked, behind))
+    table = pd.concat(parts, ignore_index=True).assign(model=OWN, seed=profile.seed)
+    return table.reindex(columns=COLUMNS), items.assign(seed=profile.seed, gap=gaps)
+
+
+def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """What four rules of giving a role bring on each task, against always and against never.
+
+    The rules: `always`, `never`, `model's choice` (a gap above zero) and `gap`: a role where the
+    gap is above a threshold. That is the quantile of the gaps which gives a role to the share of
+    questions (of `SHARES`) that did best, the mean over all tasks of the form, for each seed's
+    model. It is chosen on other questions than those that it is judged on: on every second item of
+    each task, for the items between them, and the other way round (cross-fitting by halves). The
+    two halves' thresholds depend on each other's items a little, which the intervals do not hold.
+
+    Args:
+        table: of likelihoods (see `contrasts`), with the self-prompt model's rows behind its own
+            role and behind none. Where it wrote no role both are the same, so that `always` is then
+            what it chose; `measure_choice` forces one.
+        gaps: one row a seed, task and item, with its `gap` of `role_gaps`.
+
+    Returns:
+        Columns form, task (and `all`, each task counting the same), rule, measure (`nats` a token
+        of an open question's answer, else `log_odds`), mean, share (of the questions that get a
+        role), n, seeds, and for both `always` and `never` the difference with its 95% interval
+        (`two_way_interval`): over_always, over_always_low, over_always_high, over_never, …
+
+    Raises:
+        UserError: no such rows, items without a gap, or a task of fewer than two items.
+    """
+    rows = []
+    for form, part in table[table.model == OWN].groupby("form", sort=False):
+        measure = "nats" if form == TEXT else "log_odds"
+        always, never, gap = _paired(part, gaps, measure)
+        given = {ALWAYS: {task: np.ones_like(each, bool) for task, each in gap.items()},
+                 NEVER: {task: np.zeros_like(each, bool) for task, each in gap.items()},
+                 MODEL: {task: each > 0 for task, each in gap.items()},
+                 GAP_RULE: _cross_fitted(gap, {task: always[task] - never[task] for task in gap})}
+        scopes = {task: [task] for task in gap} | ({ALL: list(gap)} if len(gap) > 1 else {})
+        for task, scope in scopes.items():
+            for rule, chosen in given.items():
+                values = [np.where(chosen[one], always[one], never[one]) for one in scope]
+                rows.append({
+                    "form": form, "task": task, "rule": rule, "measure": measure,
+                    "mean": float(np.mean([each.mean() for each in values])),
+                    "share": float(np.mean([chosen[one].mean() for one in scope])),
+                    "n": sum(map(len, values)), "seeds": values[0].shape[1],
+                    **_over(ALWAYS, values, [always[one] for one in scope]),
+                    **_over(NEVER, values, [never[one] for one in scope])})
+    require(rows, f"choice_gains: the table has no rows of model {OWN}; measure it behind "
+                  f"{OWN_ROLE!r} and {NOTHING!r} (measure_choice)")
+    return pd.DataFrame(rows)
+
+
+def _paired(rows: pd.DataFrame, gaps: pd.DataFrame, measure: str) -> tuple[Tables, Tables, Tables]:
+    """Likelihoods behind the role and behind none, and gaps, of items that have both everywhere."""
+    keys = ["seed", "task", "item"]
+    wide = rows.pivot(index=keys, columns="prefix", values=measure)
+    lacking = {OWN_ROLE, NOTHING} - set(wide)
+    require(not lacking, f"choice_gains: no rows behind {sorted(lacking)}; measure the model "
+                         "behind both (measure_choice)")
+    found = wide[[OWN_ROLE, NOTHING]].dropna().join(gaps.set_index(keys).gap, how="left")
+    bare = found[found.gap.isna()]
+    require(bare.empty, f"choice_gains: {len(bare)} of {len(found)} items have no gap, such as "
+                        f"(seed, task, item) {list(bare.index[:1])}; measure them with role_gaps")
+    parts: tuple[Tables, Tables, Tables] = ({}, {}, {})
+    for task in dict.fromkeys(rows.task):
+        columns = found[found.index.get_level_values("task") == task].unstack("seed").dropna()
+        require(len(columns) > 1, f"choice_gains: task {task} has {len(columns)} items that all "
+                                  "seeds have; it takes two to choose on one and judge on another")
+        for tables, name in zip(parts, (OWN_ROLE, NOTHING, "gap"), strict=True):
+            tables[task] = columns[name].to_numpy(dtype=float)
+    return parts
+
+
+def _cross_fitted(gaps: Tables, gains: Tables) -> Tables:
+    """Which items get a role, by thresholds chosen on the other half of the items of each task."""
+    given = {task: np.zeros_like(gap, bool) for task, gap in gaps.items()}
+    seeds = next(iter(gaps.values())).shape[1]
+    for half in (0, 1):
+        for seed in range(seeds):
+            other = {task: (gaps[task][1 - half :: 2, seed], gains[task][1 - half :: 2, seed])
+                     for task in gaps}
+            threshold = _best_threshold(list(other.values()))
+            for task, gap in gaps.items():
+                given[task][half::2, seed] = gap[half::2, seed] > threshold
+    return given
+
+
+def _best_threshold(tasks: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The threshold with the largest mean gain over tasks; of equal ones that with fewest roles."""
+    pooled = np.concatenate([gap for gap, _ in tasks])
+    thresholds = [np.inf, *np.quantile(pooled, 1 - SHARES[1:-1]), -np.inf]
+    means = [np.mean([np.where(gap > threshold, gain, 0).mean() for gap, gain in tasks])
+             for threshold in thresholds]
+    return float(thresholds[int(np.argmax(means))])
+
+
+def _over(name: str, new: list[np.ndarray], old: list[np.ndarray]) -> dict[str, float]:
+    """The difference and its interval; none where all items differ by the same."""
+    tables = [one - other for one, other in zip(new, old, strict=True)]
+    effect = two_way_interval(*tables, shares=False)
+    alike = all(np.ptp(part) ** 2 <= ROUNDING for part in tables)
+    low, high = (np.nan, np.nan) if alike else (effect.low, effect.high)
+    return {f"over_{name}": effect.value, f"over_{name}_low": low, f"over_{name}_high": high}
