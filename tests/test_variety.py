@@ -202,10 +202,11 @@ def test_live_roles_are_varied_too():
 
 
 def test_the_same_rows_whatever_the_hash_seed():
-    program = ("from selfprompt_lib import annotate, profiles, sources\n"
+    program = ("from selfprompt_lib import profiles, rows, variety\n"
                "p = profiles.load('smoke', {'data.domains': 3, 'data.train_rows': 20, 'data.duplicates': .3,"
                " 'data.shuffled_roles': .5, 'data.without_role': .25})\n"
-               "print(*annotate.training_set(p, sources.training_samples(p), []), sep='\\n')")
+               "found = variety.only_domains(p, rows.read_rows(rows.STARTER_FOLDER / 'train.jsonl', rows.Sample))\n"
+               "print(*variety.vary(p, found[::3]), sep='\\n')")
     printed = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                               env=os.environ | {"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")]
     assert printed[0] == printed[1] and printed[0].count("\n") == 20
