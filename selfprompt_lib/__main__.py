@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     add_profile_arguments(go, run=True)
     which = go.add_mutually_exclusive_group()
     which.add_argument("--from", dest="start_from", metavar="N",
-                       help="begin at chapter N (1 to 6, a1, a2)")
+                       help="begin at chapter N (1 to 7, a1, a2)")
     which.add_argument("--only", metavar="N", help="run chapter N, changed or not")
     go.add_argument("--minutes", metavar="N",
                     help="choose sizes that fit N minutes on this machine, which is measured first")

@@ -23,6 +23,7 @@ FIGURES = {
     "04_infer": 2,
     "05_evaluate": 6,
     "06_ablate": 4,
+    "07_compare": 4,
     "a1_judge": 1,
     "a2_robustness": 3,
 }

@@ -115,7 +115,7 @@ def likelihood_contrasts(table: pd.DataFrame, measure: str = "nats",
             rows.append({"contrast": contrast.label, "primary": contrast.primary,
                          "within_model": contrast.new[0] == contrast.old[0], "task": task,
                          "form": form, "measure": measure, "interpreted": task not in closed,
-                         **_measured(of_task)})
+                         **measured_difference(of_task)})
     found = pd.DataFrame(rows, columns=COLUMNS)
     if rows:
         family = [found.form, found.primary, found.task == ALL, found.interpreted]
@@ -145,12 +145,12 @@ def _paired(table: pd.DataFrame, measure: str, contrasts: Sequence[Contrast] = C
         for contrast in contrasts if of_form[measure].notna().any() else ():
             new, old = map(", ".join, (contrast.new, contrast.old))
             both = rows_of_both(of_form[of_form[measure].notna()], new, old)
-            if len(both) and len(both := _of_whole_items(both)):
+            if len(both) and len(both := of_whole_items(both)):
                 tables = paired_tables(both, new, old, measure)
                 yield form, contrast, {task: part.to_numpy() for task, part in tables.items()}
 
 
-def _of_whole_items(rows: pd.DataFrame) -> pd.DataFrame:
+def of_whole_items(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of items that stand in both arms and all seeds: behind a long text one may not fit."""
     models = rows.drop_duplicates(["task", "arm", "seed"]).task.value_counts()
     times = rows.groupby(["task", "item"])["arm"].transform("size")
@@ -164,7 +164,7 @@ def _closed(gates: pd.DataFrame | None, form: str) -> set[str]:
     return set(gates[(gates.form == form) & ~gates.interpreted].task)
 
 
-def _measured(tables: list[np.ndarray]) -> dict[str, float]:
+def measured_difference(tables: list[np.ndarray]) -> dict[str, float]:
     """The columns of a row that come from its differences; where all are equal, no interval."""
     effect = two_way_interval(*tables, shares=False)
     means = np.concatenate([part.mean(axis=1) for part in tables])

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..digests import file_digest, text_digest
+from ..errors import require
 from ..provenance import PROJECT
+from ..reading import user_path
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Chapter:
     name: str
     title: str
     reads: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()  # such as are not those of every notebook
 
     @property
     def notebook(self) -> Path:
@@ -36,6 +39,7 @@ CHAPTERS = {
         Chapter("4", "infer", "Infer", reads=("sft",), parameters=("question",)),
         Chapter("5", "evaluate", "Evaluate", reads=("annotate", "sft", "infer")),
         Chapter("6", "ablate", "Ablate", reads=("annotate",)),
+        Chapter("7", "compare", "Compare runs", parameters=("runs", "field", "measure")),
         Chapter("a1", "judge", "The judge", reads=("infer",)),
         Chapter("a2", "robustness", "Robustness", reads=("sft",)),
     )
@@ -59,3 +63,31 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def find_folder(name: str) -> Path | None:
+    """A folder as a person writes it; those of the book are found from anywhere."""
+    return next((place for place in (user_path(name), PROJECT / name) if place.is_dir()), None)
+
+
+def other_run_folder(name: str) -> Path:
+    """The folder of another run, or of a sweep.
+
+    Raises:
+        UserError: no such folder.
+    """
+    found = find_folder(name)
+    require(found, f"runs: {name}: no such folder; give a run's, such as runs/cpu, or a sweep's")
+    return found
+
+
+def run_digest(name: str) -> str | None:
+    """What a run or a sweep measured, by content; None where it is not there."""
+    root = find_folder(name)
+    if root is None:
+        return None
+    made = {chapter: record["outputs"] for chapter in CHAPTERS
+            if chapter != "compare" and (record := read_record(root, chapter))}
+    kept = {path.name: file_digest(path) for path in
+            (root / "cells.json", root / "sweep.parquet") if path.is_file()}
+    return text_digest([made, kept])

@@ -19,7 +19,7 @@ from ..errors import require
 from ..profiles import Profile, flatten
 from ..reading import user_path
 from ..sections import fields_read
-from .chapters import CHAPTERS, Chapter, page_record, read_record
+from .chapters import CHAPTERS, Chapter, page_record, read_record, run_digest
 
 # These decide no result: they read settings, which are compared as such, and run chapters.
 NEUTRAL = ("__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
@@ -41,7 +41,7 @@ def current_inputs(
         _require_one_run(chapter, name, record, root)
     fields = {name: _identity(name, value, root) for name, value in flatten(profile).items()}
     code = folder_digests(PACKAGE, without=NEUTRAL)
-    return {"fields": fields, "parameters": parameters, "artefacts": {},
+    return {"fields": fields, "parameters": parameters, "artefacts": {}, "runs": {},
             "code": code | {"notebook": _notebook_digest(chapter.notebook)}}
 
 
@@ -135,6 +135,7 @@ def _changed_inputs(
     now["revisions"] = {name: hub_revision(now["fields"].get(name)) or old
                         for name, old in before.get("revisions", {}).items()}
     now["artefacts"] = {name: artefact_digest(root, name) for name in before["artefacts"]}
+    now["runs"] = {name: run_digest(name) for name in before.get("runs", {})}
     parts = {part: used for part, used in before.items() if isinstance(used, dict)}
     return [f"{part}: {name}" for part, used in parts.items() for name, old in used.items()
             if now.get(part, {}).get(name) != old]

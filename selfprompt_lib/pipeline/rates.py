@@ -25,7 +25,7 @@ from .plan import COMPARISON_TOKENS, COMPARISONS
 # started. From the cells of a finished run of the default profile on two cores, in which a chapter
 # took 22 to 94 s; `book` is its building. What the chapters train, read and write comes on top.
 START = {"annotate": 29, "roles": 22, "sft": 36, "infer": 36, "evaluate": 36, "ablate": 20,
-         "judge": 30, "robustness": 30, "book": 24}
+         "compare": 12, "judge": 30, "robustness": 30, "book": 24}
 STEPS = 2  # of training that are measured, after one that is not: the first one is slow
 PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
 ITEM_TOKENS = 150  # an item with its options and a role, about

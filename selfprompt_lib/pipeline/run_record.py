@@ -18,10 +18,11 @@ def run_record(root: Path) -> dict[str, Any]:
     """What a run was made with and what it cost (chapter 7).
 
     Returns:
-        `profile` (its name), `seed`, `seconds` by chapter, `tokens` that chapter 3 trained on,
-        `provenance` of its last chapter (fields, versions, machine), `data`: digests of the
-        training samples, of what was asked and of the files that fields name, and `code`: of the
-        package's files and the notebooks that were used, shortened.
+        `profile` (its name), `seed`, `seconds` by chapter, `tokens` that chapter 3 trained on
+        (chapter 6, where only that has run), `provenance` of the chapter that finished last
+        (fields, versions, machine), `data`: digests of the training samples, of what was asked and
+        of the files that fields name, and `code`: of the package's files and the notebooks that
+        were used, shortened.
 
     Raises:
         UserError: the folder is no run's.
@@ -29,16 +30,22 @@ def run_record(root: Path) -> dict[str, Any]:
     records = {name: record for name in CHAPTERS if (record := read_record(root, name))}
     require(records, f"{root}: is no run's folder: no chapter has finished there; give one such as "
             "runs/cpu, or that of a sweep")
-    provenance = list(records.values())[-1]["provenance"]
-    trained = records.get("sft", {}).get("metrics", {}).get("tokens", {})
+    by_time = dict(sorted(records.items(), key=lambda item: item[1]["finished"]))
+    provenance = list(by_time.values())[-1]["provenance"]
+    metrics = {name: records[name]["metrics"] if name in records else {}
+               for name in ("sft", "ablate")}
+    trained = metrics["sft"].get("tokens") or metrics["ablate"].get("training_tokens", {})
     return {"profile": provenance["profile"]["name"], "seed": provenance["seed"],
             "seconds": {name: record["seconds"] for name, record in records.items()},
             "tokens": sum(trained.values()), "provenance": provenance,
-            "data": _data(records), "code": _code(records)}
+            "data": _data(by_time), "code": _code(by_time)}
 
 
 def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Digests of data by name: what chapter 1 left, files of fields, and the package's own."""
+    """Digests of data by name: what chapter 1 left, files of fields, and the package's own.
+
+    Where two chapters have read a file, it is as the one read it that finished last.
+    """
     outputs = records.get("annotate", {}).get("outputs", {})
     found = {f"annotate/{name}": outputs[name] for name in outputs if name == TRAINED_ON}
     for record in records.values():
@@ -51,6 +58,8 @@ def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _code(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Digests of notebooks and of the package's files, but for those that only draw."""
     return {f"{chapter}, {name}" if name == "notebook" else name: digest[:SHORT]
             for chapter, record in records.items()
-            for name, digest in record["inputs"]["code"].items() if not name.endswith(".jsonl")}
+            for name, digest in record["inputs"]["code"].items()
+            if not name.endswith(".jsonl") and not name.startswith("plots/")}

@@ -23,13 +23,14 @@ from ..files import (
 )
 from ..profiles import Profile
 from ..provenance import describe, peak_memory_gb
-from .chapters import CHAPTERS, Chapter
+from .chapters import CHAPTERS, Chapter, run_digest
 from .inputs import artefact_digest, current_inputs, used_inputs
 
-PARAMETERS = {  # that every notebook takes, with how papermill is told one; all others are texts
+PARAMETERS = {  # that every notebook takes, with how papermill is told one
     "profile": (str, "-p {0} cpu"), "seed": (int, "-p {0} 1"), "out": (str | Path, "-r {0} {1}"),
     "settings": (dict, "-y '{0}: {{sft.epochs: 2}}'"),
 }
+OWN_PARAMETERS = {"runs": (list, "-y '{0}: [runs/cpu, other/runs/cpu]'")}  # that are no texts
 NO_RESULT = ("stage.json", "trainer/")  # in a chapter's folder; see also `Stage.aside`
 
 
@@ -112,6 +113,8 @@ def start_chapter(name: str, namespace: dict[str, Any]) -> Stage:
     profile, root = profile_and_folder(given)
     own = {key: given[key] for key in chapter.parameters}
     stage = Stage(chapter, profile, root, current_inputs(chapter, profile, root, own))
+    stage.inputs["runs"] = {name: run_digest(name) for name in own.get("runs", ())
+                            if isinstance(name, str)}
     make_writable(stage.folder)
     return stage
 
@@ -132,14 +135,15 @@ def read_parameters(
     """A notebook's parameters, checked: at its start, they are the plain values of its globals.
 
     Args:
-        own: those that only this notebook takes; they are texts.
+        own: those that only this notebook takes; texts, but for those of `OWN_PARAMETERS`.
 
     Raises:
         UserError: an unknown or ill-typed parameter, with the page that takes it.
     """
     plain = (str, int, float, bool, dict, list, tuple, type(None))
     hidden = {"In", "Out", "quit", "exit", "open"}
-    known = PARAMETERS | dict.fromkeys(own, (str, "-r {0} '{1}'"))
+    text = (str, "-r {0} '{1}'")
+    known = PARAMETERS | {name: OWN_PARAMETERS.get(name, text) for name in own}
     for key, value in namespace.items():
         unknown = not key.startswith("_") and key not in {*known, *hidden}
         require(not (unknown and isinstance(value, plain)),
@@ -148,7 +152,8 @@ def read_parameters(
     for key, (kind, call) in known.items():
         value = given.get(key)
         fits = isinstance(value, kind) and not isinstance(value, bool) and value != ""
-        names = {str: "text", int: "a whole number", dict: "a dictionary of profile fields"}
+        names = {str: "text", int: "a whole number", dict: "a dictionary of profile fields",
+                 list: "a list of folders"}
         require(fits and not (kind is int and value < -1),
                 f"{page}: {key} is {value!r}, but must be {names.get(kind, 'text')}"
                 f"{' from 0, or -1 for the profile' if kind is int else ''}; with papermill: "

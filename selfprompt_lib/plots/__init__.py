@@ -2,7 +2,7 @@
 
 `base` has the style and what every chapter draws, `roles` the figures of chapter 2, `training`
 those of chapter 3, `differences` the paired differences of chapter 5, `likelihood` its
-contrasts of likelihoods, and `board` the figure of a class.
+contrasts of likelihoods, `sweep` those of runs side by side, and `board` the figure of a class.
 """
 
 from .base import (
@@ -23,6 +23,7 @@ from .board import board_plot
 from .differences import accuracy_by_task, forest_plot, seed_plot, subject_plot
 from .likelihood import contrast_by_task_plot, contrast_plot
 from .roles import likeness_boxes, rank_curves, role_map
+from .sweep import cell_plot, cost_plot, sweep_plot
 from .training import (
     dropout_curves,
     epoch_plot,

@@ -21,7 +21,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "start", help="put a finished run's chapters in place, so that a later one can begin")
     parser.add_argument("--chapter", required=True, metavar="N",
-                        help="the chapter to begin with (1 to 6, a1, a2)")
+                        help="the chapter to begin with (1 to 7, a1, a2)")
     parser.add_argument("--from", dest="source", type=user_path, metavar="FOLDER",
                         help="a finished run, or a bundle (default: the one that is here; without "
                              "any, the chapters are run, once)")

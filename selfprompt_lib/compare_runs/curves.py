@@ -1,0 +1,217 @@
+"""Curves over a swept field with their intervals, and cells paired with each other (chapter 7).
+
+All takes the rows of `RunSet.pooled`, in which a `group` is a cell, or several that differ in
+nothing but the seed. Chapter 6 calls its models by their designs; its baseline is `none`.
+"""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from .. import stats
+from ..errors import require
+from ..evaluate.compare import ALL, effects, paired_tables, rows_of_both
+from ..evaluate.contrasts import (
+    CONTRASTS,
+    MEASURES,
+    TEXT,
+    gate,
+    likelihood_contrasts,
+    measured_difference,
+    of_whole_items,
+)
+from ..evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
+from ..evaluate.results import BASE, BASELINE, OWN
+from ..pipeline.sweep_results import COLUMNS, ROLE, WRITTEN
+
+PRIMARY = [each for each in CONTRASTS if each.primary]
+BESIDE = (BASE, BASELINE, NEUTRAL)  # models that write no role of their own
+KEY = ["seed", "task", "form", "item"]
+CURVE_COLUMNS = ["group", "model", "curve", "value", "low", "high", "n", "seeds"]
+LEVEL, GAIN = "behind its own role", "gain over the baseline"
+
+
+def comparable_rows(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
+    """The rows that all groups can be compared on, with one name for the baseline (chapter 7).
+
+    They are those of chapters 4 and 5 where every group has these, else those of chapter 6, which
+    trains every design anew.
+
+    Raises:
+        UserError: some groups have one chapter, some the other; an unknown measure, or one that no
+            model behind its own role has.
+    """
+    require(measure in MEASURES, f"measure: no {measure!r}; choose one of {', '.join(MEASURES)}")
+    there = [name for name in MEASURES if rows[rows.prefix == OWN_ROLE][name].notna().any()]
+    require(measure in there, f"measure: {measure} was not measured behind an own role in these "
+            f"runs; there are: {', '.join(there) or 'none: run chapter 5 or 6 in them'}")
+    chapters = rows.groupby("group", sort=False).chapter.agg(set)
+    for names in ({"infer", "evaluate"}, {"ablate"}):
+        if all(there & names for there in chapters):
+            kept = rows[rows.chapter.isin(names)]
+            return kept.replace({"model": {"none": BASELINE}}) if "ablate" in names else kept
+    lacking = {name: there for name, there in chapters.items() if "evaluate" not in there}
+    require(False, f"runs: {next(iter(lacking))} has rows of {', '.join(sorted(*lacking.values()))}"
+            " alone, others have not; run the same chapters, 5 or 6, in all of them")
+    return rows
+
+
+def own_models(rows: pd.DataFrame) -> list[str]:
+    """The models that were trained to write something first: `self-prompt`, or designs."""
+    wrote = (rows.model == OWN) | ((rows.chapter == "ablate") & ~rows.model.isin(BESIDE))
+    return list(rows[wrote].model.unique())
+
+
+def role_curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """How often a role was written: `CURVE_COLUMNS` and the swept fields, Wilson's interval."""
+    found, replies = [], rows[(rows.form == ROLE) & rows.model.isin(own_models(rows))]
+    for (group, model), part in replies.groupby(["group", "model"], sort=False):
+        share = stats.rate(part.right.astype(bool))
+        found.append({"group": group, "model": model, "curve": "roles written",
+                      "value": share.value, "low": share.low, "high": share.high, "n": share.n,
+                      "seeds": part.seed.nunique()})
+    return with_fields(pd.DataFrame(found, columns=CURVE_COLUMNS), rows)
+
+
+def _unaided(rows: pd.DataFrame) -> pd.DataFrame:
+    """Written answers of the baseline, and of models that wrote their own role before them."""
+    own, plain = rows.model.isin(own_models(rows)), rows.model == BASELINE
+    begun = (own & (rows.prefix == OWN_ROLE)) | (plain & (rows.prefix == NOTHING))
+    return rows[(rows.form == WRITTEN) & begun]
+
+
+def contrast_curve(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
+    """The two primary contrasts of chapter 5 in every group, over items and seeds (chapter 7).
+
+    The curves are named by what the model behind its own role is compared with. Choices are those
+    in cloze form, on the tasks that the untuned model is seen to be able to do there.
+
+    Raises:
+        UserError: as `likelihood_contrasts`.
+    """
+    found = []
+    for group, part in rows.groupby("group", sort=False):
+        for model in own_models(part):
+            arms = part[part.model.isin([model, *BESIDE])].replace({"model": {model: OWN}})
+            table = measured_rows(arms, measure)
+            gates = gate(table[table.right.notna()])
+            whole = likelihood_contrasts(_of_primary(table), measure, gates)
+            for row in whole[whole.primary & (whole.task == ALL)].itertuples():
+                against = next(each.old[0] for each in PRIMARY if each.label == row.contrast)
+                found.append({"group": group, "model": model, "curve": f"minus {against}",
+                              "value": row.difference, "low": row.low, "high": row.high,
+                              "n": row.n, "seeds": row.seeds})
+    return with_fields(pd.DataFrame(found, columns=CURVE_COLUMNS), rows)
+
+
+def _of_primary(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the primary contrasts take; all others would only be computed for nothing."""
+    pairs = {pair for each in PRIMARY for pair in (each.new, each.old)}
+    return table[[pair in pairs for pair in zip(table.model, table.prefix, strict=True)]]
+
+
+def written_curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """Right answers, each model minus the baseline, paired by item, the tasks counting the same."""
+    found, written = [], _unaided(rows)
+    items = written.assign(arm=written.model, value=written.right.astype(float))
+    for group, part in items.groupby("group", sort=False):
+        for model in own_models(part):
+            both = rows_of_both(part, model, BASELINE)
+            if len(both):
+                row = effects(both, model, BASELINE, "value")[ALL]
+                found.append({"group": group, "model": model, "curve": f"minus {BASELINE}",
+                              "value": row.value, "low": row.low, "high": row.high,
+                              "n": row.n, "seeds": row.seeds})
+    return with_fields(pd.DataFrame(found, columns=CURVE_COLUMNS), rows)
+
+
+def with_fields(curve: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """A curve with the columns of the swept fields, by group, in their order."""
+    known = rows.drop_duplicates("group").set_index("group")
+    swept = [name for name in rows if name not in {*COLUMNS, "cell", "group"}]
+    return curve.join(known[swept], on="group").sort_values(
+        swept, key=_in_order, kind="stable", ignore_index=True) if swept else curve
+
+
+def _in_order(values: pd.Series) -> pd.Series:
+    """Numbers by size, texts as they come."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return numbers if numbers.notna().all() else pd.Series(pd.factorize(values)[0], values.index)
+
+
+def cell_contrasts(rows: pd.DataFrame, reference: str = "", measure: str = "nats",
+                   model: str = "") -> pd.DataFrame:
+    """Each group minus a reference, paired by item and seed, with Holm over the groups (chapter 7).
+
+    Two quantities: the likelihood behind the model's own role, and its gain over the baseline of
+    the same group, which leaves out what the swept field does to both.
+
+    Args:
+        reference: a group; by default the first.
+        model: of `own_models`; by default the first.
+
+    Returns:
+        Columns quantity, group, reference, difference, low, high (95%), n (items), seeds, p, p_holm
+        (over the groups), smallest (what such a sample shows with 80% power at 5%).
+
+    Raises:
+        UserError: one group alone, an unknown reference or model, or two groups without an item or
+            a seed in common.
+    """
+    groups = list(rows.group.unique())
+    require(len(groups) > 1, f"runs: {groups[0]} is one cell alone; a contrast takes two")
+    reference = reference or groups[0]
+    require(reference in groups, f"reference: no cell {reference!r}; there are {', '.join(groups)}")
+    own = own_models(rows)
+    model = model or own[0]
+    require(model in own, f"model: no {model!r} writes a role in these runs; there are "
+            f"{', '.join(own)}")
+    table = measured_rows(rows, measure)
+    level = _quantity(table, measure, model, OWN_ROLE)
+    plain = _quantity(table, measure, BASELINE, NOTHING)
+    gain = level.sub(plain).dropna()
+    found = [row for quantity, values in ((LEVEL, level), (GAIN, gain)) if len(values)
+             for row in _against(values.rename("value").reset_index(), reference, quantity)]
+    return pd.DataFrame(found)
+
+
+def measured_rows(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows that have the measure: open questions for nats, choices in cloze form for others."""
+    return rows[rows.form == (TEXT if measure == "nats" else "cloze")].dropna(subset=[measure])
+
+
+def _quantity(table: pd.DataFrame, measure: str, model: str, prefix: str) -> pd.Series:
+    """A measure by group, seed, task, form and item."""
+    part = table[(table.model == model) & (table.prefix == prefix)]
+    return part.set_index(["group", *KEY])[measure]
+
+
+def _against(items: pd.DataFrame, reference: str, quantity: str) -> Iterator[dict]:
+    """A row a group: it minus the reference, on the items and seeds that both have."""
+    items, found = items.rename(columns={"group": "arm"}), []
+    for group in items["arm"].unique():
+        if group == reference:
+            continue
+        both = of_common_items(items[items["arm"].isin([group, reference])], group, reference)
+        tables = paired_tables(both, group, reference, "value")
+        found.append({"quantity": quantity, "group": group, "reference": reference}
+                     | measured_difference([table.to_numpy() for table in tables.values()]))
+    adjusted = stats.holm([row["p"] for row in found])
+    return (row | {"p_holm": p} for row, p in zip(found, adjusted, strict=True))
+
+
+def of_common_items(both: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """The rows of two groups on the items and seeds that both have.
+
+    Raises:
+        UserError: there are none.
+    """
+    seeds = [set(both[both.arm == name].seed) for name in (first, second)]
+    require(seeds[0] & seeds[1], f"runs: {first} and {second} have no training seed in common; "
+            "train both with the same")
+    shared = rows_of_both(both, first, second)
+    counts = shared.groupby(["task", "item"])["arm"].nunique()
+    paired = shared.set_index(["task", "item"]).loc[counts[counts == 2].index].reset_index()
+    require(len(paired), f"runs: {first} and {second} have no item in common; measure both on "
+            "the same questions")
+    return of_whole_items(paired)

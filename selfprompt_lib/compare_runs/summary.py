@@ -1,0 +1,47 @@
+"""What curves and contrasts of cells say, in plain words (chapter 7)."""
+
+import pandas as pd
+
+from ..evaluate.likelihood_report import signed
+from .changes import MARK
+from .curves import GAIN, LEVEL
+
+NAMED = 3  # runs that a sentence names
+HOLDS = 0.05  # Holm's p below which a difference is told as one
+
+
+def cells_text(contrasts: pd.DataFrame, overview: pd.DataFrame, unit: str) -> str:
+    """Which cells differ from the reference, how far, and how sure that is (chapter 7).
+
+    Args:
+        contrasts: of `cell_contrasts`.
+        overview: of `run_overview`.
+        unit: of the measure, such as "nats a token".
+    """
+    parts = [_quantity_text(name, contrasts[contrasts.quantity == name], unit)
+             for name in (LEVEL, GAIN) if name in set(contrasts.get("quantity", []))]
+    marked = overview[overview.versions == MARK].run
+    if len(marked):
+        named = ", ".join(f"`{name}`" for name in marked[:NAMED])
+        more = f" and {len(marked) - NAMED} more" if len(marked) > NAMED else ""
+        parts.append(f"Made with other versions or code than the first: {named}{more}. What "
+                     "differs there may be due to that.")
+    return "\n\n".join(parts or ["No two cells have likelihoods to compare."])
+
+
+def _quantity_text(name: str, rows: pd.DataFrame, unit: str) -> str:
+    seen = rows[rows.p_holm < HOLDS]
+    reference, seeds = rows.reference.iloc[0], int(rows.seeds.max())
+    text = (f"**{name[0].upper()}{name[1:]}**, against `{reference}`: {len(seen)} of {len(rows)} "
+            f"cells differ after Holm's correction")
+    if len(seen):
+        told = [f"`{row.group}` {signed(row.difference)} {unit} [{signed(row.low)}, "
+                f"{signed(row.high)}]" for row in seen.itertuples()]
+        text += f": {'; '.join(told)}"
+    if len(seen) < len(rows):
+        smallest = rows[rows.p_holm >= HOLDS].smallest.median()
+        text += (f". Of the others {smallest:.2g} {unit} or more would have been seen, four times "
+                 "in five" if pd.notna(smallest) else ". The others are the same to the last digit")
+    over = f"items and {seeds} training seeds" if seeds > 1 else (
+        "items alone: with one training seed, this is about these very models")
+    return f"{text}. The intervals are over {over}."
