@@ -80,7 +80,10 @@ def measure_choice(model, tokenizer, profile: Profile, open_questions: OpenQuest
     if tasks:
         parts.append(score_tasks(model, tokenizer, tasks, asked, behind))
     table = pd.concat(parts, ignore_index=True).assign(model=OWN, seed=profile.seed)
-    return table.reindex(columns=COLUMNS), items.assign(seed=profile.seed, gap=gaps)
+    forms = items.task.str.extract(r"_(cloze|letters)$")[0].fillna(TEXT)  # as the table has them
+    named = items.assign(form=forms, task=items.task.str.replace(r"_(cloze|letters)$", "",
+                                                                 regex=True))
+    return table.reindex(columns=COLUMNS), named.assign(seed=profile.seed, gap=gaps)
 
 
 def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +100,8 @@ def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
         table: of likelihoods (see `contrasts`), with the self-prompt model's rows behind its own
             role and behind none. Where it wrote no role both are the same, so that `always` is then
             what it chose; `measure_choice` forces one.
-        gaps: one row a seed, task and item, with its `gap` of `role_gaps`.
+        gaps: one row a seed, task and item, with its `gap` of `role_gaps`; with a `form`, too,
+            where tasks were measured in several.
 
     Returns:
         Columns form, task (and `all`, each task counting the same), rule, measure (`nats` a token
@@ -111,7 +115,8 @@ def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for form, part in table[table.model == OWN].groupby("form", sort=False):
         measure = "nats" if form == TEXT else "log_odds"
-        always, never, gap = _paired(part, gaps, measure)
+        of_form = gaps[gaps.form == form] if "form" in gaps else gaps
+        always, never, gap = _paired(part, of_form, measure)
         given = {ALWAYS: {task: np.ones_like(each, bool) for task, each in gap.items()},
                  NEVER: {task: np.zeros_like(each, bool) for task, each in gap.items()},
                  MODEL: {task: each > 0 for task, each in gap.items()},

@@ -1,0 +1,91 @@
+"""When is it better to write no role? Models tuned with some role-free samples, and four rules.
+
+`python book/studies/role_choice_study.py --shares 0.25,0.5` trains a model for each share of
+role-free samples, takes the likelihood of good answers behind a role and behind none, and keeps in
+book/measured/choice what always, never, the model's own choice and a threshold bring, task by task.
+The page *Answers to the paper's open questions* shows it.
+"""
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfprompt_lib import annotate, models, profiles, sft, sources
+from selfprompt_lib.cli import add_profile_arguments, run_command
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.errors import require
+from selfprompt_lib.evaluate import load_tasks, save_items
+from selfprompt_lib.evaluate.role_choice import choice_gains, measure_choice
+from selfprompt_lib.files import write_json
+from selfprompt_lib.profiles import Profile
+from selfprompt_lib.provenance import describe
+from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
+from selfprompt_lib.sft.runs import FINISHED
+
+CONTROLS = ("arc_easy_cloze", "piqa_cloze")  # tasks that a small model can do
+RECIPE = {"sft.micro_batch_size": 4, "evaluate.items": 60}
+
+
+def measure_share(profile: Profile, trainings: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Likelihoods behind a role and behind none, and gaps, of the profile's model."""
+    samples = annotate.training_set(profile, sources.training_samples(profile), [])
+    record = sft.train(profile, samples, get_design(profile.design), trainings)[2]
+    model, tokenizer = models.load(str(trainings / record["checkpoints"] / FINISHED),
+                                   profile.dtype)
+    questions = read_rows(STARTER_FOLDER / "unseen.jsonl", Question)
+    tasks = load_tasks(profile, CONTROLS)
+    return measure_choice(model, tokenizer, profile, {"unseen questions": questions}, tasks)
+
+
+def keep(out: Path, profile: Profile, share: float, minutes: float,
+         tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    """Write one share's rows without texts, and what the rules bring."""
+    likelihoods, gaps = tables
+    name = f"{share:g}"
+    save_items(likelihoods, out / f"likelihoods-{name}.parquet")
+    save_items(gaps.drop(columns=["question", "role"], errors="ignore"),
+               out / f"gaps-{name}.parquet")
+    record = out / "record.json"
+    there = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    there[name] = {"gains": json.loads(choice_gains(likelihoods, gaps).to_json(orient="records")),
+                   "minutes": round(minutes, 1), "provenance": describe(profile),
+                   "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(record, there)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; raises UserError on bad input."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    add_profile_arguments(parser, "data.train_rows=200")
+    parser.add_argument("--shares", default="0.25,0.5", metavar="0.25,0.5",
+                        help="shares of role-free samples (default: %(default)s)")
+    parser.add_argument("--trainings", type=Path, default=Path("runs/choice"), metavar="FOLDER",
+                        help="where trainings are kept and taken up (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("book/measured/choice"), metavar="FOLDER",
+                        help="where it is kept (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    chosen: dict[float, dict[str, Any]] = {}
+    for text in given.shares.split(","):
+        try:
+            share = float(text)
+        except ValueError:
+            share = -1.0
+        require(0 < share < 1, f"--shares {given.shares}: write numbers between 0 and 1 with "
+                               "commas between them, such as 0.25,0.5")
+        chosen[share] = {"data.without_role": share}
+    settings = RECIPE | profiles.parse_settings(given.set)
+    for share, fields in chosen.items():
+        profile, began = profiles.load(given.profile, settings | fields), time.monotonic()
+        tables = measure_share(profile, given.trainings)
+        keep(given.out, profile, share, (time.monotonic() - began) / 60, tables)
+        print(f"share {share:g} is kept in {given.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
