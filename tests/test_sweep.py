@@ -10,9 +10,12 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 
+from selfprompt_lib import models, profiles
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.errors import UserError
+from selfprompt_lib.evaluate import likelihood_measure
 from selfprompt_lib.files import copy_folder, trainings_folder
 from selfprompt_lib.pipeline import CHAPTERS, sweep, sweep_grid, sweep_plan, sweep_results
 
@@ -223,6 +226,27 @@ def test_large_files_of_a_copied_folder_are_links_and_small_ones_are_not(tmp_pat
     assert os.path.samefile(old / "weights", tmp_path / "new" / "sub" / "weights")
     copy_folder(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new" / "sub" / "figure.png").read_bytes() == b"a"
+
+
+def test_the_untuned_model_is_scored_once_for_all_cells(tmp_path, monkeypatch):
+    load, loaded = models.load, []
+    for seed in (0, 1):  # the tuned models of two cells
+        model, tokenizer = load("smoke", "float32")
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(model.get_output_embeddings().weight, std=0.02)
+        for part in (model, tokenizer):
+            part.save_pretrained(tmp_path / f"tuned-{seed}")
+    monkeypatch.setattr(models, "load", lambda name, *options: (loaded.append(name), load(name, *options))[1])
+    tables = []
+    for seed in (0, 1):
+        profile = profiles.load("smoke", {"seed": seed, "dtype": "float32"})
+        questions = likelihood_measure.referenced_questions(profile)
+        places = {"self-prompt": str(tmp_path / f"tuned-{seed}"), "base": "smoke"}
+        tables.append(likelihood_measure.measure_likelihoods(
+            profile, places, [], questions, {}, [("self-prompt", "none"), ("base", "none")], tmp_path / "parts")["likelihoods"])
+    assert loaded == [str(tmp_path / "tuned-0"), "smoke", str(tmp_path / "tuned-1")]
+    base, tuned = ([table[table.model == name].nats.tolist() for table in tables] for name in ("base", "self-prompt"))
+    assert base[0] == base[1] and tuned[0] != tuned[1] and len(base[0]) == 2
 
 
 def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
