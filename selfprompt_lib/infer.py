@@ -10,7 +10,7 @@ from . import stats
 from .designs import GAP, Design
 from .generate import ask, count_tokens
 from .profiles import Profile
-from .rows import Question, Role
+from .rows import ROLE, Question, Role, StrategyText
 from .sampling import Sampling
 from .sources import take_evenly_spaced
 
@@ -108,9 +108,16 @@ def tokens_by_part(rows: Sequence[ReplyRow]) -> pd.DataFrame:
 
 
 def forced_role(design: Design, expert: str, question: str) -> str:
-    """A role of one's own in a design, for a question (chapter 4)."""
+    """A role of one's own in a design, for a question (chapter 4).
+
+    In the design of another strategy, a text that speaks of the expert.
+    """
+    task = f"answer: {question.rstrip(' .?!')}"
+    if design.strategy != ROLE:
+        text = f"Think of {expert}, and {task}."
+        return design.role_text(StrategyText(strategy=design.strategy, text=text))
     return design.role_text(Role(expert=expert, brings="That habit shapes every reply.",
-                                 request=f"answer: {question.rstrip(' .?!')}"))
+                                 request=task))
 
 
 def roles_of_others(roles: Sequence[str | None]) -> list[str | None]:
