@@ -34,6 +34,8 @@ __all__ = ["design_accuracy", "design_contrasts", "design_fit", "design_spread",
 AGAINST_NONE = "minus the model tuned without"
 AGAINST_NEUTRAL = "minus the neutral paragraph"
 AGAINST_OTHER = "minus another question's"
+IN_WORDS = {AGAINST_NONE: "Against the model tuned without any text",
+            AGAINST_NEUTRAL: "Against the model with the neutral paragraph"}
 TUNED, SEEDS = "tuned on each", "seeds of one design"
 DRAWS = 2000
 
@@ -194,16 +196,17 @@ def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFra
     rates = rates[~rates.design.isin([TUNED_WITHOUT, NEUTRAL])]
     text = (f"With equal budget, {(rates.rate >= 0.9).sum()} of {len(rates)} designs were written "
             "for at least 90% of the questions. ")
-    for against in (AGAINST_NONE, AGAINST_NEUTRAL):
+    for against, told in IN_WORDS.items():
         rows = contrasts[(contrasts.against == against) & (contrasts.measure == "nats")]
         if len(rows):
             below, above = ((rows.p_holm < 0.05) & (sign * rows.difference > 0) for sign in (-1, 1))
-            text += (f"Behind its own text, {against}, the reference answers were likelier for "
-                     f"{above.sum()} of {len(rows)} designs and less likely for {below.sum()}, "
-                     "after Holm's correction; the differences lie between "
+            text += (f"{told}, each model behind its own text finds the reference answers likelier "
+                     f"with {above.sum()} of {len(rows)} designs and less likely with "
+                     f"{below.sum()}, after Holm's correction; the differences lie between "
                      f"{rows.difference.min():+.3f} and {rows.difference.max():+.3f} nats a "
                      "token. ")
-    for row in spread.itertuples():
-        text += (f"Spread over {row.of} ({row.what}): {row.spread:.3f} "
-                 f"[{row.low:.3f}, {row.high:.3f}] nats a token. ")
-    return text.strip()
+    parts = [f"{row.what}, {row.spread:.3f} [{row.low:.3f}, {row.high:.3f}]"
+             for row in spread.itertuples()]
+    if parts:
+        text += f"The spread, in nats a token: {'; '.join(parts)}."
+    return text.strip().replace("-0.", "\N{MINUS SIGN}0.")

@@ -199,7 +199,7 @@ def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
     assert ("**Open questions** (2)" in said) == referenced and ("form**: how likely" in said) == bool(choices)
     said = chapter("ablate", profile, kind, n)
     assert "nan" not in said.rpartition("With equal budget")[2]
-    assert ("likelier for" in said) == (referenced and "none" in profile.ablate.designs and len(profile.ablate.designs) > 1)
+    assert ("finds the reference answers likelier" in said) == (referenced and "none" in profile.ablate.designs and len(profile.ablate.designs) > 1)
     assert ("seeds of one design" in said) == (profile.ablate.seeds > 1)
 
 
