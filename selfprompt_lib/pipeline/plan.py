@@ -70,21 +70,31 @@ def training_memory(profile: Profile, size: float) -> str:
     return f"about {kept / 1e9:.1f} GB for {parts}, plus activations"
 
 
-def training_time(
-    profile: Profile, size: float, rows: int, starter: list[Sample], from_hub: bool
-) -> str:
+def training_time(profile: Profile, size: float, rows: int, starter: list[Sample],
+                  from_hub: bool) -> str:
     """How long the trainings of chapter 3 take, as a sentence."""
+    hours = training_hours(profile, size, rows, starter, from_hub)
+    trained = len(trained_designs(profile)) * profile.sft.seeds
+    how_long = f"{hours:.0f} h" if hours > 2 else f"{60 * hours:.0f} min"
+    machine = "one card at 300 TFLOP/s" if on_card(profile) else "two laptop cores"
+    return f"about {how_long} to train the {trained} models of chapter 3, on {machine}"
+
+
+def training_hours(profile: Profile, size: float, rows: int, starter: list[Sample],
+                   from_hub: bool) -> float:
+    """Hours of the trainings of chapter 3 together, good to about a factor of two."""
     characters = sum(len("".join(s.conversations)) + len(s.role.text) for s in starter)
     tokens = rows * characters / len(starter) / CHARACTERS_PER_TOKEN
     if from_hub:
         tokens *= HUB_SAMPLE_LENGTH
-    on_card = profile.dtype == "bfloat16"
     trained = len(trained_designs(profile)) * profile.sft.seeds
     work = trained * training_operations(profile, size, tokens)
-    hours = work / (CARD_FLOPS if on_card else CPU_FLOPS) / 3600
-    how_long = f"{hours:.0f} h" if hours > 2 else f"{60 * hours:.0f} min"
-    machine = "one card at 300 TFLOP/s" if on_card else "two laptop cores"
-    return f"about {how_long} to train the {trained} models of chapter 3, on {machine}"
+    return work / (CARD_FLOPS if on_card(profile) else CPU_FLOPS) / 3600
+
+
+def on_card(profile: Profile) -> bool:
+    """Whether a profile is made for a card, as its precision tells."""
+    return profile.dtype == "bfloat16"
 
 
 def annotation_cost(profile: Profile, samples: list[Sample], rows: int) -> str:
@@ -123,7 +133,7 @@ def _dollars(settings: Client, model: str, input_tokens: float, output_tokens: f
 def missing(profile: Profile) -> list[str]:
     """What this machine lacks for the profile: a card, a key, a token."""
     lacks = []
-    if profile.dtype == "bfloat16" and not shutil.which("nvidia-smi"):
+    if on_card(profile) and not shutil.which("nvidia-smi"):
         lacks.append(f"a card: {profile.model} at this setting needs a GPU, and none is found")
     for settings in (profile.annotate, profile.judge):
         if settings.base_url and not os.environ.get(settings.api_key_env):

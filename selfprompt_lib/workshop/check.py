@@ -15,7 +15,7 @@ from ..files import make_writable, run_folder
 from ..packages import MEND, package_faults, python_found
 from ..profiles import Profile, flatten, load, parse_settings, trained_designs
 from ..reading import user_path
-from ..starter import SMOKE, STARTER
+from ..starter import FROM_PYPI, SMOKE
 
 
 class Finding(NamedTuple):
@@ -104,7 +104,7 @@ def _model(profile: Profile, quick: bool) -> Finding:
     from .. import models  # takes a second, which the other commands need not wait for
 
     name = profile.model
-    if quick and name in (STARTER, SMOKE):
+    if quick and name in (*FROM_PYPI, SMOKE):
         folder = cache_folder() / name
         there = (folder / "config.json").is_file()
         return Finding("model", f"{name} in {folder}" if there else f"{name} is not in {folder}",
