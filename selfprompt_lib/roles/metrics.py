@@ -88,7 +88,8 @@ def common_experts(frame: pd.DataFrame, count: int = 10) -> pd.Series:
 
 def expert_nouns(frame: pd.DataFrame) -> pd.Series:
     """How often each head noun of an expert occurs: "a night nurse who …" is a nurse."""
-    return frame.expert.str.extract(HEAD_NOUN)[0].str.split().str[-1].value_counts()
+    nouns = frame.expert.str.extract(HEAD_NOUN)[0].astype("string")  # no text may have one
+    return nouns.str.split().str[-1].value_counts()
 
 
 def near_duplicates(roles: np.ndarray, threshold: float = 0.9) -> list[tuple[int, int, float]]:
