@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import lima_role, models, sandbox, variety
-from .designs import get_design
+from .designs import STRATEGIES, get_design
 from .errors import require
 from .files import hub_rows, is_on_hub
 from .llm_client.prompt import read_guideline
@@ -85,12 +85,13 @@ def validation_samples(
 ) -> list[Sample]:
     """Starter samples not trained on, to take a loss on (chapter 3).
 
-    None where no epochs are kept.
+    None where no epochs are kept, or where they have no annotation of a user's own strategy.
     """
-    if not profile.sft.checkpoints:
+    design = get_design(profile.design)
+    if not profile.sft.checkpoints or design.strategy not in (ROLE, *STRATEGIES):
         return []
     ids = {sample.id for sample in trained}
-    starter = read_rows(STARTER_FOLDER / "train.jsonl", Sample)
+    starter = with_texts(read_rows(STARTER_FOLDER / "train.jsonl", Sample), design, design.name)
     return take_evenly_spaced([sample for sample in starter if sample.id not in ids], count)
 
 
