@@ -10,7 +10,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from scipy.stats import chisquare
 from single import gaps, resolution, single
-from transformers import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import (
+    AutoModelForCausalLM,
+    MistralConfig,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from selfprompt_lib import continuous, decoding, evaluate, generate, infer, models, profiles, sft, sources
 from selfprompt_lib.designs import GAP, get_design
@@ -496,3 +502,21 @@ def test_tokens_of_role_and_answer_are_numbers():
     rows = [{"role": "You are x", "answer": "costs $5 and $6", "role_tokens": 3, "answer_tokens": 7}]
     assert infer.tokens_by_part(rows).to_dict("records") == [
         {"part": "role", "tokens": 3}, {"part": "answer", "tokens": 7}]
+
+
+@pytest.mark.parametrize("window", [8, 1000])
+def test_a_window_that_slides_is_as_long_as_in_a_run_of_one(window):
+    """Prompts of unlike lengths with a common head: blanks between texts that are written together take no room in it."""
+    torch.manual_seed(1)
+    config = MistralConfig(sliding_window=window, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+                           num_attention_heads=2, num_key_value_heads=1, head_dim=16, vocab_size=50,
+                           pad_token_id=0, eos_token_id=1)  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data = torch.randn_like(weight)
+    prompts = [[5, 6, *range(7, 17)], [5, 6, *range(8, 24)], [5, 6, *range(20, 34)]]
+    alone = [model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=12, pad_token_id=0)[0, len(ids) :].tolist()
+             for ids in prompts]  # fmt: skip
+    assert first_replies(model, prompts, max_new_tokens=12, batch_size=3) == alone
+    assert len({tuple(reply) for reply in alone}) == 3
