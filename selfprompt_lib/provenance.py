@@ -44,7 +44,8 @@ def commit() -> str | None:
         return None
     asked = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
     with contextlib.suppress(OSError):  # no git here
-        return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or None
+        done = subprocess.run(asked, capture_output=True, encoding="utf-8", errors="replace")
+        return done.stdout.strip() or None
     return None
 
 
