@@ -27,6 +27,7 @@ PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
 LIKELIHOOD = FOUND.with_name("likelihood")
+MEASURED = FOUND.parent
 RESULTS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 
 
@@ -87,6 +88,7 @@ def assemble(root: Path, source: Path) -> None:
     settings = _template("settings.md.jinja").render(groups=settings_page.groups())
     (source / "book" / "settings.md").write_text(settings, encoding="utf-8")
     (source / "book" / "found.md").write_text(found_page(source / "book"), encoding="utf-8")
+    (source / "book" / "beyond.md").write_text(beyond_page(source / "book"), encoding="utf-8")
 
 
 @cache
@@ -122,6 +124,14 @@ def found_page(folder: Path) -> str:
     if likelihood:
         committed_likelihood.draw(LIKELIHOOD, folder)
     return _template("found.md.jinja").render(study or {}, likelihood=likelihood)
+
+
+def beyond_page(folder: Path, measured: Path = MEASURED) -> str:
+    """The page of the paper's open questions; its figures are drawn into `folder`."""
+    from . import beyond  # loads chapters 6 and 7's modules
+
+    beyond.draw(measured, folder)
+    return _template("beyond.md.jinja").render(beyond.page_facts(measured))
 
 
 def render(template: str, root: Path) -> str:

@@ -11,7 +11,7 @@ from selfprompt_lib.workshop.exercises import chapters_with_exercises
 
 PAGES = ["index", "book/method", "book/deviations", "book/running", "book/settings",
          "book/own", "book/measuring", "book/troubles", "book/cards",
-         "book/found", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
+         "book/found", "book/beyond", "book/benchmarks", "book/statistics", "book/judge", "book/robustness",
          *(f"nbs/{c.notebook.stem}" for c in CHAPTERS.values()), "book/inside", "book/glossary",
          "book/try", "book/teaching", "book/status", "book/references",
          *(f"book/quizzes/{number}" for number in range(1, 7)),

@@ -20,7 +20,7 @@ from ..evaluate.contrasts import (
     measured_difference,
     of_whole_items,
 )
-from ..evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
+from ..evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
 from ..evaluate.results import BASE, BASELINE, OWN
 from ..pipeline.sweep_results import COLUMNS, ROLE, WRITTEN
 
@@ -49,11 +49,18 @@ def comparable_rows(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
     for names in ({"infer", "evaluate"}, {"ablate"}):
         if all(there & names for there in chapters):
             kept = rows[rows.chapter.isin(names)]
-            return kept.replace({"model": {"none": BASELINE}}) if "ablate" in names else kept
+            return _as_chapter_5(kept) if "ablate" in names else kept
     lacking = {name: there for name, there in chapters.items() if "evaluate" not in there}
     require(False, f"runs: {next(iter(lacking))} has rows of {', '.join(sorted(*lacking.values()))}"
             " alone, others have not; run the same chapters, 5 or 6, in all of them")
     return rows
+
+
+def _as_chapter_5(rows: pd.DataFrame) -> pd.DataFrame:
+    """Chapter 6's rows under chapter 5's names: there every model has a text of its own."""
+    rows, own = rows.replace({"model": {"none": BASELINE}}), rows.prefix == OWN_ROLE
+    names = {BASELINE: NOTHING, NEUTRAL: NEUTRAL_TEXT}
+    return rows.assign(prefix=rows.prefix.mask(own, rows.model.map(names).fillna(rows.prefix)))
 
 
 def own_models(rows: pd.DataFrame) -> list[str]:

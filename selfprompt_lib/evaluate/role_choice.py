@@ -107,7 +107,8 @@ def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
         Columns form, task (and `all`, each task counting the same), rule, measure (`nats` a token
         of an open question's answer, else `log_odds`), mean, share (of the questions that get a
         role), n, seeds, and for both `always` and `never` the difference with its 95% interval
-        (`two_way_interval`): over_always, over_always_low, over_always_high, over_never, …
+        (`two_way_interval`) and p: over_always, over_always_low, over_always_high, over_always_p,
+        over_never, …
 
     Raises:
         UserError: no such rows, items without a gap, or a task of fewer than two items.
@@ -187,4 +188,5 @@ def _over(name: str, new: list[np.ndarray], old: list[np.ndarray]) -> dict[str, 
     effect = two_way_interval(*tables, shares=False)
     alike = all(np.ptp(part) ** 2 <= ROUNDING for part in tables)
     low, high = (np.nan, np.nan) if alike else (effect.low, effect.high)
-    return {f"over_{name}": effect.value, f"over_{name}_low": low, f"over_{name}_high": high}
+    return {f"over_{name}": effect.value, f"over_{name}_low": low, f"over_{name}_high": high,
+            f"over_{name}_p": effect.p}

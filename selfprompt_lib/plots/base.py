@@ -46,7 +46,7 @@ def show_text(text: object, width: int = 76) -> None:
         print(textwrap.fill(line, width, break_on_hyphens=False))
 
 
-LEGEND_LINE = 60  # characters that fit below a figure side by side
+LEGEND_LINE = 50  # characters that fit below a figure side by side
 
 
 def percent_axis(axis: Axis) -> None:

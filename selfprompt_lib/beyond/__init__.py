@@ -1,0 +1,52 @@
+"""The page *Answers to the paper's open questions*, from the measurements in book/measured.
+
+`designs` tells of wordings and of other strategies, `sweeps` of training data, `choice` of when to
+write no role. Each section is there where its measurement is kept, and left out where it is not.
+`selfprompt_lib.book` makes the page, scripts of book/studies the measurements.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .. import plots
+from . import choice, designs, sweeps
+
+
+@cache
+def page_facts(measured: Path) -> dict[str, Any]:
+    """What each section says, None where its measurement is not kept.
+
+    Keys: designs, sweeps (by name), choice, without_role, and missing: what is not measured yet.
+    """
+    kept = {name: sweeps.facts(measured / "sweeps" / name) for name in sweeps.SWEEPS
+            if (measured / "sweeps" / name / "sweep.json").is_file()}
+    found = {
+        "designs": _where(measured / "designs", designs.facts),
+        "choice": _where(measured / "choice", choice.facts),
+        "without_role": kept.pop(sweeps.WITHOUT_ROLE, None), "sweeps": kept}
+    return found | {"missing": _missing(found)}
+
+
+def _where(folder: Path, facts: Any) -> dict[str, Any] | None:
+    return facts(folder) if (folder / "record.json").is_file() else None
+
+
+def _missing(found: dict[str, Any]) -> list[str]:
+    """What a reader should not look for on this page yet."""
+    whole = {"wordings and other strategies": found["designs"],
+             "whether a model chooses when to write no role": found["without_role"],
+             "which rule of writing no role is best": found["choice"]}
+    parts = [title.lower() for name, (title, _) in sweeps.SWEEPS.items()
+             if name not in found["sweeps"] and name != sweeps.WITHOUT_ROLE]
+    return [name for name, part in whole.items() if not part] + parts
+
+
+def draw(measured: Path, out: Path) -> None:
+    """The page's figures as PNG files in `out`."""
+    found = page_facts(measured)
+    parts = [(designs, found["designs"]), (choice, found["choice"])]
+    parts += [(sweeps, one) for one in (*found["sweeps"].values(), found["without_role"])]
+    for module, facts in parts:
+        if facts:
+            plots.save_figures(module.figures(facts), out)

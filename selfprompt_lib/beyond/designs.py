@@ -1,0 +1,157 @@
+"""Does the wording matter, and can other strategies be tuned in? From chapter 6's measurement.
+
+`book/studies/keep_designs.py` makes the folder that is read here.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .. import ablate, plots, stats
+from ..ablate_measure import TUNED_WITHOUT
+from ..designs import get_design
+from ..evaluate.likelihood_measure import OPEN
+from ..evaluate.likelihood_report import signed
+from ..evaluate.prefixes import NEUTRAL
+from ..roles.fit import WHOLE, WITHOUT_TASK
+from ..rows import ROLE
+
+BESIDE = [NEUTRAL, TUNED_WITHOUT]
+USUAL = "from-now-on"  # the design of the other chapters
+AGAINST = (ablate.AGAINST_NONE, ablate.AGAINST_NEUTRAL, ablate.AGAINST_OTHER)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What the two sections say: record, rows of their tables, sentences; and what is drawn."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    table = pd.read_parquet(folder / "likelihoods.parquet")
+    rates = written_rates(pd.read_parquet(folder / "roles.parquet"))
+    contrasts, spread = ablate.design_contrasts(table), ablate.design_spread(table)
+    text = contrasts[contrasts.measure == "nats"]
+    names = [name for name in rates.design if name not in BESIDE]
+    worded = [name for name in names if get_design(name).strategy == ROLE]
+    others = [name for name in names if name not in worded]
+    fit = pd.DataFrame(record["metrics"]["fit"], columns=["design", "part", "found"])
+    rows = {name: _row(name, rates, text, fit, record) for name in rates.design}
+    none = spread.head(0)
+    return {
+        "record": record, "profile": record["settings"], "names": worded, "strategies": others,
+        "questions": table[table.task == OPEN].item.nunique(), "seeds": record["metrics"]["seeds"],
+        "samples": max(record["metrics"]["samples"].values()), "steps": _steps(record),
+        "minutes": record["seconds"] / 60, "tests": int(text.primary.sum()),
+        "wordings": [rows[name] for name in [*worded, *BESIDE] if name in rows],
+        "tuned_in": [rows[name] for name in [*others, USUAL, *BESIDE] if name in rows],
+        "answer": ablate.report_text(*_of(worded, rates, text), none),
+        "strategies_answer": ablate.report_text(*_of(others, rates, text), none),
+        "heeded": heeded_text(_of(worded, text)[0]),
+        "strategies_heeded": heeded_text(_of(others, text)[0]),
+        "spread": spread.to_dict("records"), "sensitive": spread_text(spread, record),
+        "contrasts": text,
+    }
+
+
+def written_rates(roles: pd.DataFrame) -> pd.DataFrame:
+    """How often each design was written to open questions, with Wilson's interval, and its tokens.
+
+    Columns as of `ablate.role_rates`, which has the texts.
+    """
+    rows = []
+    for name, part in roles[roles.task == OPEN].groupby("design", sort=False):
+        rate, tokens = stats.rate(part.wrote), part.tokens[part.wrote]
+        rows.append({"design": name, "rate": rate.value, "low": rate.low, "high": rate.high,
+                     "n": rate.n, "tokens": tokens.mean() if len(tokens) else 0.0})
+    return pd.DataFrame(rows)
+
+
+def _of(names: list[str], *tables: pd.DataFrame) -> list[pd.DataFrame]:
+    return [table[table.design.isin(names)] for table in tables]
+
+
+def _steps(record: dict[str, Any]) -> int:
+    """Optimizer steps of a training."""
+    settings, samples = record["settings"]["sft"], max(record["metrics"]["samples"].values())
+    return round(math.ceil(samples / settings["batch_size"]) * settings["epochs"])
+
+
+def _row(name: str, rates: pd.DataFrame, text: pd.DataFrame, fit: pd.DataFrame,
+         record: dict[str, Any]) -> dict[str, Any]:
+    """One design in the page's table: rate, tokens, fit, and three differences with their p."""
+    rate = rates.set_index("design").loc[name]
+    found = fit[fit.design == name].set_index("part").found
+    mine = text[text.design == name].set_index("against")
+    writes = name != TUNED_WITHOUT
+    return {
+        "name": name, "n": int(rate.n), "tokens": rate.tokens,
+        "rate": str(stats.Estimate(rate.rate, rate.low, rate.high, rate.n)) if writes else "–",
+        "fit": [found.get(part) for part in (WHOLE, WITHOUT_TASK)],
+        "trained": record["metrics"]["training_tokens"][name],
+        "told": [told(mine.loc[against]) if against in mine.index else "–" for against in AGAINST],
+    }
+
+
+def told(row: pd.Series) -> str:
+    """A difference with its interval, and a star where it counts after Holm's correction."""
+    if pd.isna(row.low):
+        return signed(row.difference)
+    star = "\\*" if row.p_holm < 0.05 else ""
+    return f"{signed(row.difference)}{star} [{signed(row.low)}, {signed(row.high)}]"
+
+
+def heeded_text(contrasts: pd.DataFrame) -> str:
+    """Whether models heed what their text says: behind it, or behind another question's."""
+    rows = contrasts[contrasts.against == ablate.AGAINST_OTHER]
+    if rows.empty:
+        return ""
+    better = ((rows.p_holm < 0.05) & (rows.difference > 0)).sum()
+    return (f"Behind the text for this question, and not for another, answers are likelier with "
+            f"{better} of {len(rows)} designs ({signed(rows.difference.min())} to "
+            f"{signed(rows.difference.max())}), so "
+            + ("models heed what it says." if better == len(rows) else
+               "that models heed what it says was not seen." if not better else
+               "not all are seen to heed what it says."))
+
+
+def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
+    """Whether tuning makes a model less sensitive to the wording, as the paper says."""
+    rows = spread.set_index("what")
+    prompted = rows[rows.index.str.startswith("prompted")]
+    if ablate.TUNED not in rows.index or prompted.empty:
+        return ""
+    tuned = rows.loc[ablate.TUNED]
+    beside = " and ".join(f"{row.spread:.3f} [{row.low:.3f}, {row.high:.3f}] "
+                          f"({row.Index.removeprefix('prompted, ')})"
+                          for row in prompted.itertuples())
+    if tuned.high < prompted.low.min():
+        verdict = "So models tuned on a wording are the less sensitive to it, as the paper says."
+    elif tuned.low > prompted.high.max():
+        verdict = "So models tuned on a wording are the more sensitive to it here, not the less."
+    else:
+        verdict = ("Intervals overlap: that tuning makes a model less sensitive, as the paper "
+                   "says, was not seen here, nor the opposite.")
+    alone = (" What one training seed makes of a model is in the first number, not in the others."
+             if record["metrics"]["seeds"] == 1 else "")
+    return (f"Between {int(tuned.of)} role designs, tuned models differ by {tuned.spread:.3f} "
+            f"[{tuned.low:.3f}, {tuned.high:.3f}] nats a token (standard deviation); given the "
+            f"same texts as prompts, models that were tuned on none differ by {beside}. "
+            f"{verdict}{alone}")
+
+
+def figures(found: dict[str, Any]) -> dict[str, Axes]:
+    """Differences behind a design's own text, one figure a section."""
+    shown = found["contrasts"][found["contrasts"].against != ablate.AGAINST_OTHER]
+    parts = {"beyond-wordings": [*found["names"], NEUTRAL],
+             "beyond-strategies": [*found["strategies"], USUAL, NEUTRAL]}
+    drawn = {}
+    for name, wanted in parts.items():
+        rows = shown[shown.design.isin(wanted)].sort_values(
+            "design", key=lambda names, order=tuple(wanted): names.map(order.index), kind="stable")
+        if len(rows):
+            plots.set_style()
+            drawn[name] = plots.interval_plot(
+                rows, "difference", "design", group="against", zero=True, shares=False,
+                axis="nats a token of the reference answer")
+    return drawn

@@ -1,0 +1,126 @@
+"""How much data, how varied, how good? From kept sweeps, by chapter 7's functions.
+
+`book/studies/keep_sweep.py` makes the folders that are read here.
+"""
+
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .. import compare_runs, plots, stats
+from ..compare_runs.curves import GAIN
+from ..evaluate.likelihood_report import signed
+from ..evaluate.results import BASELINE
+from ..pipeline.sweep_grid import value_text
+from ..pipeline.sweep_results import ROLE
+
+WITHOUT_ROLE = "without-role"
+SWEEPS = {  # name of the folder → title, and what was changed
+    "rows": ("How many samples", "More samples, in one epoch: more steps, too."),
+    "domains": ("How many domains", "As many samples, from fewer or more of the ten domains."),
+    "duplicates": ("Reworded copies", "As many samples, of which a share are others, reworded."),
+    "experts": ("How many experts", "The same questions and answers, with fewer different experts "
+                "(`null`: as many as there are)."),
+    "shuffled": ("Wrong roles", "The same samples, of which a share have the role of another "
+                 "question."),
+    WITHOUT_ROLE: ("Samples without a role", "The same samples, of which a share begin with "
+                   "the answer."),
+}
+UNIT = "nats a token"
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What a sweep's part of the page says: table, sentences, command; and what is drawn."""
+    record = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    runs = compare_runs.read_runs([str(folder)])
+    rows = compare_runs.comparable_rows(runs.pooled())
+    model = compare_runs.own_models(rows)[0]
+    roles, curve = (part[part.model == model] for part in (
+        compare_runs.role_curve(rows), compare_runs.contrast_curve(rows)))
+    contrasts, overview = compare_runs.cell_contrasts(rows), compare_runs.run_overview(runs)
+    profile, field = next(iter(runs.records.values()))["provenance"], runs.axis()
+    title, changed = SWEEPS[folder.name]
+    return {
+        "name": folder.name, "title": title, "changed": changed, "field": field, "model": model,
+        "rows": _table(roles, curve, contrasts, field),
+        "answer": compare_runs.cells_text(contrasts, overview, UNIT),
+        "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
+        "sizes": _sizes(runs.records), "minutes": overview.minutes.sum(),
+        "base": profile["profile"]["model"], "precision": profile["precision"],
+        "machine": profile["machine"], "command": command(record),
+        "domains": domain_rates(rows[rows.model == model], field),
+        "curve": curve[curve.curve == f"minus {BASELINE}"], "roles": roles,
+    }
+
+
+def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
+           field: str) -> list[dict[str, Any]]:
+    """One row a cell: roles written, what the role brings, and how that differs from the first."""
+    gains = contrasts[contrasts.quantity == GAIN].set_index("group")
+    table = []
+    for row in roles.itertuples():
+        mine = curve[curve.group == row.group].set_index("curve")
+        told = {name: _told(part) for name, part in mine.iterrows()}
+        table.append({"value": roles.loc[row.Index, field], "told": told,
+                      "rate": str(stats.Estimate(row.value, row.low, row.high, row.n)),
+                      "p": gains.p_holm.get(row.group)})
+    return table
+
+
+def _told(row: pd.Series) -> str:
+    if math.isnan(row.low):
+        return signed(row.value)
+    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
+
+
+def _sizes(records: dict[str, dict[str, Any]]) -> list[str]:
+    """Samples and steps of the trainings, each size once."""
+    sizes = {}
+    for record in records.values():
+        fields = compare_runs.run_sets.flat_fields(record)
+        if samples := fields["data.train_rows"]:  # without it: all that there are
+            steps = math.ceil(samples / fields["sft.batch_size"]) * fields["sft.epochs"]
+            sizes[f"{samples} samples in {steps:.0f} steps"] = None
+    return [*sizes]
+
+
+def domain_rates(rows: pd.DataFrame, field: str) -> list[dict[str, Any]]:
+    """How often the model wrote a role, by domain of the question and value of the swept field."""
+    written, found = rows[rows.form == ROLE], []
+    for domain, of_domain in written.groupby("stratum"):
+        rates = {value: stats.rate(part.right.astype(bool))
+                 for value, part in of_domain.groupby(field, sort=False)}
+        found.append({"domain": domain or "benchmarks", "n": max(one.n for one in rates.values()),
+                      "rates": {value: str(one) for value, one in rates.items()}})
+    return found
+
+
+def command(record: dict[str, Any]) -> str:
+    """The command that makes such a sweep."""
+    grid = [f"--grid {shlex.quote(f'{field}={_values(values)}')}"
+            for field, values in record["grid"].items()]
+    settings = [f"--set {shlex.quote(f'{field}={_value(value)}')}"
+                for field, value in record["settings"].items()]
+    return " ".join([f"python -m selfprompt_lib sweep --profile {record['profile']} --chapters "
+                     f"{','.join(record['chapters'])}", *settings, *grid, "--out FOLDER"])
+
+
+def _values(values: list[Any]) -> str:
+    return ",".join(map(_value, values))
+
+
+def _value(value: Any) -> str:
+    return f"[{_values(value)}]" if isinstance(value, list) else value_text(value)
+
+
+def figures(found: dict[str, Any]) -> dict[str, Axes]:
+    """What the role brings over the baseline, along the swept field."""
+    drawn = plots.sweep_plot(found["curve"], found["field"], f"minus the baseline, {UNIT}",
+                             zero=True)
+    drawn.set_title("")  # the caption says it
+    return {f"beyond-{found['name']}": drawn}

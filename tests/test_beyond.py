@@ -1,0 +1,217 @@
+"""The page of the paper's open questions: numbers by hand, missing parts, and what is kept for it."""
+
+import json
+
+import keep_designs
+import keep_sweep
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfprompt_lib import beyond, book, compare_runs, profiles
+from selfprompt_lib.errors import UserError
+from selfprompt_lib.pipeline.sweep_results import COLUMNS
+from selfprompt_lib.provenance import describe
+
+SECTIONS = {"designs": "## Does the wording matter?", "sweeps": "## How much data", "choice": "## When not"}
+GAINS = {"none": [0, 0, 0, 0], "neutral": [-0.1, -0.2, -0.1, -0.2], "from-now-on": [0.1, 0.2, 0.3, 0.4],
+         "title-only": [0.0, 0.3, -0.1, 0.2], "plan": [-0.5, -0.4, -0.5, -0.4]}  # nats over none, a question each
+
+
+def rows_of(model, values, prefix="own role", seed=0, **more):
+    return [{"model": model, "seed": seed, "prefix": prefix, "task": "open questions", "form": "text", "item": f"q{number}",
+             "stratum": "law" if number < 2 else "coding", "nats": value - 2} | more for number, value in enumerate(values)]
+
+
+def designs(folder):
+    rows = [row for name, values in GAINS.items() for row in rows_of(name, values)]
+    rows += rows_of("base", [-0.3] * 4, "none", -1)
+    rows += rows_of("from-now-on", [0, 0.1, 0.1, 0.2], "other question's role")  # 0.1 to 0.2 below the own
+    for model, seed in (("base", -1), ("none", 0)):  # the same texts as prompts: 2 nats apart
+        rows += [row for name, values in (("from-now-on", [1] * 4), ("title-only", [-1] * 4))
+                 for row in rows_of(model, values, f"as a prompt: {name}", seed)]
+    pd.DataFrame(rows).reindex(columns=[*compare_columns()]).to_parquet(folder / "likelihoods.parquet")
+    roles = [{"task": "open questions", "item": f"q{number}", "stratum": "", "design": name, "seed": 0,
+              "wrote": name != "none" and number > 0, "tokens": 10 * number} for name in GAINS for number in range(4)]
+    pd.DataFrame(roles).to_parquet(folder / "roles.parquet")
+    made = describe(profiles.load("cpu"))
+    (folder / "record.json").write_text(json.dumps({
+        "settings": made.pop("profile"), "provenance": made, "seconds": 90, "command": "python -m selfprompt_lib run --only 6",
+        "metrics": {"fit": [{"design": "plan", "part": "whole role", "found": 0.5}], "seeds": 1,
+                    "samples": dict.fromkeys(GAINS, 64), "training_tokens": dict.fromkeys(GAINS, 12345)}}))
+
+
+def compare_columns():
+    return [name for name in COLUMNS if name not in ("chapter", "tokens")]
+
+
+def sweep(folder, cells=(8, 100)):
+    folder.mkdir(parents=True)
+    rows, records = [], {}
+    for size in cells:
+        cell = f"train_rows={size}"
+        for name, values in (("none", [0] * 4), ("from-now-on", [size / 100] * 2 + [size / 50] * 2)):
+            rows += rows_of(name, values, cell=cell, **{"data.train_rows": size, "chapter": "ablate"})
+            rows += rows_of(name, values, cell=cell, form="role", right=name != "none",
+                            **{"data.train_rows": size, "chapter": "ablate"})
+        profile = profiles.load("cpu", {"data.train_rows": size})
+        records[cell] = {"fields": {"data.train_rows": size}, "settings": {"data.train_rows": size}, "profile": "cpu",
+                         "seed": 0, "seconds": {"annotate": 60, "ablate": 60}, "tokens": 10, "data": {}, "code": {},
+                         "provenance": describe(profile)}
+    table = pd.DataFrame(rows).reindex(columns=["cell", "data.train_rows", *COLUMNS])
+    table.loc[table.form != "role", "nats"], table.loc[table.form == "role", "nats"] = table.nats, np.nan
+    flags = dict.fromkeys(["right", "right_sum", "right_pmi"], "boolean")
+    table.assign(question="A text.").astype(flags).to_parquet(folder / "sweep.parquet")
+    (folder / "cells.json").write_text(json.dumps(records))
+    (folder / "sweep.json").write_text(json.dumps({
+        "profile": "cpu", "settings": {"data.questions": "/home/anna/selfprompt_lib/q.jsonl"}, "chapters": ["1", "6"],
+        "grid": {"data.train_rows": list(cells)}, "cells": {cell: one["fields"] for cell, one in records.items()}}))
+
+
+def choice(folder):
+    rows, gaps = [], []
+    for number in range(8):  # a role brings 1 where the model would write one, and costs 0.5 elsewhere
+        wants = number % 4 < 2
+        gaps.append({"task": "unseen questions", "item": f"q{number}", "seed": 0, "gap": 1.0 if wants else -1.0})
+        for prefix, value in (("own role", 1 if wants else -0.5), ("none", 0)):
+            rows.append({"model": "self-prompt", "seed": 0, "prefix": prefix, "task": "unseen questions", "form": "text",
+                         "item": f"q{number}", "nats": value + number / 100})
+    pd.DataFrame(rows).to_parquet(folder / "likelihoods-0.5.parquet")
+    pd.DataFrame(gaps).to_parquet(folder / "gaps-0.5.parquet")
+    (folder / "record.json").write_text(json.dumps({"0.5": {"minutes": 3.0, "provenance": describe(profiles.load("cpu"))}}))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The page with one section alone, by the section's name, and the figures beside it."""
+    found = {}
+    for name, make in {"designs": designs, "choice": choice, "sweeps": lambda folder: sweep(folder / "rows")}.items():
+        measured, out = tmp_path_factory.mktemp("measured"), tmp_path_factory.mktemp("page")
+        (measured / name).mkdir()
+        make(measured / name)
+        found[name] = book.beyond_page(out, measured), out
+    return found
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_stands_where_its_measurement_is_kept_and_no_other_does(pages, name):
+    page, out = pages[name]
+    assert {section for section, title in SECTIONS.items() if title in page} == {name}
+    figures = {line.split()[-1] for line in page.splitlines() if line.startswith("```{figure}")}
+    assert figures == {path.name for path in out.iterdir()} and figures
+    missing = next(line for line in page.splitlines() if line.startswith("**Not measured yet"))
+    assert ("wordings and other strategies" in missing) == (name != "designs")
+    assert ("how many samples" in missing) == (name != "sweeps") and ("which rule" in missing) == (name != "choice")
+    assert not any(word in page for word in ("nan", "None", "<NA>", "{{", "{%"))
+
+
+def test_without_any_measurement_the_page_says_so(tmp_path):
+    page = book.beyond_page(tmp_path, tmp_path)
+    assert not any(title in page for title in SECTIONS.values()) and list(tmp_path.iterdir()) == []
+    assert page.count(";") >= 8 and "reworded copies" in page
+
+
+def test_wordings_and_strategies_by_hand(pages):
+    page = pages["designs"][0]
+    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `")}
+    assert "75% [30, 95] | 20 |" in rows["from-now-on"]  # three of four, of 10, 20 and 30 tokens
+    assert "| +0.250 [" in rows["from-now-on"].replace("\\*", "")
+    assert "| +0.400" in rows["from-now-on"] and "| +0.150" in rows["from-now-on"]
+    assert "| 50% | – | 12,345 | −0.450" in rows["plan"] and "| −0.300" in rows["plan"]
+    assert "64 samples of starter in 16 steps" in page and "4 open questions;" in page
+    # Means 0.25 and 0.1: a standard deviation of 0.106 at most; as prompts 2 nats apart: √2, without noise.
+    assert "differ by 1.414 [1.414, 1.414] (untuned) and 1.414" in page and "as the paper says" in page
+    assert "less likely for 1, after Holm" in page.split("## Can other")[1]
+
+
+def test_a_sweep_by_hand(pages):
+    page = pages["sweeps"][0]
+    assert "| 8 | 100% [51, 100] | +0.120" in page and "| 100 | 100% [51, 100] | +1.500" in page
+    assert "`train_rows=100` +1.380 nats a token" in page  # of the gain, and as the baseline stays, of the level
+    assert "8 samples in 2 steps, 64" not in page and "8 samples in 2 steps, 100 samples in 25 steps" in page
+    assert "--set data.questions=" in page and "--grid data.train_rows=8,100 --out FOLDER" in page
+
+
+def test_the_rules_of_a_choice_by_hand(pages):
+    page = pages["choice"][0]
+    assert "| 50% | unseen questions | always | 100% | +0.250 [" in page
+    assert "| 50% | unseen questions | model's choice | 50% | +0.500" in page
+    assert "| 50% | unseen questions | gap | 50% | +0.500" in page
+    assert "over all 5 comparisons" in page
+
+
+def test_chapter_6_has_the_curves_of_chapter_5(tmp_path):
+    sweep(tmp_path / "rows")
+    rows = compare_runs.comparable_rows(compare_runs.read_runs([str(tmp_path / "rows")]).pooled())
+    curve = compare_runs.contrast_curve(rows)
+    assert curve.curve.tolist() == ["minus baseline"] * 2 and curve.value.tolist() == pytest.approx([0.12, 1.5])
+
+
+def run_folder(root, settings):
+    """What chapter 6 leaves behind, of three questions: the role behind the answer is in the replies alone."""
+    folder = root / "ablate"
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows_of("none", [0, 0, 0])).to_parquet(folder / "likelihoods.parquet")
+    roles = [{"task": "open questions", "item": f"q{number}", "stratum": "law", "question": "A text.", "tokens": 7,
+              "role": "A text." if name == "title-only" else None, "design": name, "seed": 0}
+             for name in ("title-only", "after-answer") for number in range(3)]
+    pd.DataFrame(roles).to_parquet(folder / "roles.parquet")
+    replies = [{"id": "q1", "domain": "law", "question": "A text.", "reply": "A text.", "answer": "A text.", "role": "A text.",
+                "outcome": "role", "role_tokens": 9, "design": name, "seed": 0} for name in ("title-only", "after-answer")]
+    (folder / "replies.jsonl").write_text("\n".join(map(json.dumps, replies)))
+    profile = profiles.load("cpu", settings)
+    made = describe(profile)
+    made["profile"]["data"]["questions"] = "/home/anna/selfprompt_lib/q.jsonl"
+    (folder / "stage.json").write_text(json.dumps({"chapter": "ablate", "metrics": {"seeds": 1}, "seconds": 5.0,
+                                                   "finished": "2026-11-28", "provenance": made}))
+    return root
+
+
+def everything(folder):
+    texts = [path.read_text() for path in folder.glob("*.json")]
+    return "\n".join([*texts, *(pd.read_parquet(path).to_csv() for path in folder.glob("*.parquet"))])
+
+
+def test_designs_are_kept_without_texts_and_paths(tmp_path):
+    run, out = run_folder(tmp_path / "run", {"ablate.seeds": 1, "ablate.designs": ["none", "title-only"]}), tmp_path / "kept"
+    keep_designs.main([str(run), "--out", str(out)])
+    assert "A text." not in everything(out) and "/home" not in everything(out)
+    roles = pd.read_parquet(out / "roles.parquet").set_index(["design", "item"])
+    assert len(roles) == 4 and roles.wrote.all() and roles.tokens["after-answer", "q1"] == 9
+    command = json.loads((out / "record.json").read_text())["command"].splitlines()
+    assert [line.split("--only ")[1][0] for line in command] == ["1", "6"]
+    assert "--set data.questions=selfprompt_lib/q.jsonl --set 'ablate.designs=[none, title-only]'" in command[1]
+    keep_designs.main([str(run), "--out", str(out)])  # the same study is renewed
+    other = run_folder(tmp_path / "other", {"sft.epochs": 2})
+    with pytest.raises(UserError, match="other settings"):
+        keep_designs.main([str(other), "--out", str(out)])
+    for path in (tmp_path, run / "ablate"):
+        with pytest.raises(UserError, match="chapter 6 has not finished"):
+            keep_designs.main([str(path), "--out", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):
+    sweep(tmp_path / "sweep")
+    kept = ["--name", "rows", "--out", str(tmp_path / "kept")]
+    keep_sweep.main([str(tmp_path / "sweep"), *kept])
+    text = everything(tmp_path / "kept" / "rows")
+    assert "A text." not in text and "/home" not in text and "selfprompt_lib/q.jsonl" in text
+    assert len(pd.read_parquet(tmp_path / "kept" / "rows" / "sweep.parquet")) == 32
+    for change, said in (({"settings": {}}, "another settings"), ({"cells": {"train_rows=8": {}, "x": {}}}, "1 of 2 cells")):
+        record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+        other = tmp_path / said.replace(" ", "-")
+        sweep(other)
+        (other / "sweep.json").write_text(json.dumps(record | change))
+        with pytest.raises(UserError, match=said):
+            keep_sweep.main([str(other), *kept])
+    with pytest.raises(UserError, match="no sweep has finished there"):
+        keep_sweep.main([str(tmp_path), *kept])
+    with pytest.raises(UserError, match="small letters"):
+        keep_sweep.main([str(tmp_path / "sweep"), "--name", "../rows"])
+
+
+def test_the_committed_measurements_make_a_whole_page():
+    """What is kept is read, whatever it is by now."""
+    facts = beyond.page_facts(book.MEASURED)
+    assert set(facts) == {"designs", "sweeps", "without_role", "choice", "missing"}
