@@ -121,7 +121,7 @@ def test_wordings_and_strategies_by_hand(pages):
     assert "64 samples of starter in 16 steps" in page and "4 open questions;" in page
     # Means 0.25 and 0.1: a standard deviation of 0.106 at most; as prompts 2 nats apart: √2, without noise.
     assert "differ by 1.414 [1.414, 1.414] (untuned) and 1.414" in page and "as the paper says" in page
-    assert "less likely for 1, after Holm" in page.split("## Can other")[1]
+    assert "less likely with 1, after Holm" in page.split("## Can other")[1]
 
 
 def test_a_sweep_by_hand(pages):

@@ -1,7 +1,8 @@
 """The page *Answers to the paper's open questions*, from the measurements in book/measured.
 
-`designs` tells of wordings and of other strategies, `sweeps` of training data, `choice` of when to
-write no role. Each section is there where its measurement is kept, and left out where it is not.
+`designs` tells of wordings and of other strategies, `sweeps` of training data, `ladder` of models,
+`choice` of when to write no role. Each section is there where its measurement is kept, and left out
+where it is not.
 `selfprompt_lib.book` makes the page, scripts of book/studies the measurements.
 """
 
@@ -10,31 +11,36 @@ from pathlib import Path
 from typing import Any
 
 from .. import plots
-from . import choice, designs, sweeps
+from . import choice, designs, ladder, sweeps
 
 
 @cache
 def page_facts(measured: Path) -> dict[str, Any]:
     """What each section says, None where its measurement is not kept.
 
-    Keys: designs, sweeps (by name), choice, without_role, and missing: what is not measured yet.
+    Keys: designs, sweeps (by name), ladder, choice, without_role, and missing: what is not measured
+    yet.
     """
     kept = {name: sweeps.facts(measured / "sweeps" / name) for name in sweeps.SWEEPS
             if (measured / "sweeps" / name / "sweep.json").is_file()}
     found = {
         "designs": _where(measured / "designs", designs.facts),
+        "ladder": _where(measured, ladder.facts, "ladder.json"),
         "choice": _where(measured / "choice", choice.facts),
         "without_role": kept.pop(sweeps.WITHOUT_ROLE, None), "sweeps": kept}
     return found | {"missing": _missing(found)}
 
 
-def _where(folder: Path, facts: Any) -> dict[str, Any] | None:
-    return facts(folder) if (folder / "record.json").is_file() else None
+def _where(folder: Path, facts: Any, single: str = "") -> dict[str, Any] | None:
+    """The facts of a folder with a record, or of a single file in it; None where it is not."""
+    path = folder / (single or "record.json")
+    return facts(path if single else folder) if path.is_file() else None
 
 
 def _missing(found: dict[str, Any]) -> list[str]:
     """What a reader should not look for on this page yet."""
     whole = {"wordings and other strategies": found["designs"],
+             "which model": found["ladder"],
              "whether a model chooses when to write no role": found["without_role"],
              "which rule of writing no role is best": found["choice"]}
     parts = [title.lower() for name, (title, _) in sweeps.SWEEPS.items()
@@ -45,7 +51,7 @@ def _missing(found: dict[str, Any]) -> list[str]:
 def draw(measured: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
     found = page_facts(measured)
-    parts = [(designs, found["designs"]), (choice, found["choice"])]
+    parts = [(designs, found["designs"]), (ladder, found["ladder"]), (choice, found["choice"])]
     parts += [(sweeps, one) for one in (*found["sweeps"].values(), found["without_role"])]
     for module, facts in parts:
         if facts:

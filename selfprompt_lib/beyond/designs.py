@@ -128,14 +128,17 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
     if tuned.high < prompted.low.min():
         verdict = "So models tuned on a wording are the less sensitive to it, as the paper says."
     elif tuned.low > prompted.high.max():
-        verdict = "So models tuned on a wording are the more sensitive to it here, not the less."
+        verdict = ("So that tuning makes a model less sensitive, as the paper says, was not seen "
+                   "here: tuned models differ by more.")
     else:
         verdict = ("Intervals overlap: that tuning makes a model less sensitive, as the paper "
                    "says, was not seen here, nor the opposite.")
     alone = (" What one training seed makes of a model is in the first number, not in the others."
              if record["metrics"]["seeds"] == 1 else "")
-    return (f"Between {int(tuned.of)} role designs, tuned models differ by {tuned.spread:.3f} "
-            f"[{tuned.low:.3f}, {tuned.high:.3f}] nats a token (standard deviation); given the "
+    matters = ("In these models the wording matters." if tuned.low > 0 else
+               "That the wording matters was not seen.")
+    return (f"{matters} Between {int(tuned.of)} role designs, tuned models differ by "
+            f"{tuned.spread:.3f} [{tuned.low:.3f}, {tuned.high:.3f}] nats a token (standard deviation); given the "
             f"same texts as prompts, models that were tuned on none differ by {beside}. "
             f"{verdict}{alone}")
 
