@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from selfprompt_lib import beyond, book, compare_runs, profiles
+from selfprompt_lib.designs import NAMES, STRATEGIES
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline.sweep_results import COLUMNS
 from selfprompt_lib.provenance import describe
@@ -211,7 +212,7 @@ def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):
         keep_sweep.main([str(tmp_path / "sweep"), "--name", "../rows"])
 
 
-def test_the_committed_measurements_make_a_whole_page():
-    """What is kept is read, whatever it is by now."""
+def test_the_committed_measurements_have_all_wordings_and_strategies():
     facts = beyond.page_facts(book.MEASURED)
-    assert set(facts) == {"designs", "sweeps", "without_role", "choice", "missing"}
+    assert set(facts["designs"]["names"]) == set(NAMES) and set(facts["designs"]["strategies"]) == set(STRATEGIES)
+    assert facts["designs"]["profile"]["data"]["questions"].endswith("unseen.jsonl") and facts["ladder"]["gate"]

@@ -138,8 +138,9 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
     matters = ("In these models the wording matters." if tuned.low > 0 else
                "That the wording matters was not seen.")
     return (f"{matters} Between {int(tuned.of)} role designs, tuned models differ by "
-            f"{tuned.spread:.3f} [{tuned.low:.3f}, {tuned.high:.3f}] nats a token (standard deviation); given the "
-            f"same texts as prompts, models that were tuned on none differ by {beside}. "
+            f"{tuned.spread:.3f} [{tuned.low:.3f}, {tuned.high:.3f}] nats a token "
+            "(standard deviation); given the same texts as prompts, models that were tuned on none "
+            f"differ by {beside}. "
             f"{verdict}{alone}")
 
 
