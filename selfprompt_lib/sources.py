@@ -132,6 +132,7 @@ def check_inputs(profile: Profile) -> None:
     require(mirror is None or user_path(mirror).is_dir(),
             f"data.mirror: {mirror} is missing; a mirror has <org>/<name>/<config>/<split>.jsonl")
     held_out_questions(profile)
+    _check_designs(profile)
     for path in profile.roles.files:
         read_rows(path, Conversation, told=False)
     for settings in (profile.annotate, profile.judge):
@@ -148,6 +149,15 @@ def check_inputs(profile: Profile) -> None:
         _check_own_tasks(profile)
     if mirror or not from_hub(profile):
         check_roles(profile, training_samples(profile))
+
+
+def _check_designs(profile: Profile) -> None:
+    """Chapter 6 cannot write roles where another strategy is annotated."""
+    strategy = profile.annotate.strategy
+    roles = [name for name in profile.ablate.designs if name not in ("none", "neutral")
+             and get_design(name).strategy == ROLE != strategy]
+    require(not roles, f"ablate.designs: {roles[:1]} writes roles, and annotate.strategy is "
+                       f"{strategy}; set ablate.designs=[none,neutral,{profile.design}]")
 
 
 def _check_own_tasks(profile: Profile) -> None:

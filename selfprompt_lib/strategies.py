@@ -67,9 +67,10 @@ def with_texts(samples: Sequence[Sample], design: Design, name: str) -> list[Sam
 
 
 def example_turn(sample: Sample, design: Design) -> str:
-    """The first assistant turn of a sample in a design, without a role where it has none
-    (chapter 6)."""
-    return design.write(sample.role, sample.answer) if sample.role else sample.answer
+    """The first assistant turn of a sample in a design, the bare answer where it has no annotation
+    for it (chapter 6)."""
+    fits = sample.role and sample.role.strategy == design.strategy
+    return design.write(sample.role, sample.answer) if fits else sample.answer
 
 
 def strategy_texts(samples: Sequence[Sample]) -> dict[str, list[str]]:

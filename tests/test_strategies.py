@@ -46,7 +46,14 @@ def own(tmp_path):
 
 
 def smoke(design, strategy, **more):
-    return profiles.load("smoke", {"design": design, "annotate.strategy": strategy, "dtype": "float32"} | more)
+    fields = {"design": design, "annotate.strategy": strategy, "ablate.designs": ["none", design]}
+    return profiles.load("smoke", fields | {"dtype": "float32"} | more)
+
+
+def test_a_run_of_a_strategy_compares_no_designs_of_roles(refused):
+    with refused("ablate.designs", "title-only", "set ablate.designs=[none,neutral,plan]"):
+        sources.check_inputs(smoke("plan", "plan", **{"ablate.designs": ["none", "title-only"]}))
+    sources.check_inputs(smoke("plan", "plan"))
 
 
 # The texts of the package
