@@ -209,3 +209,12 @@ def test_the_notebook_compares_two_ordinary_runs_and_runs_again_when_one_of_them
     assert why_run(chapter, profile, root) == [f"runs: {other}"]
     (other / "annotate" / "stage.json").unlink()
     assert "annotate" not in run_record(other)["seconds"]
+
+
+def test_what_no_run_measured_makes_an_empty_curve():
+    """The book's kept sweep has open questions and no tasks."""
+    cells = compare_runs.read_runs(["book/measured/sweeps/rows"])
+    rows = compare_runs.comparable_rows(cells.pooled("first"), "nats")
+    assert len(compare_runs.contrast_curve(rows, "nats")) == len(cells.records) > 1
+    for empty in (compare_runs.contrast_curve(rows, "log_odds"), compare_runs.written_curve(rows)):
+        assert len(empty) == 0 and {"group", "curve", "value"} <= set(empty)

@@ -6,6 +6,7 @@ nothing but the seed. Chapter 6 calls its models by their designs; its baseline 
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from .. import stats
@@ -114,7 +115,8 @@ def contrast_curve(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
 def _of_primary(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the primary contrasts take; all others would only be computed for nothing."""
     pairs = {pair for each in PRIMARY for pair in (each.new, each.old)}
-    return table[[pair in pairs for pair in zip(table.model, table.prefix, strict=True)]]
+    chosen = [pair in pairs for pair in zip(table.model, table.prefix, strict=True)]
+    return table[np.array(chosen, dtype=bool)]  # an empty list would choose columns
 
 
 def written_curve(rows: pd.DataFrame) -> pd.DataFrame:
