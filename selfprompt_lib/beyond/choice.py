@@ -92,6 +92,8 @@ def _told(row: pd.Series | None) -> str:
 
 def choice_text(tests: pd.DataFrame) -> str:
     """Does always, the model's choice, or the gap pay? What counts after Holm's correction."""
+    if (tests.p_holm >= 0.05).all():
+        return "No rule is seen to be better or worse than another on any task."
     sentences = []
     words = {ALWAYS: "Always to write a role", MODEL: "To let the model choose",
              GAP_RULE: "To choose by the gap"}
