@@ -67,7 +67,8 @@ WRONG = {  # the check's id → answers in place of the solution, and a part of 
     },
     "check-6-3": {
         "extra, longer = unfair, 0": "pair the replies by the question's id",
-        "extra, longer = 0.0, 99": "count pairs above zero",
+        "wide = replies.pivot(index='id', columns='design', values='tokens')\n"
+        "extra, longer = (wide[profile.design] - wide[other]).mean(), 99": "count pairs above zero",
     },
     "check-6-4": {"ratio = 5": "Not 5.00", "ratio = 1 / truth": "the other way round"},
     "check-6-4-2": {"follows = ['A', 'C']": "Not C: without none", "follows = ['A', 'B']": "D is right"},

@@ -54,7 +54,7 @@ def test_three_seeds_train_three_times_as_much():
     assert rates.trained(three, RATES)["sft"] == 3 * rates.trained(one, RATES)["sft"]
 
 
-@pytest.mark.parametrize("limit", [10, 12, 15, 20])
+@pytest.mark.parametrize("limit", [11, 12, 15, 20])
 def test_the_factor_fits_and_a_little_more_would_not(limit):
     found = minutes.fit(limit, OWN, MOST, predict)
     assert total(found["sizes"]) <= 60 * limit
@@ -64,7 +64,7 @@ def test_the_factor_fits_and_a_little_more_would_not(limit):
 
 
 def test_more_minutes_never_make_a_size_smaller():
-    found = [minutes.fit(limit, OWN, MOST, predict)["sizes"] for limit in (10, 14, 18, 60)]
+    found = [minutes.fit(limit, OWN, MOST, predict)["sizes"] for limit in (11, 14, 18, 60)]
     for few, more in zip(found, found[1:], strict=False):
         assert all(few[name] <= more[name] for name in OWN)
     assert found[0] != found[1] and found[-1] == MOST  # no more than the data have

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from .. import plots
-from ..designs import DESIGNS, get_design
+from ..designs import designs_of, get_design
 from ..errors import UserError, require
 from ..evaluate.compare import ALL
 from ..evaluate.contrasts import MEASURES
@@ -32,6 +32,8 @@ FIGURES = {"outcomes": ("annotate", "What became of each request"),
            "rates": ("infer", "infer.role_rates("), "tokens": ("infer", "infer.tokens_by_part("),
            "designs": ("ablate", "ablate.role_rates(")}
 READ = 4  # roles to read on a slide
+# Designs for which a slide has no room: other wordings of those that it shows.
+UNSHOWN = ("third-person", "expert-and-brings", "request-only", "system-style", "after-answer")
 # A phone held upright gets a narrow, high slide in place of a small wide one.
 SCRIPT = """{hash: true, slideNumber: "c/t", transition: "none", center: false, margin: 0.03,
   width: innerWidth < 600 ? 640 : 1280, height: innerWidth < 600 ? 1200 : 720,
@@ -130,6 +132,7 @@ def facts(root: Path) -> dict[str, Any]:
     written = read_json_lines(root / "infer" / "self-prompt.jsonl")
     with_role = [row for row in written if row["role"]] or written
     return {"sample": sample, "roles": take_evenly_spaced(with_role, READ),
-            "designs": {name: design.role_text(sample.role) for name, design in DESIGNS.items()},
+            "designs": {name: design.role_text(sample.role) for name, design
+                        in designs_of(sample.role.strategy).items() if name not in UNSHOWN},
             "opening": get_design("from-now-on").opening,
             "contrasts": shown_contrasts(root).to_dict("records")}
