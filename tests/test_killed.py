@@ -75,10 +75,12 @@ def test_a_chapter_that_is_done_leaves_nothing_running(chapter, tmp_path):
 
 
 STOPPED = """
+import signal
 from pathlib import Path
 from selfprompt_lib.cli import heed_signals, run_command
 from selfprompt_lib.pipeline.run import execute_notebook
 from test_killed import Tiny
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
 heed_signals()
 raise SystemExit(run_command(execute_notebook, Tiny("3", "sft", "Fine-tune"), {}, Path.cwd()))
 """
