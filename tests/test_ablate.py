@@ -49,7 +49,8 @@ def test_the_spread_is_that_of_the_designs_and_not_of_the_questions():
 
 def test_the_same_texts_as_prompts_and_other_seeds_stand_beside():
     base = np.linspace(-4, -2, 10)
-    parts = [rows(name, "own role", base + step, seed) for seed in (3, 4) for step, name in enumerate(("title-only", "from-now-on"))]
+    parts = [rows(name, "own role", base + step, seed) for seed in (3, 4)
+             for step, name in enumerate(("title-only", "from-now-on"))]  # fmt: skip
     parts += [rows("plan", "own role", base + 9, 3), rows("neutral", "own role", base, 3)]
     parts += [rows(model, PROMPT + name, base + 2 * step, seed) for model, seed in (("base", -1), ("none", 3))
               for step, name in enumerate(("title-only", "from-now-on", "plan"))]  # fmt: skip

@@ -81,13 +81,14 @@ def made_up_designs(profile, records, samples, questions, tasks, *_):
     places = [(name, seed, prefix) for name in records for seed in seeds
               for _, prefix in (PLAN if get_design(name).writes_first else PLAN[:1])]
     places += [(BASE, UNTUNED, "none")] + [(model, seed, PROMPT + name) for name in records if is_worded_role(name)
-                                           for model, seed in ((BASE, UNTUNED), ("none", profile.seed)) if model in (BASE, *records)]
+                                           for model, seed in ((BASE, UNTUNED), ("none", profile.seed))
+                                           if model in (BASE, *records)]
     asked = [("open questions", row.id, "text") for row in questions]
     options = [(short([name])[0].removesuffix("_cloze"), str(i), "cloze") for name, task in tasks.items()
                for i in range(len(list(task.eval_docs)))]
     for model, seed, prefix in places:
-        likelihoods += [dict(model=model, seed=seed, prefix=prefix, task=task, form=form, item=item, options=4,
-                             right=bool(draw.random() < 0.9), nats=draw.normal(-3, 1), log_odds=draw.normal())
+        likelihoods += [{"model": model, "seed": seed, "prefix": prefix, "task": task, "form": form, "item": item, "options": 4,
+                         "right": bool(draw.random() < 0.9), "nats": draw.normal(-3, 1), "log_odds": draw.normal()}
                         for task, item, form in asked + (options if not prefix.startswith(PROMPT) else [])]
     for name in records:
         text = "You are x." if get_design(name).writes_first else None
@@ -140,7 +141,8 @@ def chapter(tmp_path, monkeypatch):
 
         for place, function, stand_in in (
             (evaluate, "measure_arms", lambda *_: items), (models, "load", lambda *_: tiny_model()),
-            (ablate, "train_designs", made_up_trainings), (ablate, "measure_designs", made_up_designs), (roles, "load_embedder", lambda _: None),
+            (ablate, "train_designs", made_up_trainings), (ablate, "measure_designs", made_up_designs),
+            (roles, "load_embedder", lambda _: None),
             (open_ended, "embed", lambda _, texts: np.ones((len(texts), 1))),
             (fit, "embed", lambda _, texts: np.ones((len(texts), 1))),
             (evaluate, "measure_seeds", lambda profile, source, experts, *asked: made_up_likelihoods(profile, *asked[:2])),
@@ -183,7 +185,8 @@ def as_text(value):
       "ablate.tasks": ["mmlu", "openbookqa"], "ablate.designs": ["title-only"], "sft.neutral": False,
       "evaluate.contrasts": "full", "evaluate.choices": ["piqa", "mmlu"]}, "all better", 2),
     ({"evaluate.tasks": ["aqua_rat"], "evaluate.arms": PAIR, "ablate.tasks": [],
-      "ablate.designs": ["none", "after-answer", "neutral", "plan", "from-now-on", "title-only"], "ablate.seeds": 3, "sft.seeds": 3}, "all wrong", 1),
+      "ablate.designs": ["none", "after-answer", "neutral", "plan", "from-now-on", "title-only"],
+      "ablate.seeds": 3, "sft.seeds": 3}, "all wrong", 1),
 ])  # fmt: skip
 def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
     chapter, tmp_path, monkeypatch, capsys, changed, kind, n
@@ -199,7 +202,8 @@ def test_every_table_and_figure_holds_for_few_arms_tasks_items_and_designs(
     assert ("**Open questions** (2)" in said) == referenced and ("form**: how likely" in said) == bool(choices)
     said = chapter("ablate", profile, kind, n)
     assert "nan" not in said.rpartition("With equal budget")[2]
-    assert ("finds the reference answers likelier" in said) == (referenced and "none" in profile.ablate.designs and len(profile.ablate.designs) > 1)
+    compared = referenced and "none" in profile.ablate.designs and len(profile.ablate.designs) > 1
+    assert ("finds the reference answers likelier" in said) == compared
     assert ("seeds of one design" in said) == (profile.ablate.seeds > 1)
 
 

@@ -110,7 +110,7 @@ def test_the_table_of_rungs_needs_no_network(monkeypatch):
         assert row["lora_gb"] == pytest.approx(2 * row["parameters"] / 1e9)  # bfloat16, frozen
         assert row["lora"] == ("sft.lora_rank" in row["command"])
         words = row["command"].split()
-        pairs = [value for flag, value in zip(words, words[1:]) if flag == "--set"]
+        pairs = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--set"]
         profile = profiles.load(words[words.index("--profile") + 1], profiles.parse_settings(pairs))
         assert profile.model == row["model"]
         if row.get("base"):  # it follows no instructions, so it neither annotates nor judges
@@ -120,7 +120,7 @@ def test_the_table_of_rungs_needs_no_network(monkeypatch):
 
 def test_the_rungs_of_a_profile_are_one_sweep(tmp_path):
     words = ladder.sweep_command("cpu").split()
-    pairs = [value for flag, value in zip(words, words[1:]) if flag == "--set"]
+    pairs = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--set"]
     grid = parse_grid([words[words.index("--grid") + 1]])
     cells = make_cells("cpu", profiles.parse_settings(pairs), grid, tmp_path)
     assert [cell.profile.model for cell in cells] == list(starter.FROM_PYPI)

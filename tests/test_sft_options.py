@@ -117,13 +117,15 @@ def test_the_audit_names_an_architecture_whose_layers_are_not_known(refused):
 
 def test_several_seeds_are_one_setting(tmp_path):
     profile = smoke(sft__seeds=3, sft__batch_size=2, sft__micro_batch_size=2, sft__max_length=96)
-    records = sft.train_other_seeds(profile, FEW, {"self-prompt": DESIGN, "baseline": get_design("none")}, tmp_path, tmp_path / "trainer")
+    designs = {"self-prompt": DESIGN, "baseline": get_design("none")}
+    records = sft.train_other_seeds(profile, FEW, designs, tmp_path, tmp_path / "trainer")
     assert [len(found) for found in records.values()] == [2, 2]
     first, second = (found["losses"] for found in records["self-prompt"])
     assert first != second
     saved = {path.name for path in tmp_path.iterdir()} - {"trainer"}
     assert saved == {"self-prompt-seed1", "self-prompt-seed2", "baseline-seed1", "baseline-seed2"}
-    assert sft.train_other_seeds(smoke(), FEW, {"self-prompt": DESIGN}, tmp_path / "one", tmp_path / "trainer") == {"self-prompt": []}
+    one = tmp_path / "one", tmp_path / "trainer"
+    assert sft.train_other_seeds(smoke(), FEW, {"self-prompt": DESIGN}, *one) == {"self-prompt": []}
 
 
 def test_settings_that_do_not_shape_a_run_leave_its_name():
