@@ -19,7 +19,7 @@ from .evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
 from .evaluate.results import BASE, OTHER, OWN, UNTUNED
 from .generate import count_tokens
 from .kept import keep
-from .profiles import Profile
+from .profiles import Profile, seed_profiles
 from .rows import ROLE, Question, Sample
 from .sft.runs import FINISHED
 from .sources import take_evenly_spaced
@@ -35,12 +35,6 @@ def is_worded_role(name: str) -> bool:
     """Whether a design writes a role before the answer: these are compared in their wording."""
     design = get_design(name)
     return design.writes_first and design.strategy == ROLE and name != NEUTRAL
-
-
-def seeds_of(profile: Profile) -> list[Profile]:
-    """The profile once for each of chapter 6's training seeds."""
-    seeds = range(profile.seed, profile.seed + profile.ablate.seeds)
-    return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 
 def design_samples(profile: Profile, name: str, samples: Sequence[Sample]) -> list[Sample]:
@@ -67,7 +61,8 @@ def train_designs(profile: Profile, samples: Sequence[Sample],
         UserError: as `sft.train`, or a strategy without annotations of these samples.
     """
     chosen = {name: design_samples(profile, name, samples) for name in profile.ablate.designs}
-    return {name: [sft.train(run, mine, get_design(name), folder)[2] for run in seeds_of(profile)]
+    return {name: [sft.train(run, mine, get_design(name), folder)[2]
+                   for run in seed_profiles(profile, profile.ablate.seeds)]
             for name, mine in chosen.items()}
 
 
@@ -96,8 +91,9 @@ def measure_designs(profile: Profile, records: dict[str, list[dict[str, Any]]],
         first, and its `tokens`. `replies`, whole and drawn, to `ablate.question_rows` questions.
     """
     found: dict[str, list[pd.DataFrame]] = {"likelihoods": [], "roles": [], "replies": []}
+    seeds = seed_profiles(profile, profile.ablate.seeds)
     for number, (name, of_seeds) in enumerate(records.items()):
-        for run, record in zip(seeds_of(profile), of_seeds, strict=True):
+        for run, record in zip(seeds, of_seeds, strict=True):
             place = str(trainings / record["checkpoints"] / FINISHED)
             mine = run.model_copy(update={"design": name})
             with_base = number == 0 and run.seed == profile.seed

@@ -127,9 +127,10 @@ def _put(fields: dict, key: str, value: Any) -> None:
     (fields.setdefault(section, {}) if section else fields)[field] = value
 
 
-def seed_profiles(profile: Profile) -> list[Profile]:
-    """The profile once for each of its seeds: seed, seed + 1, … (chapter 3)."""
-    seeds = range(profile.seed, profile.seed + profile.sft.seeds)
+def seed_profiles(profile: Profile, count: int | None = None) -> list[Profile]:
+    """The profile once for each of its seeds: seed, seed + 1, …; `count`: other than `sft.seeds`
+    of them (chapters 3 and 6)."""
+    seeds = range(profile.seed, profile.seed + (count or profile.sft.seeds))
     return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 

@@ -8,7 +8,6 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +142,8 @@ def _trained(profile: Profile, chapters: Sequence[Chapter]) -> Iterator[tuple[st
         for run in seed_profiles(profile):
             yield from ((design.name, run.seed) for design in trained_designs(profile).values())
     if "ablate" in names:
-        yield from product(profile.ablate.designs,
-                           range(profile.seed, profile.seed + profile.ablate.seeds))
+        for run in seed_profiles(profile, profile.ablate.seeds):
+            yield from ((design, run.seed) for design in profile.ablate.designs)
 
 
 def _measured(profile: Profile, out: Path) -> tuple[dict[str, float], Profile]:
