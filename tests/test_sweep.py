@@ -148,6 +148,7 @@ BAD = {
     "two faults": (["--grid", "design=pirate,from-now-on", "--grid", "model=./nowhere"], "unknown design 'pirate'"),
     "missing file": (["--grid", "data.train=starter,nowhere.jsonl"], "cell train=nowhere.jsonl: data.train: "),
     "unknown chapter": (["--grid", "seed=1", "--chapters", "1,9"], "--chapters: no such chapter: 9; there are 1, 2, 3"),
+    "the chapter that compares": (["--grid", "seed=1", "--chapters", "1,7"], "run the sweep without it"),
     "chapters that are read": (["--grid", "seed=1", "--chapters", "1,5"], "they read chapter 3, 4; give --chapters 1,3,4,5"),
     "no shard": (["--grid", "seed=1", "--shard", "2"], "write it as K/N with K from 1 to N"),
     "shard too many": (["--grid", "seed=1", "--shard", "3/2"], "write it as K/N with K from 1 to N"),

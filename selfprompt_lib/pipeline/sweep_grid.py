@@ -126,11 +126,15 @@ def chosen_chapters(labels: str) -> list[Chapter]:
     """The chapters of `--chapters 1,3`, in the order in which they run.
 
     Raises:
-        UserError: no such chapter, or one that reads another that is not among them.
+        UserError: no such chapter, one that reads another that is not among them, or chapter 7,
+            which compares finished runs.
     """
-    by_label = {chapter.label: chapter for chapter in CHAPTERS.values()}
+    by_label = {chapter.label: chapter for chapter in CHAPTERS.values()
+                if chapter.name != "compare"}
     wanted = [label.strip() for label in labels.split(",")]
     unknown = [label for label in wanted if label not in by_label]
+    require("7" not in unknown, "--chapters: 7 compares finished runs and is no part of a cell; run "
+            "the sweep without it, then: papermill nbs/07_compare.ipynb out.ipynb -y 'runs: [FOLDER]'")
     require(not unknown, f"--chapters: no such chapter: {', '.join(unknown)}; there are "
                          f"{', '.join(by_label)}")
     chapters = [chapter for chapter in CHAPTERS.values() if chapter.label in wanted]
