@@ -133,8 +133,9 @@ def chosen_chapters(labels: str) -> list[Chapter]:
                 if chapter.name != "compare"}
     wanted = [label.strip() for label in labels.split(",")]
     unknown = [label for label in wanted if label not in by_label]
-    require("7" not in unknown, "--chapters: 7 compares finished runs and is no part of a cell; run "
-            "the sweep without it, then: papermill nbs/07_compare.ipynb out.ipynb -y 'runs: [FOLDER]'")
+    require("7" not in unknown, "--chapters: 7 compares finished runs and is no part of a cell; "
+            "run the sweep without it, then: "
+            "papermill nbs/07_compare.ipynb out.ipynb -y 'runs: [FOLDER]'")
     require(not unknown, f"--chapters: no such chapter: {', '.join(unknown)}; there are "
                          f"{', '.join(by_label)}")
     chapters = [chapter for chapter in CHAPTERS.values() if chapter.label in wanted]
