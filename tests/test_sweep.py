@@ -158,6 +158,8 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_stops_before_the_first_cell(name, tmp_path, capsys):
     given, message = BAD[name]
+    models.resolve(profiles.load("smoke").model)  # made once a machine, with progress bars
+    capsys.readouterr()
     assert main(["sweep", "--profile", "smoke", "--out", str(tmp_path / "out"), *given]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and message in told and told.count("\n") == 1, told
