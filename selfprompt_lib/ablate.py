@@ -123,10 +123,10 @@ def design_accuracy(table: pd.DataFrame) -> pd.DataFrame:
 def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How much the wording matters: the spread of the mean likelihood over designs (chapter 6).
 
-    For models tuned on each design, behind what they write; for one model that gets the same texts
-    as prompts: the untuned one and the baseline. The paper says that tuned models are the less
-    sensitive (arXiv 2407.08995, section 5). Beside it stands the spread over training seeds, if
-    there are some. Only role designs that stand before the answer.
+    For models tuned on each design, behind what they write (the mean of its seeds); for one model
+    that gets the same texts as prompts: the untuned one and the baseline. The paper says that tuned
+    models are the less sensitive (arXiv 2407.08995, section 5). Beside it stands the spread over
+    training seeds, if there are some. Only role designs that stand before the answer.
 
     Returns:
         Columns what, spread (nats a token), low, high (95%, bootstrap over questions), of (how many
@@ -135,8 +135,7 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = table[(table.task == OPEN) & table.nats.notna()]
     names = [name for name in dict.fromkeys(rows.model) if name != BASE and is_worded_role(name)]
     own = rows[rows.prefix == OWN_ROLE]
-    first = own[own.seed == own.seed.min()]
-    groups = {TUNED: first[first.model.isin(names)].pivot(
+    groups = {TUNED: own[own.model.isin(names)].pivot_table(
         index="item", columns="model", values="nats")}
     for model, what in ((BASE, "prompted, untuned"), (TUNED_WITHOUT, "prompted, baseline")):
         part = rows[(rows.model == model) & rows.prefix.isin([PROMPT + name for name in names])]

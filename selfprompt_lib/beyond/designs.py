@@ -133,15 +133,22 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
     else:
         verdict = ("Intervals overlap: that tuning makes a model less sensitive, as the paper "
                    "says, was not seen here, nor the opposite.")
-    alone = (" What one training seed makes of a model is in the first number, not in the others."
-             if record["metrics"]["seeds"] == 1 else "")
+    if record["metrics"]["seeds"] == 1:
+        luck = " What one training seed makes of a model is in the first number, not in the others."
+    else:
+        luck = (f" Each tuned model stands for the mean of {record['metrics']['seeds']} training "
+                "seeds; what is left of their luck is in the first number, not in the others.")
+    if ablate.SEEDS in rows.index:
+        seeds = rows.loc[ablate.SEEDS]
+        luck += (f" The {int(seeds.of)} seeds of `{USUAL}` differ by {seeds.spread:.3f} "
+                 f"[{seeds.low:.3f}, {seeds.high:.3f}].")
     matters = ("In these models the wording matters." if tuned.low > 0 else
                "That the wording matters was not seen.")
     return (f"{matters} Between {int(tuned.of)} role designs, tuned models differ by "
             f"{tuned.spread:.3f} [{tuned.low:.3f}, {tuned.high:.3f}] nats a token "
             "(standard deviation); given the same texts as prompts, models that were tuned on none "
             f"differ by {beside}. "
-            f"{verdict}{alone}")
+            f"{verdict}{luck}")
 
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
