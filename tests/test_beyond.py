@@ -24,8 +24,8 @@ def rows_of(model, values, prefix="own role", seed=0, **more):
              "stratum": "law" if number < 2 else "coding", "nats": value - 2} | more for number, value in enumerate(values)]
 
 
-def designs(folder):
-    rows = [row for name, values in GAINS.items() for row in rows_of(name, values)]
+def designs(folder, seeds=(0,)):
+    rows = [row for seed in seeds for name, values in GAINS.items() for row in rows_of(name, values, seed=seed)]
     rows += rows_of("base", [-0.3] * 4, "none", -1)
     rows += rows_of("from-now-on", [0, 0.1, 0.1, 0.2], "other question's role")  # 0.1 to 0.2 below the own
     for model, seed in (("base", -1), ("none", 0)):  # the same texts as prompts: 2 nats apart
@@ -38,8 +38,9 @@ def designs(folder):
     made = describe(profiles.load("cpu"))
     (folder / "record.json").write_text(json.dumps({
         "settings": made.pop("profile"), "provenance": made, "seconds": 90, "command": "python -m selfprompt_lib run --only 6",
-        "metrics": {"fit": [{"design": "plan", "part": "whole role", "found": 0.5}], "seeds": 1,
-                    "samples": dict.fromkeys(GAINS, 64), "training_tokens": dict.fromkeys(GAINS, 12345)}}))
+        "metrics": {"fit": [{"design": "plan", "part": "whole role", "found": 0.5}], "seeds": len(seeds),
+                    "samples": dict.fromkeys(GAINS, 64), "training_tokens": dict.fromkeys(GAINS, 12345),
+                    "training_seconds": dict.fromkeys(GAINS, 30)}}))
 
 
 def compare_columns():
@@ -101,7 +102,7 @@ def test_a_section_stands_where_its_measurement_is_kept_and_no_other_does(pages,
     figures = {line.split()[-1] for line in page.splitlines() if line.startswith("```{figure}")}
     assert figures == {path.name for path in out.iterdir()} and figures
     missing = next(line for line in page.splitlines() if line.startswith("**Not measured yet"))
-    assert ("wordings and other strategies" in missing) == (name != "designs")
+    assert ("wordings; other strategies" in missing) == (name != "designs")
     assert ("how many samples" in missing) == (name != "sweeps") and ("which rule" in missing) == (name != "choice")
     assert not any(word in page for word in ("nan", "None", "<NA>", "{{", "{%"))
 
@@ -123,6 +124,18 @@ def test_wordings_and_strategies_by_hand(pages):
     # Means 0.25 and 0.1: a standard deviation of 0.106 at most; as prompts 2 nats apart: √2, without noise.
     assert "differ by 1.414 [1.414, 1.414] (untuned) and 1.414" in page and "as the paper says" in page
     assert "less likely with 1, after Holm" in page.split("## Can other")[1]
+
+
+def test_strategies_of_more_seeds_are_kept_apart(tmp_path):
+    """The wordings say how far seeds are apart, as the strategies' measurement tells it: here they are the same."""
+    for name, seeds in (("designs", (0,)), ("strategies", (0, 1, 2))):
+        (tmp_path / name).mkdir()
+        designs(tmp_path / name, seeds)
+    wordings, strategies = book.beyond_page(tmp_path, tmp_path).split("## Can other")
+    told = "The 3 training seeds of `from-now-on` differ by 0.000 [0.000, 0.000]"
+    assert "1 training seed," in wordings and told in wordings and "From the next section" in wordings
+    assert "3 training seeds," in strategies and told in strategies
+    assert "| `plan` |" in strategies and "| `plan` |" not in wordings and "| `title-only` |" not in strategies
 
 
 def test_a_sweep_by_hand(pages):
@@ -214,5 +227,5 @@ def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):
 
 def test_the_committed_measurements_have_all_wordings_and_strategies():
     facts = beyond.page_facts(book.MEASURED)
-    assert set(facts["designs"]["names"]) == set(NAMES) and set(facts["designs"]["strategies"]) == set(STRATEGIES)
+    assert set(facts["designs"]["names"]) == set(NAMES) and set(facts["strategies"]["names"]) == set(STRATEGIES)
     assert facts["designs"]["profile"]["data"]["questions"].endswith("unseen.jsonl") and facts["ladder"]["gate"]

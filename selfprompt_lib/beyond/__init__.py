@@ -1,12 +1,12 @@
 """The page *Answers to the paper's open questions*, from the measurements in book/measured.
 
-`designs` tells of wordings and of other strategies, `sweeps` of training data, `ladder` of models,
-`choice` of when to write no role. Each section is there where its measurement is kept, and left out
-where it is not.
+`designs` tells of wordings, `strategies` of other strategies (where it is not there, `designs`
+does), `sweeps` of training data, `ladder` of models, `choice` of when to write no role. Each section
+is there where its measurement is kept, and left out where it is not.
 `selfprompt_lib.book` makes the page, scripts of book/studies the measurements.
 """
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ from . import choice, designs, ladder, sweeps
 def page_facts(measured: Path) -> dict[str, Any]:
     """What each section says, None where its measurement is not kept.
 
-    Keys: designs, sweeps (by name), ladder, choice, without_role, and missing: what is not measured
-    yet.
+    Keys: designs, strategies, sweeps (by name), ladder, choice, without_role, and missing: what is
+    not measured yet.
     """
     kept = {name: sweeps.facts(measured / "sweeps" / name) for name in sweeps.SWEEPS
             if (measured / "sweeps" / name / "sweep.json").is_file()}
+    apart = (measured / "strategies" / "record.json").is_file()
     found = {
         "designs": _where(measured / "designs", designs.facts),
+        "strategies": _where(measured / ("strategies" if apart else "designs"),
+                             partial(designs.facts, of_strategies=True)),
         "ladder": _where(measured, ladder.facts, "ladder.json"),
         "choice": _where(measured / "choice", choice.facts),
         "without_role": kept.pop(sweeps.WITHOUT_ROLE, None), "sweeps": kept}
@@ -39,7 +42,7 @@ def _where(folder: Path, facts: Any, single: str = "") -> dict[str, Any] | None:
 
 def _missing(found: dict[str, Any]) -> list[str]:
     """What a reader should not look for on this page yet."""
-    whole = {"wordings and other strategies": found["designs"],
+    whole = {"wordings": found["designs"], "other strategies": found["strategies"],
              "which model": found["ladder"],
              "whether a model chooses when to write no role": found["without_role"],
              "which rule of writing no role is best": found["choice"]}
@@ -51,7 +54,8 @@ def _missing(found: dict[str, Any]) -> list[str]:
 def draw(measured: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
     found = page_facts(measured)
-    parts = [(designs, found["designs"]), (ladder, found["ladder"]), (choice, found["choice"])]
+    parts = [(designs, found["designs"]), (designs, found["strategies"]),
+             (ladder, found["ladder"]), (choice, found["choice"])]
     parts += [(sweeps, one) for one in (*found["sweeps"].values(), found["without_role"])]
     for module, facts in parts:
         if facts:

@@ -1,6 +1,6 @@
 """Does the wording matter, and can other strategies be tuned in? From chapter 6's measurement.
 
-`book/studies/keep_designs.py` makes the folder that is read here.
+`book/studies/keep_designs.py` makes the folders that are read here.
 """
 
 import json
@@ -17,6 +17,7 @@ from ..designs import get_design
 from ..evaluate.likelihood_measure import OPEN
 from ..evaluate.likelihood_report import signed
 from ..evaluate.prefixes import NEUTRAL
+from ..evaluate.results import BASE
 from ..roles.fit import WHOLE, WITHOUT_TASK
 from ..rows import ROLE
 
@@ -25,32 +26,39 @@ USUAL = "from-now-on"  # the design of the other chapters
 AGAINST = (ablate.AGAINST_NONE, ablate.AGAINST_NEUTRAL, ablate.AGAINST_OTHER)
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """What the two sections say: record, rows of their tables, sentences; and what is drawn."""
+def facts(folder: Path, of_strategies: bool = False) -> dict[str, Any] | None:
+    """What one of the two sections says: record, rows of its table, sentences; and what is drawn.
+
+    Args:
+        of_strategies: of the other strategies and not of the roles' wordings. Each section has its
+            own correction for many tests. None where the measurement has none of its designs.
+    """
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     table = pd.read_parquet(folder / "likelihoods.parquet")
-    rates = written_rates(pd.read_parquet(folder / "roles.parquet"))
+    roles = pd.read_parquet(folder / "roles.parquet")
+    there = [name for name in dict.fromkeys(roles.design) if name not in BESIDE]
+    names = [name for name in there if (get_design(name).strategy != ROLE) == of_strategies]
+    if not names:
+        return None
+    beside = [name for name in ([USUAL] if of_strategies else []) if name in there] + BESIDE
+    table = table[table.model.isin([*names, *beside, BASE])]
+    rates = written_rates(roles[roles.design.isin([*names, *beside])])
     contrasts, spread = ablate.design_contrasts(table), ablate.design_spread(table)
     text = contrasts[contrasts.measure == "nats"]
-    names = [name for name in rates.design if name not in BESIDE]
-    worded = [name for name in names if get_design(name).strategy == ROLE]
-    others = [name for name in names if name not in worded]
     fit = pd.DataFrame(record["metrics"]["fit"], columns=["design", "part", "found"])
     rows = {name: _row(name, rates, text, fit, record) for name in rates.design}
-    none = spread.head(0)
     return {
-        "record": record, "profile": record["settings"], "names": worded, "strategies": others,
+        "record": record, "profile": record["settings"], "names": names,
         "questions": table[table.task == OPEN].item.nunique(), "seeds": record["metrics"]["seeds"],
         "samples": max(record["metrics"]["samples"].values()), "steps": _steps(record),
-        "minutes": record["seconds"] / 60, "tests": int(text.primary.sum()),
-        "wordings": [rows[name] for name in [*worded, *BESIDE] if name in rows],
-        "tuned_in": [rows[name] for name in [*others, USUAL, *BESIDE] if name in rows],
-        "answer": ablate.report_text(*_of(worded, rates, text), none),
-        "strategies_answer": ablate.report_text(*_of(others, rates, text), none),
-        "heeded": heeded_text(_of(worded, text)[0]),
-        "strategies_heeded": heeded_text(_of(others, text)[0]),
-        "spread": spread.to_dict("records"), "sensitive": spread_text(spread, record),
-        "contrasts": text,
+        "minutes": sum(record["metrics"]["training_seconds"].values()) / 60,
+        "tests": int(text.primary.sum()),
+        "rows": [rows[name] for name in [*names, *beside] if name in rows],
+        "answer": ablate.report_text(*_of(names, rates, text), spread.head(0)),
+        "heeded": heeded_text(_of(names, text)[0]), "sensitive": spread_text(spread, record),
+        "seeds_differ": seeds_text(spread), "contrasts": text,
+        "figure": "beyond-strategies" if of_strategies else "beyond-wordings",
+        "drawn": [*names, *(name for name in beside if name != TUNED_WITHOUT)],
     }
 
 
@@ -138,10 +146,6 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
     else:
         luck = (f" Each tuned model stands for the mean of {record['metrics']['seeds']} training "
                 "seeds; what is left of their luck is in the first number, not in the others.")
-    if ablate.SEEDS in rows.index:
-        seeds = rows.loc[ablate.SEEDS]
-        luck += (f" The {int(seeds.of)} seeds of `{USUAL}` differ by {seeds.spread:.3f} "
-                 f"[{seeds.low:.3f}, {seeds.high:.3f}].")
     matters = ("In these models the wording matters." if tuned.low > 0 else
                "That the wording matters was not seen.")
     return (f"{matters} Between {int(tuned.of)} role designs, tuned models differ by "
@@ -151,18 +155,20 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
             f"{verdict}{luck}")
 
 
+def seeds_text(spread: pd.DataFrame) -> str:
+    """How far the training seeds of one design are apart; nothing where there is one seed."""
+    rows = spread[spread.what == ablate.SEEDS]
+    return "".join(f"The {int(row.of)} training seeds of `{USUAL}` differ by {row.spread:.3f} "
+                   f"[{row.low:.3f}, {row.high:.3f}] nats a token (standard deviation)."
+                   for row in rows.itertuples())
+
+
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
-    """Differences behind a design's own text, one figure a section."""
+    """Differences behind a design's own text, in the section's figure."""
     shown = found["contrasts"][found["contrasts"].against != ablate.AGAINST_OTHER]
-    parts = {"beyond-wordings": [*found["names"], NEUTRAL],
-             "beyond-strategies": [*found["strategies"], USUAL, NEUTRAL]}
-    drawn = {}
-    for name, wanted in parts.items():
-        rows = shown[shown.design.isin(wanted)].sort_values(
-            "design", key=lambda names, order=tuple(wanted): names.map(order.index), kind="stable")
-        if len(rows):
-            plots.set_style()
-            drawn[name] = plots.interval_plot(
-                rows, "difference", "design", group="against", zero=True, shares=False,
-                axis="nats a token of the reference answer")
-    return drawn
+    order = found["drawn"].index
+    rows = shown.sort_values("design", key=lambda names: names.map(order), kind="stable")
+    plots.set_style()
+    return {found["figure"]: plots.interval_plot(
+        rows, "difference", "design", group="against", zero=True, shares=False,
+        axis="nats a token of the reference answer")}
