@@ -1,8 +1,8 @@
 """The page *Answers to the paper's open questions*, from the measurements in book/measured.
 
 `designs` tells of wordings, `strategies` of other strategies (where it is not there, `designs`
-does), `sweeps` of training data, `ladder` of models, `choice` of when to write no role. Each section
-is there where its measurement is kept, and left out where it is not.
+does), `sweeps` of training data, `ladder` of models, `choice` of when to write no role. Each
+section is there where its measurement is kept, and left out where it is not.
 `selfprompt_lib.book` makes the page, scripts of book/studies the measurements.
 """
 
