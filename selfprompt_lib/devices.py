@@ -1,5 +1,7 @@
 """Where models lie, on a card or in main memory, and in which precision they compute."""
 
+import ctypes
+import gc
 import os
 from weakref import WeakSet
 
@@ -56,6 +58,18 @@ def alone_on_card(model=None):
         if model is not None:
             _ON_CARD.add(model.to("cuda"))
     return model
+
+
+def hand_back_memory() -> None:
+    """Give memory that is not used any more back to the system.
+
+    glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains.
+    Elsewhere there is no such call, and nothing is done but to collect what is unused.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def _column_major(model):

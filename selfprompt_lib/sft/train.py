@@ -136,6 +136,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     save_finished_run(accelerator, model, tokenizer, record, run, profile)
     del trainer
     accelerator.free_memory()  # else the optimizer's state is there while another model is trained
+    devices.hand_back_memory()
     return model, tokenizer, record
 
 
