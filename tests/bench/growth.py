@@ -6,7 +6,6 @@ grows. Models are SmolLM2-135M; the annotator is asked through a server on this 
 """
 
 import argparse
-import gc
 import itertools
 import statistics
 import tempfile
@@ -41,9 +40,7 @@ def training(folder: Path) -> tuple[int, Callable[[int], float]]:
 
     def train(rows: int) -> float:
         part = sources.take_evenly_spaced(samples, rows)
-        seconds = sft.train(profile, part, design, folder / str(next(runs)))[2]["seconds"]
-        gc.collect()
-        return seconds
+        return sft.train(profile, part, design, folder / str(next(runs)))[2]["seconds"]
 
     return 16, train
 
