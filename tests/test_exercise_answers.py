@@ -1,4 +1,7 @@
-"""Exercises of chapters 4 to 6: what their checks say of wrong answers, such as people give."""
+"""Exercises of chapters 4 to 6: what their checks say of wrong answers, such as people give.
+
+Each answer is wrong whatever the model replied: that differs between processors.
+"""
 
 import contextlib
 import io
@@ -30,9 +33,13 @@ WRONG = {  # the check's id → answers in place of the solution, and a part of 
         " prefills=[infer.forced_role(design, expert, question) + ' I'])[0]": "Put GAP behind it",
         "expert = 'a judge'; reply = ask(model, tokenizer, [question], max_new_tokens=8)": "Take the one reply out",
     },
-    "check-4-4": {"changed = 3": "Not 3"},
+    "check-4-4": {"changed = 5000": "Not 5000"},
     "check-4-4-2": {"follows = ['A', 'B']": "Not B: a change has no direction", "follows = ['D']": "A follows"},
-    "check-5-1": {"tempting, fair = '+', '-'": "Look again: self-prompt: own role − none is +0.000"},
+    "check-5-1": {
+        "means = evaluate.likelihood_contrasts(table).set_index(['contrast', 'task']).difference;"
+        " tempting = '-' if means['self-prompt: own role − none', 'all'] > 0 else '+'; fair = '+'":
+            "Look again: self-prompt: own role − none is",
+    },
     "check-5-2": {
         "wins, losses, p = 99, 0, 1.0": "Not 99 wins",
         "wins = (pairs['self-prompt'] & ~pairs['baseline']).sum(); losses = (pairs['baseline'] & ~pairs['self-prompt']).sum();"
@@ -66,7 +73,7 @@ WRONG = {  # the check's id → answers in place of the solution, and a part of 
         "turn = samples[0].answer": "is not the first sample's",
     },
     "check-6-3": {
-        "extra, longer = unfair, 0": "pair the replies by the question's id",
+        "extra, longer = unfair + 5000, 0": "pair the replies by the question's id",
         "wide = replies.pivot(index='id', columns='design', values='tokens')\n"
         "extra, longer = (wide[profile.design] - wide[other]).mean(), 99": "count pairs above zero",
     },
