@@ -50,6 +50,15 @@ def test_any_micro_batch_learns_what_trl_s_own_trainer_learns(tmp_path, dtype, m
         assert found == pytest.approx(expected, abs=most)
 
 
+@pytest.mark.parametrize("most", [2**20, 0])  # plain products, or the fused kernel for all rows
+def test_activations_may_be_computed_twice_and_attention_by_either_kernel(tmp_path, most, monkeypatch):
+    expected = losses(tmp_path / "once", **STEPS, dtype="bfloat16")
+    monkeypatch.setattr("selfprompt_lib.sft.trainer.MOST_SCORES", most)
+    for twice in (False, True):
+        found = losses(tmp_path / str(twice), **STEPS, sft__gradient_checkpointing=twice, dtype="bfloat16")
+        assert found == pytest.approx(expected, abs=2e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_lora_trains_adapters_and_leaves_an_ordinary_checkpoint(tmp_path, dtype):
     profile = smoke(**STEPS, sft__lora_rank=4, sft__learning_rate=1e-2, dtype=dtype)

@@ -8,6 +8,7 @@ length, `batch_rebalance` repeats samples in a last step that is not full.
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import AutocastKwargs, DistributedType, FullyShardedDataParallelPlugin
 from datasets import Dataset, concatenate_datasets
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from trl import SFTTrainer
@@ -55,6 +57,9 @@ def shard_count() -> int:
     """Parts into which weights, gradients and optimizer are split: with FSDP2, one a process."""
     fsdp2 = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # as accelerate launch sets it
     return this_process().num_processes if fsdp2 else 1
+
+
+MOST_SCORES = 2**20  # samples x places x places of a micro-batch: 2 GB for a model of 135M
 
 
 class StepSampler(Sampler):
@@ -137,12 +142,33 @@ class RecipeTrainer(SFTTrainer):
         counted = labels != -100
         places = counted.any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
-        logits = model(**others, use_cache=False, logits_to_keep=places).logits.float()
+        with self._attention_kernel(*labels.shape):
+            logits = model(**others, use_cache=False, logits_to_keep=places).logits.float()
         loss = cross_entropy(logits.flatten(0, 1), labels[:, places].flatten(), reduction="sum")
         tokens = counted.sum() if num_items_in_batch is None else num_items_in_batch
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # which average their gradients
         return loss / torch.as_tensor(tokens).clamp(min=1)
+
+    @contextmanager
+    def _attention_kernel(self, samples: int, places: int) -> Iterator[None]:
+        """Attention in plain products where a processor computes in bfloat16 and rows are short.
+
+        PyTorch's fused kernel, whose way back is slow on processors, takes a quarter of a step's
+        time. Products keep a matrix of places by places for each head and layer, so long rows stay
+        with the fused kernel; so does a recomputed step, which must do twice the same.
+        """
+        recomputed = self.args.activation_checkpointing
+        if not self.args.bf16 or recomputed or samples * places**2 > MOST_SCORES:
+            yield
+            return
+        allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # not only on cards
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(allowed)
 
     def _build_accelerator_args(self, **options) -> dict:
         given = super()._build_accelerator_args(**options)
