@@ -73,8 +73,7 @@ def design_fit(embedder, roles: pd.DataFrame, questions: Sequence[Question],
     for name, part in roles[roles.task == OPEN].groupby("design", sort=False):
         if name != NEUTRAL:  # the same text for all
             asked = [texts[item] for item in part["item"]]
-            written = [text if isinstance(text, str) else None for text in part.role]
-            parts.append(role_fit(embedder, get_design(name), asked, {name: written}, seed))
+            parts.append(role_fit(embedder, get_design(name), asked, {name: list(part.role)}, seed))
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["roles"])
     return found.rename(columns={"roles": "design"})
 

@@ -1,7 +1,6 @@
 """Where models lie, on a card or in main memory, and in which precision they compute."""
 
 import ctypes
-import gc
 import os
 from weakref import WeakSet
 
@@ -64,9 +63,8 @@ def hand_back_memory() -> None:
     """Give memory that is not used any more back to the system.
 
     glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains.
-    Elsewhere there is no such call, and nothing is done but to collect what is unused.
+    Elsewhere there is no such call, and nothing is done.
     """
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:
         trim(0)

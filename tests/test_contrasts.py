@@ -303,7 +303,7 @@ def test_a_role_finds_its_question_and_less_often_without_the_sentence_that_rest
     design, samples = DESIGNS["from-now-on"], read_rows(STARTER_FOLDER / "train.jsonl", Sample)[::3]
     questions, own = [s.question for s in samples], [design.role_text(s.role) for s in samples]
     model = roles.load_embedder("starter")
-    found = roles.role_fit(model, design, questions, {"its own": [None, *own[1:]], "none": [None] * len(own)})
+    found = roles.role_fit(model, design, questions, {"its own": [None, *own[1:]], "none": [float("nan")] * len(own)})
     whole, rest = found.itertuples()
     assert (whole.n, whole.among) == (len(own) - 1, len(own) - 1)
     assert whole.low <= whole.found <= whole.high and whole.found > 0.9 > rest.found > 0.3 > 0.1 > whole.shuffled

@@ -135,6 +135,8 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any], what: st
                                    kernel_name="python3", cwd=Path.cwd(), config=ENCRYPTED,
                                    kernel_manager_class=WatchedKernel,
                                    execution_timeout=cell_limit,
+                                   # All is saved; to take libraries down costs seconds.
+                                   shutdown_kernel="immediate",
                                    progress_bar={"desc": f"  {notebook.stem}"})
     except PapermillExecutionError as error:
         reason = f", cell {error.cell_index}: {_reason(error)}"

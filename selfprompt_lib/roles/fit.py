@@ -28,7 +28,8 @@ def role_fit(embedder, design: Design, questions: Sequence[str],
 
     Args:
         roles: sets of roles by name, such as the model's own and a reference; one a question, None
-            where there is none. Those questions are left out, for this set.
+            where there is none (or NaN, as tables have it). Those questions are left out, for this
+            set.
 
     Returns:
         Columns roles, part, found (share; the mean of the chances to be first), low, high (95%,
@@ -36,7 +37,8 @@ def role_fit(embedder, design: Design, questions: Sequence[str],
     """
     rows = []
     for name, texts in roles.items():
-        pairs = [(question, role) for question, role in zip(questions, texts, strict=True) if role]
+        pairs = [(question, role) for question, role in zip(questions, texts, strict=True)
+                 if isinstance(role, str) and role]
         if len(pairs) < 2:
             continue
         asked = embed(embedder, [question for question, _ in pairs])
