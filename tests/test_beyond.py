@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfprompt_lib import beyond, book, compare_runs, profiles
+from selfprompt_lib import beyond, book, compare_runs, profiles, stats
 from selfprompt_lib.designs import NAMES, STRATEGIES
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline.sweep_results import COLUMNS
@@ -136,6 +136,18 @@ def test_strategies_of_more_seeds_are_kept_apart(tmp_path):
     assert "1 training seed," in wordings and told in wordings and "From the next section" in wordings
     assert "3 training seeds," in strategies and told in strategies
     assert "| `plan` |" in strategies and "| `plan` |" not in wordings and "| `title-only` |" not in strategies
+
+
+def test_both_sections_on_designs_are_corrected_together(tmp_path):
+    for name in ("designs", "strategies"):
+        (tmp_path / name).mkdir()
+        designs(tmp_path / name)
+    found = beyond.page_facts(tmp_path)
+    both = pd.concat([found[name]["contrasts"] for name in ("designs", "strategies")])
+    assert both.primary.nunique() == 2 and both.primary.sum() == found["designs"]["tests"] + found["strategies"]["tests"]
+    for _, family in both.groupby("primary"):
+        assert list(family.p_holm) == pytest.approx(stats.holm(list(family.p)))
+    assert f"over all {both.primary.sum()} comparisons" in book.beyond_page(tmp_path, tmp_path)
 
 
 def test_a_sweep_by_hand(pages):

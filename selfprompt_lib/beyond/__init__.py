@@ -23,19 +23,26 @@ def page_facts(measured: Path) -> dict[str, Any]:
     """
     kept = {name: sweeps.facts(measured / "sweeps" / name) for name in sweeps.SWEEPS
             if (measured / "sweeps" / name / "sweep.json").is_file()}
-    apart = (measured / "strategies" / "record.json").is_file()
-    found = {
-        "designs": _where(measured / "designs", designs.facts),
-        "strategies": _where(measured / ("strategies" if apart else "designs"),
-                             partial(designs.facts, of_strategies=True)),
+    found = _design_facts(measured) | {
         "ladder": _where(measured, ladder.facts, "ladder.json"),
         "choice": _where(measured / "choice", choice.facts),
         "without_role": kept.pop(sweeps.WITHOUT_ROLE, None), "sweeps": kept}
     return found | {"missing": _missing(found)}
 
 
-def _where(folder: Path, facts: Any, single: str = "") -> dict[str, Any] | None:
-    """The facts of a folder with a record, or of a single file in it; None where it is not."""
+def _design_facts(measured: Path) -> dict[str, Any]:
+    """Both sections on designs, their tests corrected together."""
+    apart = (measured / "strategies" / "record.json").is_file()
+    read = {
+        "designs": _where(measured / "designs", designs.read_section),
+        "strategies": _where(measured / ("strategies" if apart else "designs"),
+                             partial(designs.read_section, of_strategies=True))}
+    designs.correct_together([section for section in read.values() if section])
+    return {name: section and designs.facts(section) for name, section in read.items()}
+
+
+def _where(folder: Path, facts: Any, single: str = "") -> Any | None:
+    """What `facts` makes of a folder with a record, or of a file in it; None where there is none."""
     path = folder / (single or "record.json")
     return facts(path if single else folder) if path.is_file() else None
 

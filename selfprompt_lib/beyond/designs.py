@@ -5,6 +5,8 @@
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,23 @@ USUAL = "from-now-on"  # the design of the other chapters
 AGAINST = (ablate.AGAINST_NONE, ablate.AGAINST_NEUTRAL, ablate.AGAINST_OTHER)
 
 
-def facts(folder: Path, of_strategies: bool = False) -> dict[str, Any] | None:
-    """What one of the two sections says: record, rows of its table, sentences; and what is drawn.
+@dataclass
+class Section:
+    """The measurement that one section of the page tells of."""
+
+    record: dict[str, Any]
+    names: list[str]  # of the section's designs
+    beside: list[str]  # designs that stand below them, to compare
+    table: pd.DataFrame  # likelihoods
+    rates: pd.DataFrame
+    contrasts: pd.DataFrame  # of open questions
+
+
+def read_section(folder: Path, of_strategies: bool = False) -> Section | None:
+    """The measurement in `folder`; None where it has none of the section's designs.
 
     Args:
-        of_strategies: of the other strategies and not of the roles' wordings. Each section has its
-            own correction for many tests. None where the measurement has none of its designs.
+        of_strategies: of the other strategies and not of the roles' wordings.
     """
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     table = pd.read_parquet(folder / "likelihoods.parquet")
@@ -42,14 +55,37 @@ def facts(folder: Path, of_strategies: bool = False) -> dict[str, Any] | None:
         return None
     beside = [name for name in ([USUAL] if of_strategies else []) if name in there] + BESIDE
     table = table[table.model.isin([*names, *beside, BASE])]
-    rates = written_rates(roles[roles.design.isin([*names, *beside])])
-    contrasts, spread = ablate.design_contrasts(table), ablate.design_spread(table)
-    text = contrasts[contrasts.measure == "nats"]
+    contrasts = ablate.design_contrasts(table)
+    return Section(record, names, beside, table,
+                   written_rates(roles[roles.design.isin([*names, *beside])]),
+                   contrasts[contrasts.measure == "nats"].copy())
+
+
+def correct_together(sections: Sequence[Section]) -> None:
+    """Holm's correction over the tests of all sections, as if they were one table.
+
+    Those with `none` and `neutral` are one family, those with another question's text another one,
+    as in `ablate.design_contrasts`.
+    """
+    if not sections:
+        return
+    tests = pd.concat([section.contrasts for section in sections], keys=range(len(sections)))
+    adjusted = tests.groupby("primary").p.transform(stats.holm)
+    for number, section in enumerate(sections):
+        section.contrasts["p_holm"] = adjusted.loc[number]
+
+
+def facts(section: Section) -> dict[str, Any]:
+    """What a section says: record, rows of its table, sentences; and what is drawn."""
+    record, names, beside = section.record, section.names, section.beside
+    rates, text, spread = section.rates, section.contrasts, ablate.design_spread(section.table)
     fit = pd.DataFrame(record["metrics"]["fit"], columns=["design", "part", "found"])
     rows = {name: _row(name, rates, text, fit, record) for name in rates.design}
+    of_strategies = get_design(names[0]).strategy != ROLE
     return {
         "record": record, "profile": record["settings"], "names": names,
-        "questions": table[table.task == OPEN].item.nunique(), "seeds": record["metrics"]["seeds"],
+        "questions": section.table[section.table.task == OPEN].item.nunique(),
+        "seeds": record["metrics"]["seeds"],
         "samples": max(record["metrics"]["samples"].values()), "steps": _steps(record),
         "minutes": sum(record["metrics"]["training_seconds"].values()) / 60,
         "tests": int(text.primary.sum()),
