@@ -42,7 +42,7 @@ def _design_facts(measured: Path) -> dict[str, Any]:
 
 
 def _where(folder: Path, facts: Any, single: str = "") -> Any | None:
-    """What `facts` makes of a folder with a record, or of a file in it; None where there is none."""
+    """What `facts` makes of a folder with a record, or of a file in it; None where none is."""
     path = folder / (single or "record.json")
     return facts(path if single else folder) if path.is_file() else None
 
