@@ -14,6 +14,7 @@ from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.sft import __main__ as main
 from selfprompt_lib.sft.conversation import encode_with_loss_mask
+from selfprompt_lib.sft.loss import SummedCrossEntropy
 
 FEW = SAMPLES[:4]
 STEPS = {"sft__batch_size": 4, "sft__epochs": 2, "sft__max_length": 128}
@@ -48,6 +49,20 @@ def test_any_micro_batch_learns_what_trl_s_own_trainer_learns(tmp_path, dtype, m
     for micro in (1, 2, 4):
         found = losses(tmp_path / str(micro), **STEPS, sft__micro_batch_size=micro, dtype=dtype)
         assert found == pytest.approx(expected, abs=most)
+
+
+@pytest.mark.parametrize("dtype, most", [("float32", 1e-6), ("bfloat16", 1e-5)])
+def test_the_loss_and_its_gradient_are_those_of_pytorch(dtype, most):
+    torch.manual_seed(0)
+    given, labels = torch.randn(150, 300).to(getattr(torch, dtype)), torch.randint(300, (150,))
+    labels[::3] = -100
+    ours, theirs = (given.clone().requires_grad_() for _ in range(2))
+    found = SummedCrossEntropy.apply(ours * 1, labels) / 7
+    expected = torch.nn.functional.cross_entropy(theirs.float(), labels, reduction="sum") / 7
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    for loss in (found, expected):
+        loss.backward()
+    assert torch.allclose(ours.grad, theirs.grad, atol=most) and (ours.grad[::3] == 0).all() and ours.grad.any()
 
 
 @pytest.mark.parametrize("most", [2**20, 0])  # plain products, or the fused kernel for all rows

@@ -20,7 +20,6 @@ from accelerate.utils import AutocastKwargs, DistributedType, FullyShardedDataPa
 from datasets import Dataset, concatenate_datasets
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -28,6 +27,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from ..checkpoints import told_saving
 from ..errors import require
 from ..profiles import Sft
+from .loss import OUTSIDE_LOSS, SummedCrossEntropy
 
 
 def this_process() -> PartialState:
@@ -115,7 +115,7 @@ class RecipeTrainer(SFTTrainer):
         self.data_collator = UnmaskedCollator(self.processing_class.pad_token_id)
         self.lengths = list(map(len, self.train_dataset["input_ids"]))
         if self.args.world_size > 1:
-            outside_loss = {"labels": [-100, -100], "assistant_masks": [0, 0]}
+            outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
             first = self.train_dataset[0].items()
             blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
             rows = Dataset.from_list([blank], features=self.train_dataset.features)
@@ -139,12 +139,12 @@ class RecipeTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # The logits at a place are of the next token, so labels are (samples, tokens - 1).
         labels = inputs["labels"][:, 1:]
-        counted = labels != -100
+        counted = labels != OUTSIDE_LOSS
         places = counted.any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
         with self._attention_kernel(*labels.shape):
-            logits = model(**others, use_cache=False, logits_to_keep=places).logits.float()
-        loss = cross_entropy(logits.flatten(0, 1), labels[:, places].flatten(), reduction="sum")
+            logits = model(**others, use_cache=False, logits_to_keep=places).logits
+        loss = SummedCrossEntropy.apply(logits.flatten(0, 1), labels[:, places].flatten())
         tokens = counted.sum() if num_items_in_batch is None else num_items_in_batch
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # which average their gradients
