@@ -40,7 +40,6 @@ from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.roles import fit_text, load_embedder, role_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
-from selfprompt_lib.settings import Data
 from selfprompt_lib.sft.runs import FINISHED
 from selfprompt_lib.tasks import TASKS_FOLDER
 
@@ -190,9 +189,8 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
     if not record.is_file():
         return {"rows": pd.DataFrame(columns=COLUMNS), "seeds": {}}
     before = json.loads(record.read_text(encoding="utf-8"))
-    # A field that is newer than the study had no effect then: it has to be off now.
-    data = before["settings"]["profile"]["data"]
-    before["settings"]["profile"]["data"] = Data().model_dump(mode="json") | data
+    fields, off = before["settings"]["profile"], type(profile.data)().model_dump(mode="json")
+    fields["data"] = off | fields["data"]  # a field that is newer than the study has to be off
     require(before["settings"] == settings_of(profile, plans),
             f"--out {out}: holds a study of other settings; give another folder")
     return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}

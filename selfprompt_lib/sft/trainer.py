@@ -29,6 +29,8 @@ from ..errors import require
 from ..profiles import Sft
 from .loss import OUTSIDE_LOSS, SummedCrossEntropy
 
+MOST_SCORES = 2**20  # samples x places x places of a micro-batch: 2 GB for a model of 135M
+
 
 def this_process() -> PartialState:
     """How many processes train together, and which one this is; the first call meets the others.
@@ -57,9 +59,6 @@ def shard_count() -> int:
     """Parts into which weights, gradients and optimizer are split: with FSDP2, one a process."""
     fsdp2 = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # as accelerate launch sets it
     return this_process().num_processes if fsdp2 else 1
-
-
-MOST_SCORES = 2**20  # samples x places x places of a micro-batch: 2 GB for a model of 135M
 
 
 class StepSampler(Sampler):
