@@ -215,6 +215,8 @@ def test_what_no_run_measured_makes_an_empty_curve():
     """The book's kept sweep has open questions and no tasks."""
     cells = compare_runs.read_runs(["book/measured/sweeps/rows"])
     rows = compare_runs.comparable_rows(cells.pooled("first"), "nats")
-    assert len(compare_runs.contrast_curve(rows, "nats")) == len(cells.records) > 1
+    samples = {record["fields"]["data.train_rows"] for record in cells.records.values()}
+    curve = compare_runs.contrast_curve(rows, "nats")  # seeds are pooled
+    assert set(curve["data.train_rows"]) == samples and len(curve) == len(samples) > 1
     for empty in (compare_runs.contrast_curve(rows, "log_odds"), compare_runs.written_curve(rows)):
         assert len(empty) == 0 and {"group", "curve", "value"} <= set(empty)
