@@ -9,6 +9,7 @@ BOOK = Path(__file__).parents[1] / "book"
 PAGES = {
     "interval_coverage": "statistics.md",
     "likelihood_study": "statistics.md",
+    "benchmark_study": "statistics.md",
     "judge_table": "judge.md",
     "domains_left_out": "robustness.md",
     "domain_classifier": "measuring.md",
