@@ -26,7 +26,7 @@ PAGES = {"index.md.jinja": "index.md", "status.md.jinja": "book/status.md",
          "teaching.md.jinja": "book/teaching.md", "try.md.jinja": "book/try.md"}
 TEMPLATES = Path(__file__).parent / "resources" / "templates"
 FOUND = PROJECT / "book" / "measured" / "found"
-LIKELIHOOD = FOUND.with_name("likelihood")
+LIKELIHOOD, BENCHMARKS = FOUND.with_name("likelihood"), FOUND.with_name("benchmarks")
 MEASURED = FOUND.parent
 RESULTS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", flags=re.DOTALL)
 
@@ -123,7 +123,11 @@ def found_page(folder: Path) -> str:
         committed_study.draw(FOUND, folder)
     if likelihood:
         committed_likelihood.draw(LIKELIHOOD, folder)
-    return _template("found.md.jinja").render(study or {}, likelihood=likelihood)
+    real = None
+    if (BENCHMARKS / "record.json").is_file():
+        committed_likelihood.draw_benchmarks(BENCHMARKS, folder)
+        real = committed_likelihood.benchmark_facts(BENCHMARKS)
+    return _template("found.md.jinja").render(study or {}, likelihood=likelihood, real=real)
 
 
 def beyond_page(folder: Path, measured: Path = MEASURED) -> str:

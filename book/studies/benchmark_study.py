@@ -15,19 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from likelihood_study import (
-    RECIPE,
-    all_tasks,
-    kept_before,
-    save,
-    train_models,
-)
+from likelihood_study import RECIPE, in_both_forms, kept_before, save, train_models
 
 from selfprompt_lib import domains, infer, models, profiles, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import require
-from selfprompt_lib.evaluate import likelihood_plan
+from selfprompt_lib.evaluate import likelihood_plan, load_tasks
 from selfprompt_lib.evaluate.harness import Arm
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, measure_likelihoods
 from selfprompt_lib.evaluate.options import measure_options
@@ -59,11 +53,12 @@ def measure(profile: Profile, seeds: Sequence[int], hours: float, out: Path) -> 
     """
     kept = kept_before(profile, PLANS, out)
     samples = sources.with_reference_roles(profile, sources.training_samples(profile))
-    tasks, prompts = all_tasks(profile), domains.lima_test(profile.data.mirror)
+    tasks = load_tasks(profile, in_both_forms(profile.evaluate.tasks))
+    prompts = domains.lima_test(profile.data.mirror)
     left, began = [seed for seed in seeds if str(seed) not in kept["seeds"]], time.monotonic()
-    print(f"{len(samples)} samples, {len(prompts)} prompts, "
-          f"{sum(len(list(task.eval_docs)) for task in tasks.values())} items in {len(tasks)} tasks; "
-          f"{len(left)} of {len(seeds)} seeds to measure, the time of each is told after the first")
+    items = sum(len(list(task.eval_docs)) for task in tasks.values())
+    print(f"{len(samples)} samples, {len(prompts)} prompts, {items} items in {len(tasks)} tasks;\n"
+          f"{len(left)} of {len(seeds)} seeds to measure, of which the first tells the time")
     for done, seed in enumerate(left):
         spent = (time.monotonic() - began) / 3600
         if done and spent * (done + 1) / done > hours:
@@ -90,7 +85,8 @@ def add_seed(profile: Profile, samples: Sequence[Sample], prompts: Sequence[Ques
     return {"rows": pd.concat([part for part in parts if len(part)], ignore_index=True),
             "seeds": kept["seeds"] | {str(profile.seed): {
                 "minutes": round((time.monotonic() - began) / 60, 1), "trainings": trainings,
-                "wrote_role": wrote.to_dict(), "prompts": prompt_roles(profile, places[OWN], prompts)}}}
+                "wrote_role": wrote.to_dict(),
+                "prompts": prompt_roles(profile, places[OWN], prompts)}}}
 
 
 def forms(tasks: Tasks, form: str) -> Tasks:

@@ -125,9 +125,9 @@ def expected_hours(profile: Profile, samples: Sequence[Sample],
 
 
 def all_tasks(profile: Profile) -> dict[str, Any]:
-    """The mini controls, in cloze form and with letters; where they can be had, real benchmarks."""
+    """The mini controls, and with a mirror the real benchmarks, in cloze form and with letters."""
     tasks = load_tasks(with_benchmarks(profile, "starter"), in_both_forms(CONTROLS))
-    if profile.data.mirror or profile.data.benchmarks == "hub":
+    if profile.data.mirror:
         tasks |= load_tasks(with_benchmarks(profile, "hub"), in_both_forms(profile.evaluate.tasks))
     return tasks
 

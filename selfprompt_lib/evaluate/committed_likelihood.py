@@ -1,6 +1,7 @@
-"""The study committed in book/measured/likelihood, as the page "What we found" tells and draws it.
+"""The studies in book/measured/likelihood and benchmarks, as the page "What we found" tells them.
 
-`book/studies/likelihood_study.py` makes that folder; `selfprompt_lib.book` makes the page.
+`likelihood_study.py` and `benchmark_study.py` of book/studies make these folders;
+`selfprompt_lib.book` makes the page.
 """
 
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from .. import plots
 from .compare import ALL
@@ -25,10 +27,8 @@ UNDECIDED = "neither likelier nor less likely, as far as can be seen,"
 def facts(folder: Path) -> dict[str, Any]:
     """What the page says, from the folder: tables as lists of rows, sentences, and the record."""
     table, record, unseen, every = _kept(folder)
-    sizes, gates = likelihood_sizes(table[table.task == UNSEEN]), gate(table)
-    choices = every[every.measure == ODDS]
-    seeds = record["seeds"]
-    return {
+    sizes, seeds = likelihood_sizes(table[table.task == UNSEEN]), record["seeds"]
+    return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
         "training": next(iter(seeds.values()))["trainings"]["self-prompt"],
         "plans": ["none" if not plan else "full" if len(plan) == len(likelihood_plan(full=True))
@@ -38,10 +38,24 @@ def facts(folder: Path) -> dict[str, Any]:
         "short": _short(unseen.set_index("contrast")),
         "answer": likelihood_text(unseen, sizes), "both": _both_sets(table, unseen),
         "needed": sizes.merge(unseen[["contrast", "smallest"]]).to_dict("records"),
-        "gate": gates.to_dict("records"),
-        "choices": likelihood_text(choices, likelihood_sizes(table, ODDS, gates), gates),
-        "odds": _primary_odds(every),
     }
+
+
+def benchmark_facts(folder: Path) -> dict[str, Any]:
+    """What the page says of the real benchmarks and of LIMA's prompts."""
+    table = pd.read_parquet(folder / "likelihoods.parquet")
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return _choices(table, pd.DataFrame(record["contrasts"])) | {
+        "record": record, "profile": record["provenance"]["profile"], "seeds": record["seeds"],
+        "minutes": sum(seed["minutes"] for seed in record["seeds"].values())}
+
+
+def _choices(table: pd.DataFrame, every: pd.DataFrame) -> dict[str, Any]:
+    """What is said of tasks with options: which are interpreted, sentences, and a table."""
+    gates = gate(table)
+    return {"gate": gates.to_dict("records"), "odds": _primary_odds(every),
+            "choices": likelihood_text(every[every.measure == ODDS],
+                                       likelihood_sizes(table, ODDS, gates), gates)}
 
 
 def _short(unseen: pd.DataFrame) -> str:
@@ -84,7 +98,6 @@ def draw(folder: Path, out: Path) -> None:
     """The page's figures as PNG files in `out`."""
     _, _, unseen, every = _kept(folder)
     primary, words = every[every.contrast == PRIMARY], MEASURES
-    odds = primary[primary.measure == ODDS]
     drawn = {
         "likelihood-unseen": plots.contrast_plot(
             unseen, words["nats"], "Unseen questions"),
@@ -92,9 +105,19 @@ def draw(folder: Path, out: Path) -> None:
             primary[primary.form == TEXT].replace({"task": {TRIED: "held-out questions"}}),
             words["nats"], PRIMARY),
     }
-    if len(odds):
-        drawn["likelihood-choices"] = plots.contrast_by_task_plot(odds, words[ODDS], PRIMARY)
-    plots.save_figures(drawn, out)
+    plots.save_figures(drawn | _odds_figure("likelihood-choices", every), out)
+
+
+def draw_benchmarks(folder: Path, out: Path) -> None:
+    """The figure of the real benchmarks as a PNG file in `out`."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    plots.save_figures(_odds_figure("benchmarks", pd.DataFrame(record["contrasts"])), out)
+
+
+def _odds_figure(name: str, every: pd.DataFrame) -> dict[str, Axes]:
+    """The first primary contrast of choices by task, where any were measured."""
+    odds = every[(every.contrast == PRIMARY) & (every.measure == ODDS)]
+    return {name: plots.contrast_by_task_plot(odds, MEASURES[ODDS], PRIMARY)} if len(odds) else {}
 
 
 @cache
