@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     require(all(part.strip().isdecimal() for part in given.seeds.split(",")),
             f"--seeds {given.seeds}: write whole numbers with commas between them, such as 0,1,2")
-    fixed = {"data.benchmarks": "hub", "evaluate.items": 200}
+    fixed = {"data.benchmarks": "hub", "evaluate.items": 100}
     settings = RECIPE | fixed | profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings)
     measure(profile, [int(part) for part in given.seeds.split(",")], given.hours, given.out)
