@@ -166,6 +166,15 @@ def swap_table(own: Sequence[ReplyRow], swapped: Sequence[ReplyRow]) -> pd.DataF
                          "with another's": [row["answer"] for row in swapped]})
 
 
+def role_length_text(quartiles: Sequence[float] | None) -> str:
+    """How many tokens a role took: the median, and the middle half of the roles (chapter 4)."""
+    if quartiles is None:
+        return "No role was written."
+    low, median, high = quartiles
+    return (f"A role took {median:.0f} tokens (the median; the middle half of the roles {low:.0f} "
+            f"to {high:.0f}).")
+
+
 def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyRow],
                       own: Sequence[ReplyRow], swapped: Sequence[ReplyRow],
                       design: Design) -> dict[str, Any]:
@@ -176,6 +185,7 @@ def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyR
         own, swapped: those of `swap_roles`.
     """
     frame, control = pd.DataFrame(self_prompt), pd.DataFrame(baseline)
+    lengths = frame.role_tokens[list(map(wrote_role, self_prompt))]
     same = [row["answer"][:SAME_ANSWER] == new["answer"][:SAME_ANSWER]
             for row, new in zip(own, swapped, strict=True)]
     return {
@@ -183,7 +193,7 @@ def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyR
         "role_rate": {"self-prompt": stats.rate([wrote_role(row) for row in self_prompt]),
                       "baseline": stats.rate([wrote_role(row) for row in baseline])},
         "outcomes": frame.outcome.value_counts().to_dict(),
-        "role_tokens": float(frame.role_tokens.mean()),
+        "role_tokens": lengths.quantile([0.25, 0.5, 0.75]).tolist() if len(lengths) else None,
         "answer_tokens": {"self-prompt": float(frame.answer_tokens.mean()),
                           "baseline": float(control.answer_tokens.mean())},
         "distinct_experts": int(named_experts(self_prompt, design).nunique()),

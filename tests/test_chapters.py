@@ -164,9 +164,9 @@ def test_a_logarithmic_axis_has_numbers_and_no_formulas():
 
 def test_what_training_found_counts_roles_that_go_on_to_an_answer():
     wrote, missing = ({"outcome": outcome, "answer": "a"} for outcome in ("role", "missing"))
-    replies = {"untrained": [missing] * 2, "self-prompt": [wrote, missing], "baseline": [missing] * 2}
+    replies = {"base": [missing] * 2, "self-prompt": [wrote, missing], "baseline": [missing] * 2}
     said = sft.report_text({"steps": 3, "samples": 9, "probe_roles": "50%"}, replies, 40)
-    assert "began 1 of 2 unseen questions" in said and "the baseline 0, the untrained model 0" in said
+    assert "began 1 of 2 unseen questions" in said and "the baseline 0, the base model 0" in said
     assert "(interval: 50%)" in said and said.endswith("asks 40.")
 
 

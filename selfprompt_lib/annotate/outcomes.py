@@ -98,7 +98,7 @@ def metrics(profile: Profile, samples: Sequence[Sample], rows: Sequence[dict[str
 def report_text(annotator: str, metrics: dict[str, Any]) -> str:
     """What chapter 1 found, as Markdown."""
     dollars = metrics["lima_dollars"]
-    price = "has no known price" if dollars is None else f"would cost about **${dollars:.2f}**"
+    price = "has no known price" if dollars is None else f"would cost at least **${dollars:.2f}**"
     return (
         f"The annotator {annotator} wrote a well-formed role for **{metrics['well_formed']}** of "
         f"{metrics['live']} samples (95% Wilson interval). Annotating LIMA with "

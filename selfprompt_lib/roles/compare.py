@@ -155,15 +155,18 @@ def roles_report(metrics: dict[str, Any], live: int, last: Sequence[pd.DataFrame
     """
     reference, quality = metrics["reference"], metrics["lima_role"]
     measures, among = quality["measures"], "finds its question among"
-    live_fits = "none"
+    live_fits = "none do"
     if "live" in metrics["compared"]:
-        live_fits = f"{100 * metrics['compared']['live'][f'{among} all']:.0f}%"
+        on_same = {name: round(summary[f"{among} all"] * summary["roles"])
+                   for name, summary in metrics["compared"].items()}
+        live_fits = (f"{on_same['live']} do among themselves, of the reference roles for the same "
+                     f"samples {on_same['reference']}")
     passed = " and ".join(str(stats.rate(sheet.passes)) for sheet in last)
     return (
         f"Of {reference['roles']} reference roles, **{reference['distinct experts']}** name a "
         f"different expert, and **{metrics['fits']}** find their own question first among all "
         f"(shuffled: {metrics['chance']}). Of the {live} roles that the small model wrote live, "
-        f"{live_fits} do, among themselves. Open LIMA-Role has {quality['rows']} roles; "
+        f"{live_fits}. Open LIMA-Role has {quality['rows']} roles; "
         f"{100 * measures[f'{among} 100']:.0f}% find their question among 100 others "
         f"(shuffled: {100 * measures['the same, shuffled']:.0f}%), and in the last reading "
         f"{passed} of 100 rows passed. Measures of fit are not measures of truth or wisdom: "

@@ -123,8 +123,8 @@ def report_text(metrics: dict[str, Any], replies: dict[str, Sequence[dict]], ask
     return (
         f"After {metrics['steps']} optimizer steps on {metrics['samples']} samples, the "
         f"self-prompt model began {wrote['self-prompt']} of {count} unseen questions with a role "
-        f"and went on to an answer; the baseline {wrote['baseline']}, the untrained model "
-        f"{wrote['untrained']}. {count} questions only show that the form was learned (interval: "
+        f"and went on to an answer; the baseline {wrote['baseline']}, the base model "
+        f"{wrote['base']}. So few questions say little of the rate (95% Wilson interval: "
         f"{metrics['probe_roles']}). The next chapter asks {asked}."
     )
 
