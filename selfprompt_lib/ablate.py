@@ -192,8 +192,8 @@ def summarize(profile: Profile, rates: pd.DataFrame, fit: pd.DataFrame, contrast
 def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFrame) -> str:
     """Is it written, does it make answers likelier, does the wording matter? (chapter 6)"""
     rates = rates[~rates.design.isin([TUNED_WITHOUT, NEUTRAL])]
-    text = (f"With equal budget, {(rates.rate >= 0.9).sum()} of {len(rates)} designs were written "
-            "for at least 90% of the questions. ")
+    text = (f"{(rates.rate >= 0.9).sum()} of {len(rates)} designs were written for at least 90% of "
+            "the questions. ")
     for against, told in IN_WORDS.items():
         rows = contrasts[(contrasts.against == against) & (contrasts.measure == "nats")]
         if len(rows):

@@ -1,7 +1,7 @@
 """Does the default run show the method? Rates on fifty questions that no setting was chosen on.
 
 `python book/studies/unseen_questions.py --run runs/cpu` asks the models of a finished run and
-renews the table on *Deviations from the paper* (book/deviations.md). No reply is kept or printed.
+renews the table on *Where this book differs* (book/deviations.md). No reply is kept or printed.
 """
 
 import argparse

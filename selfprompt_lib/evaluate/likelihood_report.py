@@ -116,7 +116,7 @@ def _numbers(row: pd.Series, form: str) -> str:
     if np.isnan(row.low):
         return text
     p = f"p = {row.p_holm:.3f}" if row.p_holm >= 0.001 else "p < 0.001"
-    text += f", 95% interval {signed(row.low)} to {signed(row.high)}, {p}"
+    text += f", 95% interval {signed(row.low)} to {signed(row.high)}, {p} after Holm"
     if form == TEXT:
         text += (f"; a token's probability changes by {100 * np.expm1(row.difference):+.1f}%"
                  .replace("-", "−"))

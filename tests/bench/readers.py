@@ -1,6 +1,6 @@
 """How many replies each way of reading an answer reads as a person does, by kind of item.
 
-    PYTHONPATH=. python tests/bench/readers.py [CASES]
+    PYTHONPATH=. python tests/bench/readers.py [CASES] [--out book/measured/readers.md]
 
 The replies are those of `tests/gold/replies.jsonl`; CASES is a folder with `numbers.tsv` and
 `letters.jsonl` of more. The rivals are lm-eval's filters, with the patterns of its own tasks, and
@@ -8,12 +8,13 @@ math-verify where it is installed (`pip install math-verify` in an environment o
 the reply without its role, and numbers are compared in the same form, so that only reading counts.
 """
 
+import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 import pandas as pd
+from fragment import report
 from lm_eval.filters.extraction import MultiChoiceRegexFilter, RegexFilter
 
 from selfprompt_lib.tasks import NO_ANSWER
@@ -105,21 +106,22 @@ def readings(kind, rows):
 
 
 def main():
-    rows = [*gold(), *(cases(Path(sys.argv[1])) if sys.argv[1:] else [])]
-    found = []
-    for kind in FILTERS:
-        of_kind = [row for row in rows if row["kind"] == kind]
-        right = pd.Series([row["gold"] for row in of_kind])
-        for reader, read in readings(kind, of_kind):
-            table = pd.DataFrame({"source": [row["source"] for row in of_kind], "read": read})
-            table["right"] = table.read == right
-            table["wrong"] = ~table.right & (table.read != NO_ANSWER)  # not what the reply says
-            found.append(table.assign(kind=kind, reader=reader))
-    shares = pd.concat(found).pivot_table(
-        index=["kind", "reader"], columns="source", values=["right", "wrong"], sort=False
-    )
-    print((100 * shares.astype(float)).round(1).to_string())
-    print(pd.DataFrame(rows).groupby(["source", "kind"]).size().rename("replies").to_string())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", type=Path, nargs="?", help="a folder with more replies")
+    parser.add_argument("--out", type=Path, help="also write the table as a fragment of the book")
+    given = parser.parse_args()
+    rows = [*gold(), *(cases(given.cases) if given.cases else [])]
+    table = []
+    for kind, source in dict.fromkeys((row["kind"], row["source"]) for row in rows):
+        some = [row for row in rows if (row["kind"], row["source"]) == (kind, source)]
+        right = pd.Series([row["gold"] for row in some])
+        for reader, found in readings(kind, some):
+            read = pd.Series(found)
+            wrong = (read != right) & (read != NO_ANSWER)  # not what the reply says
+            table.append({"answers": f"{kind}, {source} ({len(some):,})", "reader": reader,
+                          "as a person reads": f"{(read == right).mean():.1%}",
+                          "otherwise": f"{wrong.mean():.1%}"})
+    report("Replies read by each reader; the rest it does not read at all", table, given.out)
 
 
 if __name__ == "__main__":
