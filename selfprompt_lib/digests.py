@@ -109,13 +109,13 @@ def _remembered(kept: Path, path: Path) -> str:
 def folder_digests(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
     """The files below a folder with their digests; without those whose names begin so.
 
-    Left out is what no program reads there: hidden files, compiled Python, and `.md` pages.
+    Left out is what no program reads there: hidden files, compiled Python, and README pages.
     """
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
         idle = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
-        if not (idle or name.suffix == ".md" or name.as_posix().startswith(without)):
+        if not (idle or name.name == "README.md" or name.as_posix().startswith(without)):
             found[name.as_posix()] = file_digest(path)
     return found
 

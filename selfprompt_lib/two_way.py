@@ -77,23 +77,32 @@ def two_way_interval(*tasks: np.ndarray, shares: bool = True) -> Effect:
         shares: False for differences of another measure, such as nats, of any size.
 
     With one seed the result is about these two models. For one task of shares it is then Tango's
-    interval with the exact McNemar test, for any other measure that of the paired t test.
+    interval with the exact McNemar test, for any other measure that of the paired t test. Where all
+    differences of another measure are the same, nothing tells how far they vary: there is no
+    interval, and p is 1.
     """
     tables = [np.asarray(task, dtype=float) for task in tasks]
     value = float(np.mean([table.mean() for table in tables]))
-    components = variance_components(*tables)
-    low, high = t_interval(value, components, 1 if shares else np.inf)
-    p = p_value(value, components)
+    components = variance_components(*tables, shares=shares)
+    if components.variance <= ROUNDING:
+        low, high, p, df = np.nan, np.nan, 1.0, np.nan
+    else:
+        low, high = t_interval(value, components, 1 if shares else np.inf)
+        p, df = p_value(value, components), components.df
     if shares and components.n_seeds == 1 and len(tables) == 1:
         won, lost = tables[0][:, 0] > 0, tables[0][:, 0] < 0
         alone = paired_difference(won, lost)
         low, high, p = alone.low, alone.high, mcnemar_p(won, lost)
     return Effect(value, float(low), float(high), n=sum(map(len, tables)), seeds=components.n_seeds,
-                  p=float(p), df=float(components.df), components=components)
+                  p=float(p), df=float(df), components=components)
 
 
-def variance_components(*tasks: np.ndarray) -> VarianceComponents:
+def variance_components(*tasks: np.ndarray, shares: bool = True) -> VarianceComponents:
     """The components of a mean over tasks; each table has shape (..., items, seeds).
+
+    Args:
+        shares: where all items of a task are alike no variance is seen. Of shares it is then about
+            as wide as Tango's interval; other measures have no size that one could expect.
 
     Notes:
         In a balanced table of n items and k seeds without replication, with the mean squares MS of
@@ -108,7 +117,8 @@ def variance_components(*tasks: np.ndarray) -> VarianceComponents:
         is that of the seeds' means over all tasks.
     """
     n_seeds, share = tasks[0].shape[-1], len(tasks) ** -2
-    per_task = [_item_and_residual(table) for table in tasks]
+    per_task = [_item_and_residual(table, (Z / table.shape[-2]) ** 2 if shares else 0.0)
+                for table in tasks]
     # A first axis for the tasks, shape (tasks, ...).
     items, residual = (share * np.stack(parts) for parts in zip(*per_task, strict=True))
     df_items = np.stack([np.full(items.shape[1:], max(1, table.shape[-2] - 1)) for table in tasks])
@@ -125,16 +135,18 @@ def _variance_of_mean(values: np.ndarray) -> np.ndarray:
     return values.var(axis=-1, ddof=1) / n if n > 1 else np.zeros(values.shape[:-1])
 
 
-def _item_and_residual(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One task's components of items and of the residual; a table of shape (..., items, seeds)."""
+def _item_and_residual(table: np.ndarray, alike: float) -> tuple[np.ndarray, np.ndarray]:
+    """One task's components of items (`alike`: where they do not differ) and of the residual.
+
+    The table has shape (..., items, seeds).
+    """
     n, seeds = table.shape[-2:]
     item_means = table.mean(axis=-1, keepdims=True)  # shape (..., items, 1)
     seed_means = table.mean(axis=-2, keepdims=True)  # shape (..., 1, seeds)
     items = _variance_of_mean(item_means[..., 0])
     left = table - item_means - seed_means + item_means.mean(axis=-2, keepdims=True)
     mean_square = (left**2).sum(axis=(-2, -1)) / max(1, (n - 1) * (seeds - 1))
-    # Where all items are alike no variance is seen. Then about as wide as Tango's interval.
-    return np.where(items > ROUNDING, items, (Z / n) ** 2), mean_square / (n * seeds)
+    return np.where(items > ROUNDING, items, alike), mean_square / (n * seeds)
 
 
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:

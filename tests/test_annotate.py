@@ -498,6 +498,22 @@ def test_a_refused_or_unusable_key_and_a_silent_server_stop_before_the_first_cal
         ask(served, tmp_path, base_url="http://127.0.0.1:9/v1")
 
 
+def test_the_one_row_that_always_fails_does_not_keep_the_others_from_being_used(loopback, tmp_path, refused):
+    hard = SAMPLES[1].question
+    served = loopback(refuse={"status": 500, "body": {"error": {"message": "overflow"}}, "about": hard})
+    for _ in range(2):  # the second run finds this row alone without a reply
+        rows = ask(served, tmp_path, retries=0)
+        assert [row["outcome"] for row in rows] == ["role", "error", "role"]
+    with refused("the first call to served-model", "HTTP 500: overflow"):
+        ask(served, tmp_path / "new", SAMPLES[1:2], retries=0)  # nothing was ever had of this server
+
+
+def test_a_server_on_this_machine_is_asked_past_a_proxy(loopback, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask(loopback(), tmp_path)[0]["outcome"] == "role"
+
+
 def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused):
     assert ask(loopback(models="<html>not found</html>"), tmp_path)[0]["outcome"] == "role"
     for models in ("<html>not found</html>", "null", '{"data": [{}]}'):
@@ -520,7 +536,11 @@ def test_an_address_with_credentials_is_refused(refused):
         "http://me:secret@host/v1",
         "https://host/v1?api_key=s",
         "https://host/v1?a=1&key=x",
+        "https://host/v1?token=s",
+        "https://host/v1?API_KEY=s",
+        "https://host/v1?api-version=1&sig=s",
         "host/v1",
     ):
         with refused("annotate.base_url", "no credentials", "api_key_env"):
             profiles.load("smoke", {"annotate.base_url": url})
+    profiles.load("smoke", {"annotate.base_url": "https://host/v1?api-version=2025-04-01-preview"})

@@ -167,7 +167,7 @@ def test_what_training_found_counts_roles_that_go_on_to_an_answer():
     replies = {"base": [missing] * 2, "self-prompt": [wrote, missing], "baseline": [missing] * 2}
     said = sft.report_text({"steps": 3, "samples": 9, "probe_roles": "50%"}, replies, 40)
     assert "began 1 of 2 unseen questions" in said and "the baseline 0, the base model 0" in said
-    assert "(interval: 50%)" in said and said.endswith("asks 40.")
+    assert "(95% Wilson interval: 50%)" in said and said.endswith("asks 40.")
 
 
 def test_the_map_shows_each_role_in_its_groups_colour():

@@ -57,6 +57,13 @@ def test_a_copy_has_the_same_digest_and_a_page_beside_it_no_share(tmp_path):
     assert digests.path_digest(here) != digests.path_digest(there)
 
 
+def test_a_guideline_counts_though_it_is_markdown(tmp_path):
+    (tmp_path / "guideline.md").write_text("Be brief.")
+    before = digests.path_digest(tmp_path)
+    (tmp_path / "guideline.md").write_text("Be long.")
+    assert digests.path_digest(tmp_path) != before
+
+
 def test_a_large_file_is_read_once_and_again_after_any_change(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(digests, "SETTLED", 0)

@@ -553,3 +553,13 @@ def test_the_committed_simulation_keeps_what_the_page_says():
             not promised
             or binomtest(row["false"], row["repeats"]).proportion_ci(method="wilson").low <= 0.05
         )
+
+
+def test_a_task_without_any_difference_does_not_widen_another_measure_than_shares():
+    change, same = np.random.default_rng(0).normal(0.03, 0.05, (50, 3)), np.zeros((50, 3))
+    alone, both = two_way_interval(change, shares=False), two_way_interval(change, same, shares=False)
+    assert (both.value, both.low, both.high) == pytest.approx((alone.value / 2, alone.low / 2, alone.high / 2))
+    assert both.p == pytest.approx(alone.p)
+    none = two_way_interval(same, shares=False)
+    assert none.value == 0 and none.p == 1 and np.isnan([none.low, none.high]).all()
+    assert two_way_interval(np.zeros((50, 3))).high > 0  # of shares a rare win may still be there

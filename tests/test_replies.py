@@ -15,6 +15,7 @@ from test_annotate import ask
 from selfprompt_lib import annotate, infer, models, profiles, sft
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.errors import UserError
+from selfprompt_lib.evaluate import load_tasks
 from selfprompt_lib.evaluate.judge import JudgePrompt
 from selfprompt_lib.generate import chat_prompt, encode_prefill, reply_texts
 from selfprompt_lib.llm_client.reply import Reply, read_completion
@@ -194,6 +195,17 @@ def test_a_plain_run_of_lm_eval_reads_behind_thoughts_too():
     docs = [{"kind": "number"}] * len(replies)
     for reader in (utils.strict, utils.tolerant):
         assert reader([[reply] for reply in replies], docs) == [["54"]] * 3 + [[NO_ANSWER]]
+
+
+def test_the_text_of_another_strategy_is_no_answer_either():
+    options = ["a car and a boat", "a train", "a plane"]
+    reply = "Plan: say that a car and a boat stay below, and a train too.\n\nThe one that flies is a plane."
+    doc = {"options": options, "kind": "choice"}
+    assert extract_answer("choice", "tolerant", reply, doc | {"design": "plan"}) == "C"
+    assert strip_role(reply) == reply  # an answer may begin so, where no plan was to be written
+    profile = profiles.load("smoke", {"design": "plan", "annotate.strategy": "plan", "ablate.designs": ["none", "plan"]})
+    docs = load_tasks(profile, ["openbookqa"])["selfprompt_openbookqa"].eval_docs
+    assert {doc["design"] for doc in docs} == {"plan"}
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "reasoning_details"])

@@ -202,3 +202,14 @@ def test_no_epochs_are_kept_and_nothing_is_held_out_by_default(tmp_path):
     assert sources.validation_samples(profile, SAMPLES) == []
     _, _, record = sft.train(profile, FEW, DESIGN, tmp_path)
     assert record["held_out"] == [] and sft.epoch_comparison(profile, tmp_path / record["checkpoints"], DESIGN, []).empty
+
+
+def test_a_finished_training_without_checkpoints_is_trained_again_where_some_are_wanted(tmp_path, capsys):
+    short = {"sft__epochs": 2, "sft__max_length": 64}
+    _, _, before = sft.train(smoke(**short), FEW, DESIGN, tmp_path)
+    _, _, after = sft.train(smoke(**short, sft__checkpoints=2), FEW, DESIGN, tmp_path)
+    assert before["checkpoints"] == after["checkpoints"] and before["losses"] == pytest.approx(after["losses"])
+    assert len(sft.list_checkpoints(tmp_path / after["checkpoints"])) == 2 and "taken up" not in capsys.readouterr().out
+    for kept in (0, 1, 2):  # what is there is enough
+        sft.train(smoke(**short, sft__checkpoints=kept), FEW, DESIGN, tmp_path)
+        assert "taken up" in capsys.readouterr().out

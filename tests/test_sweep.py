@@ -226,7 +226,10 @@ def test_large_files_of_a_copied_folder_are_links_and_small_ones_are_not(tmp_pat
     copy_folder(tmp_path / "old", tmp_path / "new")
     (tmp_path / "new" / "sub" / "figure.png").write_bytes(b"b")  # written in place, as figures are
     assert (old / "figure.png").read_bytes() == b"a"
+    (old / "replies.jsonl").write_bytes(bytes(2**20 + 1))  # lines are appended to it
+    copy_folder(tmp_path / "old", tmp_path / "new")
     assert os.path.samefile(old / "weights", tmp_path / "new" / "sub" / "weights")
+    assert not os.path.samefile(old / "replies.jsonl", tmp_path / "new" / "sub" / "replies.jsonl")
     copy_folder(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new" / "sub" / "figure.png").read_bytes() == b"a"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from lm_eval.tasks import TaskManager
 
+from ..designs import DESIGNS
 from ..profiles import Profile
 from ..reading import user_path
 from ..rows import STARTER_FOLDER
@@ -43,9 +44,11 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
         check_task_folder(own)  # lm-eval would leave out a faulty file without a word
         folders.append(str(own))
     data = str(STARTER_FOLDER) if profile.data.benchmarks == "starter" else profile.data.mirror
+    own_text = None if profile.design in DESIGNS else profile.design
     manager = TaskManager(
         include_path=folders, include_defaults=False,
-        metadata={"data": data, "items": settings.items, "seed": settings.subset_seed})
+        metadata={"data": data, "items": settings.items, "seed": settings.subset_seed,
+                  "design": own_text})
     ours = {file.stem for file in TASKS_FOLDER.glob("[!_]*.yaml") if PREFIX not in file.stem}
     names = [PREFIX + name if name in ours else name for name in scored_tasks(profile, tasks)]
     loaded = manager.load(names)["tasks"]

@@ -168,11 +168,10 @@ def measured_difference(tables: list[np.ndarray]) -> dict[str, float]:
     """The columns of a row that come from its differences; where all are equal, no interval."""
     effect = two_way_interval(*tables, shares=False)
     means = np.concatenate([part.mean(axis=1) for part in tables])
-    row = {"difference": effect.value, "low": effect.low, "high": effect.high, "n": effect.n,
-           "seeds": effect.seeds, "above": float((means > 0).mean()), "p": effect.p,
-           "smallest": minimum_detectable_effect(effect.components)}
-    alike = all(np.ptp(part) ** 2 <= stats.ROUNDING for part in tables)
-    return row | dict.fromkeys(["low", "high", "smallest"], np.nan) if alike else row
+    alike = np.isnan(effect.low)
+    return {"difference": effect.value, "low": effect.low, "high": effect.high, "n": effect.n,
+            "seeds": effect.seeds, "above": float((means > 0).mean()), "p": effect.p,
+            "smallest": np.nan if alike else minimum_detectable_effect(effect.components)}
 
 
 def likelihood_sizes(table: pd.DataFrame, measure: str = "nats",
@@ -190,7 +189,8 @@ def likelihood_sizes(table: pd.DataFrame, measure: str = "nats",
         every = [part for task, part in tables.items() if task not in _closed(gates, form)]
         if contrast.primary and every:
             effect = two_way_interval(*every, shares=False)
-            items, seeds = required_sample_size(effect, target)
+            alike = np.isnan(effect.low)
+            items, seeds = (None, None) if alike else required_sample_size(effect, target)
             rows.append({"contrast": contrast.label, "form": form, "measure": measure,
                          "target": target, "items_needed": items, "seeds_needed": seeds})
     columns = ["contrast", "form", "measure", "target", "items_needed", "seeds_needed"]

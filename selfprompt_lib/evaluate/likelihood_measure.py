@@ -82,7 +82,8 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
     tables = {name: pd.concat([part[name] for part in found], ignore_index=True)
               for name in ("likelihoods", "roles")}
     if letters and not full:
-        untuned = keep(folder, task_content(profile, letters), _ask_letters, profile, letters)
+        asked = [models.identity(profile.model)["digest"], *task_content(profile, letters)]
+        untuned = keep(folder, asked, _ask_letters, profile, letters)
         tables["likelihoods"] = pd.concat([tables["likelihoods"], untuned["likelihoods"]],
                                           ignore_index=True)
     return tables

@@ -137,7 +137,7 @@ def measure_probes(rows: Sequence[dict[str, Any]], embedder, seed: int = 0) -> p
 
 def _read_key(row: dict[str, Any]) -> str:
     item = {"question": row["question"], "options": list(row["options"])}
-    return extract_answer(row["reader"], "tolerant", row["reply"], item)
+    return extract_answer(row["reader"], "tolerant", row["answer"], item)
 
 
 def obeyed(row: dict[str, Any]) -> bool:

@@ -18,7 +18,6 @@ from ..devices import alone_on_card
 from ..errors import require
 from ..generate import prompt_text
 from ..profiles import Profile
-from ..stats import ROUNDING
 from ..two_way import two_way_interval
 from .compare import ALL
 from .contrasts import TEXT
@@ -186,7 +185,5 @@ def _over(name: str, new: list[np.ndarray], old: list[np.ndarray]) -> dict[str, 
     """The difference and its interval; none where all items differ by the same."""
     tables = [one - other for one, other in zip(new, old, strict=True)]
     effect = two_way_interval(*tables, shares=False)
-    alike = all(np.ptp(part) ** 2 <= ROUNDING for part in tables)
-    low, high = (np.nan, np.nan) if alike else (effect.low, effect.high)
-    return {f"over_{name}": effect.value, f"over_{name}_low": low, f"over_{name}_high": high,
-            f"over_{name}_p": effect.p}
+    return {f"over_{name}": effect.value, f"over_{name}_low": effect.low,
+            f"over_{name}_high": effect.high, f"over_{name}_p": effect.p}

@@ -62,20 +62,23 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
     Raises:
         UserError: the server refuses the model, the key or a setting; nothing more was asked.
     """
-    failure = None
+    failure, tried = None, []
     for item in _first_and_shortest(run, items):
         key = run.key(item)
         row = await run.ask(key, item, once=failure is not None)
         if row:
             return row | {"tokens_a_character": row["prompt_tokens"] / _characters(run, item)}
+        tried.append(item)
         failure = run.errors.get(key)
-        if failure is None or failure.final or failure.status is None:
+        if failure is None or failure.final:
             break
     if failure is None:
         return None  # all are done, or the budget is spent
-    settled = not failure.final and not failure.passes
-    if settled and any(run.is_done(run.key(other)) for other in items):
-        return None  # others had replies with these settings: the rows are at fault
+    # Others had replies with these settings: then it is the rows, not the server. Of the only one
+    # that is left, nobody can tell, and it must not keep the rest from being used.
+    of_rows = not failure.final and (not failure.passes or len(tried) == 1)
+    if of_rows and any(run.is_done(run.key(other)) for other in items):
+        return None
     endpoint = run.endpoint
     near = await endpoint.similar_models() if failure.of_model else ""
     raise UserError(f"{run.settings.section}: the first call to {endpoint.name} at "

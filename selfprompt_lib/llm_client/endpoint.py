@@ -165,12 +165,14 @@ def hosted(settings: Client, model: str) -> Endpoint:
             f"{section}: no key in the environment variable {variable}; export it, or set "
             f"{section}.base_url to null for a local model")
     name = settings.model or model
-    client = _client(settings, settings.base_url, key or "none")
+    client = _client(settings, settings.base_url, key or "none", here=bool(local))
     return Endpoint(settings.base_url, settings.base_url.rstrip("/"), name, name, client)
 
 
-def _client(settings: Client, url: str, key: str) -> openai.AsyncOpenAI:
-    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [show_failure]})
+def _client(settings: Client, url: str, key: str, here: bool) -> openai.AsyncOpenAI:
+    """The client; a server on this machine (`here`) is asked past a proxy of the environment."""
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [show_failure]},
+                                          trust_env=not here)
     try:
         return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.timeout,
                                   max_retries=settings.retries, http_client=http)
@@ -230,13 +232,14 @@ def start_local(settings: Client, model: str) -> Endpoint:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
-    client = _client(settings, f"{url}/v1", "local")
+    client = _client(settings, f"{url}/v1", "local", here=True)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     endpoint = Endpoint(f"{url}/v1", local_address(name), name, source, client, process,
                         not takes_system, log)
     atexit.register(endpoint.stop)
     for _ in range(240):  # two minutes
         try:
-            urllib.request.urlopen(f"{url}/health", timeout=2)
+            direct.open(f"{url}/health", timeout=2).close()
             return endpoint
         except OSError:
             time.sleep(0.5)

@@ -14,6 +14,7 @@ from ..checkpoints import file_fault, told_saving, weight_files
 from ..designs import Design
 from ..digests import PACKAGE, code_digest, text_digest
 from ..files import copy_folder, make_writable, write_json
+from ..models import TEMPLATES
 from ..profiles import Profile
 from ..provenance import describe
 from ..rows import Question, Sample
@@ -31,9 +32,11 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
     code = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
+    templates = [path.read_text("utf-8") for path in sorted(TEMPLATES.glob("*.jinja"))
+                 if path.name in ("base.jinja", "smollm2_training.jinja")]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
               os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name,
-              code_digest(*code)]
+              code_digest(*code), templates]
     messages = [to_messages(sample, design) for sample in samples]
     return f"{design.name}-{text_digest([recipe, messages])[:12]}"
 
@@ -132,6 +135,14 @@ def report_text(metrics: dict[str, Any], replies: dict[str, Sequence[dict]], ask
 def list_checkpoints(run: Path) -> list[Path]:
     """The whole checkpoint folders of a run, first epoch first."""
     return [path for path in _checkpoint_folders(run) if not checkpoint_fault(path)]
+
+
+def drop_checkpoints(run: Path) -> None:
+    """Take away all checkpoints, so that a training begins at its first step."""
+    if this_process().is_main_process:
+        for path in _checkpoint_folders(run):
+            shutil.rmtree(path)
+    this_process().wait_for_everyone()
 
 
 def last_checkpoint(run: Path) -> str | None:

@@ -8,7 +8,7 @@ other words and the text of an option. Neither guesses: an unclear reply is `NO_
 
 from typing import Literal
 
-from ..designs import DESIGNS
+from ..designs import DESIGNS, get_design
 from ..thoughts import split_thought
 from . import NO_ANSWER
 from .candidates import normalize
@@ -25,24 +25,30 @@ def extract_answer(kind: str, reader: Literal["strict", "tolerant"], reply: str,
 
     `kind` is one of `KINDS`. A choice is read as its letter (`doc` has `options`), a verdict as
     `yes` or `no`, a number without commas, units and needless zeros, and code as a program (`doc`
-    has `prompt` and `entry_point`). What the strict reader reads is what the tolerant one reads,
+    has `prompt` and `entry_point`); `doc["design"]` names what was written first, where that is no
+    role. What the strict reader reads is what the tolerant one reads,
     or `NO_ANSWER`. Used in chapter 5.
     """
-    answer = strip_role(reply)
+    answer = strip_role(reply, doc.get("design"))
     found = _extract(kind, answer, doc, strict=False) or NO_ANSWER
     if reader == "tolerant" or _extract(kind, answer, doc, strict=True) == found:
         return found
     return NO_ANSWER
 
 
-def strip_role(reply: str) -> str:
+def strip_role(reply: str, design: str | None = None) -> str:
     """The reply without thoughts and the role that any prompt design wrote first (chapter 5).
 
     Empty where the role never ends, or the reply is cut off within a thought.
+
+    Args:
+        design: a strategy or a YAML file of the user's, whose text is looked for, too. It is not by
+            itself: an answer to another model's question may well begin with "Plan:".
     """
     answer = split_thought(reply).answer
-    for design in DESIGNS.values():
-        part = design.read(answer.lstrip())
+    own = [get_design(design)] if design else []
+    for each in [*DESIGNS.values(), *own]:
+        part = each.read(answer.lstrip())
         if part.outcome != "missing":
             return part.answer
     return answer

@@ -28,12 +28,15 @@ YES_NO_KEYS = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no
 def load_benchmark(path: str = "", name: str | None = None, split: str = "test",
                    columns: dict[str, Any] | None = None, kind: str = "", shuffle: bool = False,
                    data: str | None = None, items: int | None = None, seed: int = 0,
-                   config_source: str = "", **_) -> dict[str, datasets.Dataset]:
+                   design: str | None = None, config_source: str = "",
+                   **_) -> dict[str, datasets.Dataset]:
     """The docs of a benchmark as the split `test` (chapter 5).
 
     lm-eval passes `metadata` and `dataset_kwargs` of the YAML. `path` is a data set's name on the
     hub, read from there or from the folder `data` in the hub's layout, or a file (`.jsonl`, `.csv`,
     …), relative to the YAML. `items` and `seed` pick a fixed subset, see `stratified_subset`.
+    `design` names what the model writes first, where the readers do not know it by themselves: a
+    strategy, or a YAML file of the user's.
 
     Raises:
         UserError: no such data, a fault in a row or in `columns`, no sandbox for programs.
@@ -53,6 +56,7 @@ def load_benchmark(path: str = "", name: str | None = None, split: str = "test",
         if data:
             where = f"{user_path(data) / path / (name or '*') / split}.jsonl"
     docs = make_docs(rows, columns or {}, kind, shuffle, f"{yaml}: {where}")
+    docs = [doc | {"design": design} for doc in docs] if design else docs
     try:
         return {"test": datasets.Dataset.from_list(stratified_subset(docs, items, seed))}
     except ArrowException as error:

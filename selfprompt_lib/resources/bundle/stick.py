@@ -132,7 +132,9 @@ def install(target, manifest):
             copy = target / name / path.relative_to(STICK / part)
             if path.is_file() and not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(str(path), str(copy))
+                partial = copy.with_name(copy.name + ".partial")
+                shutil.copyfile(str(path), str(partial))
+                os.replace(str(partial), str(copy))
 
 
 def main():
