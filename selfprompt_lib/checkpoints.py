@@ -27,7 +27,7 @@ LOADED = ("*.json", "*.safetensors", "*.bin", "*.jinja", "*.py", "merges.txt", *
 LEFT_BY_TRAINING = ("trainer_state.json", "training_args.bin", "run.json")
 
 
-def located(name: str) -> str:
+def located(name: str, above: tuple[Path, ...] = ()) -> str:
     """A checkpoint folder that exists and is whole, or what can only be a hub id.
 
     An adapter on the hub is fetched, and its folder given.
@@ -43,7 +43,9 @@ def located(name: str) -> str:
         if not (fetched := _hub_adapter(name)):
             return name
         folder = Path(fetched)
-    _check_folder(folder)
+    require(folder.resolve() not in above,
+            f"model: {folder} is an adapter on itself; give it a base")
+    _check_folder(folder, (*above, folder.resolve()))
     return str(folder)
 
 
@@ -60,7 +62,7 @@ def _hub_adapter(name: str) -> str | None:
         return None
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, above: tuple[Path, ...] = ()) -> None:
     adapter = adapter_config(folder)
     if adapter is None:
         require((folder / "config.json").is_file(), f"model: {folder} {_what_else(folder)}")
@@ -68,12 +70,14 @@ def _check_folder(folder: Path) -> None:
         require(any(list(folder.glob(name)) for name in TOKENIZERS),
                 f"model: {folder} holds no tokenizer (tokenizer.json or tokenizer.model); copy "
                 "the tokenizer's files into it from where the model comes from")
+    if (settings := folder / "generation_config.json").is_file():
+        _require_whole(settings)
     files = weight_files(folder)
     require(files, f"model: {folder} holds no weights ({WEIGHTS[0]}); fetch them, too")
     for path in files:
         _require_whole(path)
     if adapter is not None:
-        _check_adapter(folder, adapter)
+        _check_adapter(folder, adapter, above)
 
 
 def _require_whole(path: Path) -> None:
@@ -98,8 +102,11 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         if index.is_file():
             _require_whole(index)
-            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / shard for shard in sorted(set(shards))]
+            found = json.loads(index.read_text(encoding="utf-8"))
+            names = found.get("weight_map") if isinstance(found, dict) else None
+            require(isinstance(names, dict) and all(isinstance(n, str) for n in names.values()),
+                    f"model: {index}: no weight_map with names of files; fetch it again")
+            return [folder / shard for shard in sorted(set(names.values()))]
     return []
 
 
@@ -134,7 +141,7 @@ def adapter_config(folder: Path) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _check_adapter(folder: Path, config: dict) -> None:
+def _check_adapter(folder: Path, config: dict, above: tuple[Path, ...]) -> None:
     """Whether an adapter can be merged onto its base."""
     what = f"model: {folder} is an adapter"
     require(find_spec("peft"), f'{what}, which needs the package peft; pip install '
@@ -149,10 +156,11 @@ def _check_adapter(folder: Path, config: dict) -> None:
     require(not prompt_learning, f"{what} of kind {config['peft_type']}, which cannot be merged "
             "onto its base; give a LoRA adapter or a whole model")
     base = config.get("base_model_name_or_path")
-    require(base, f"{what} that names no base; set base_model_name_or_path in its "
-                  "adapter_config.json, or merge it and give that folder")
+    require(isinstance(base, str) and base,
+            f"{what} that names no base; set base_model_name_or_path in its adapter_config.json, "
+            "or merge it and give that folder")
     try:
-        located(base)
+        located(base, above)
     except UserError as error:
         reason = str(error).removeprefix("model: ").partition(";")[0]
         raise UserError(f"{what} whose base cannot be loaded ({reason}); correct "

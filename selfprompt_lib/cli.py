@@ -31,6 +31,11 @@ def run_command(
     except UserError as error:
         tell(f"error: {error}")
         return 2
+    except OSError as error:
+        if not error.filename:
+            raise
+        tell(f"error: {error.filename}: {error.strerror}; check its name and its permissions")
+        return 2
     except KeyboardInterrupt:
         tell(f"stopped; {kept}, run again to go on")
         return 130

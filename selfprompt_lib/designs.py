@@ -164,6 +164,10 @@ class DesignFile(BaseModel):
         if not template.split("{", 1)[0].strip() or fields == template:
             raise ValueError("begin it with words of its own, by which it is known again in a "
                              "reply, and put a field behind them, such as {expert}")
+        text = template.format(**dict.fromkeys(("expert", "brings", "request", "text"), "x"))
+        if split_thought(text).answer != text:
+            raise ValueError("it holds a mark of a thought, such as <think> or <reason>, and "
+                             "thoughts are left out where replies are read; use other words")
         if len(template.splitlines()) > 1:
             raise ValueError("it has a line break; write one paragraph, as the first blank line "
                              "ends the role")

@@ -5,6 +5,7 @@ is at fault, and guesses types. It reads all other kinds of file, and folders.
 """
 
 import csv
+import glob
 import io
 import json
 import os
@@ -97,6 +98,9 @@ def stream_objects(path: Path, faults: Faults) -> Iterator[tuple[str, dict]]:
         rows = _rows_by_datasets(path)
     elif path.suffix.lower() in TABLE_SUFFIXES:
         names, cells = read_table(path)
+        twice = [name for name in names if name.strip() and names.count(name) > 1]
+        require(not twice, f"{path}: several columns are named {', '.join(twice[:1])}; rename all "
+                           "but one")
         rows = ((f"line {line}", dict(zip(names, row, strict=True)), "") for line, row in cells)
     else:
         rows = _json_rows(path)
@@ -203,7 +207,8 @@ def _rows_by_datasets(path: Path) -> Iterator[tuple[str, dict, str]]:
             found = datasets.load_from_disk(str(path))
             rows = found["train"] if isinstance(found, dict) else found
         else:
-            folder, only = (path, None) if path.is_dir() else (path.parent, path.name)
+            name = glob.escape(path.name)  # a file's name, and no pattern
+            folder, only = (path, None) if path.is_dir() else (path.parent, name)
             rows = datasets.load_dataset(str(folder), data_files=only, split="train")
     except Exception as error:  # each kind of file has its own types of errors
         raise UserError(f"{path}: cannot be read ({one_line(error)}); save it as JSON lines "

@@ -4,6 +4,7 @@ The classes note which fields are read (`fields_read`), so that a chapter knows 
 result depends on.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,8 @@ def fields_noted() -> Iterator[set[str]]:
 class Section(BaseModel):
     """A part of a profile: unknown fields and ill-typed values are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True,
+                              allow_inf_nan=False)
 
     def __getattribute__(self, name: str) -> Any:
         kind = type(self)
@@ -97,6 +99,10 @@ class Client(Section):
         ours = {"messages", "model", "n", "stream", "response_format"} & set(parameters)
         if ours:
             raise ValueError(f"{', '.join(sorted(ours))} cannot be set here")
+        try:
+            json.dumps(parameters, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:  # a date, NaN, half of a character
+            raise ValueError(f"JSON cannot hold it ({error}); quote texts") from None
         for name in ("max_tokens", "max_completion_tokens"):
             limit = parameters.get(name, 1)
             if not isinstance(limit, int) or limit < 1:
@@ -108,7 +114,7 @@ class Client(Section):
     def _no_secret(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        secret = "@" in url or re.search(r"\?(?!api-version=[\w.-]*$)", url)
+        secret = "@" in url or re.search(r"#|\?(?!api-version=[\w.-]*$)", url)
         if secret or not url.startswith(("http://", "https://")):
             raise ValueError("needs http(s):// and no credentials, nor anything behind a ? but "
                              "api-version; put the key into the variable of api_key_env")

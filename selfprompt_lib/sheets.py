@@ -73,7 +73,8 @@ def _what_lies_there(path: Path, sheet: pd.DataFrame, columns: Sequence[str],
         _, there = read_cells(table)
     except (UserError, OSError, ValueError):  # in a form that cannot be read, but it is there
         return "another sheet"
-    if set(columns) <= set(there) and not there[columns].map(str.strip).any(axis=None):
+    own = [name for name in there if name not in sheet or name in columns]  # a reader may add some
+    if set(columns) <= set(there) and not there[own].map(str.strip).any(axis=None):
         return "nothing"
     # The page saves ids and verdicts alone; spreadsheets change the ends of lines.
     shown = [name for name in sheet if name in there and name not in columns]
@@ -101,7 +102,8 @@ def read_filled_in(path: Path, columns: Sequence[str], what: str) -> tuple[list[
         UserError: as `read_cells`; a missing column, no rows, or a row that occurs twice.
     """
     lines, sheet = read_cells(user_path(path), what)
-    lacking = [name for name in ("id", *columns) if list(sheet).count(name) != 1]
+    wanted = ["id", *columns, *{"notes"}.intersection(sheet)]
+    lacking = [name for name in wanted if list(sheet).count(name) != 1]
     require(not lacking, f"{path}: no column {', '.join(lacking)}, or more than one; "
                          "keep the sheet's first line")
     require(len(sheet), f"{path}: the sheet has no rows")

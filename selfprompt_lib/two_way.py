@@ -76,17 +76,15 @@ def two_way_interval(*tasks: np.ndarray, shares: bool = True) -> Effect:
             only the old one was, else 0. Column s is the same pair of models in every task.
         shares: False for differences of another measure, such as nats, of any size.
 
-    With one seed the result is about these two models. For one task of shares it is then Tango's
-    interval with the exact McNemar test, for any other measure that of the paired t test. Where all
-    differences of another measure are the same, nothing tells how far they vary: there is no
-    interval, and p is 1.
+    With one seed it is about these two models: for one task of shares Tango's interval with the
+    exact McNemar test, for any other measure that of the paired t test. Where all differences of
+    another measure are the same there is no interval, and p is 1.
     """
     tables = [np.asarray(task, dtype=float) for task in tasks]
     value = float(np.mean([table.mean() for table in tables]))
     components = variance_components(*tables, shares=shares)
-    if components.variance <= ROUNDING:
-        low, high, p, df = np.nan, np.nan, 1.0, np.nan
-    else:
+    low, high, p, df = np.nan, np.nan, 1.0, np.nan
+    if components.variance > ROUNDING:
         low, high = t_interval(value, components, 1 if shares else np.inf)
         p, df = p_value(value, components), components.df
     if shares and components.n_seeds == 1 and len(tables) == 1:
@@ -100,9 +98,8 @@ def two_way_interval(*tasks: np.ndarray, shares: bool = True) -> Effect:
 def variance_components(*tasks: np.ndarray, shares: bool = True) -> VarianceComponents:
     """The components of a mean over tasks; each table has shape (..., items, seeds).
 
-    Args:
-        shares: where all items of a task are alike no variance is seen. Of shares it is then about
-            as wide as Tango's interval; other measures have no size that one could expect.
+    Where all items are alike no variance is seen. Of `shares` it is then about as in Tango's
+    interval; other measures have no size that one could expect.
 
     Notes:
         In a balanced table of n items and k seeds without replication, with the mean squares MS of
@@ -119,8 +116,8 @@ def variance_components(*tasks: np.ndarray, shares: bool = True) -> VarianceComp
     n_seeds, share = tasks[0].shape[-1], len(tasks) ** -2
     per_task = [_item_and_residual(table, (Z / table.shape[-2]) ** 2 if shares else 0.0)
                 for table in tasks]
-    # A first axis for the tasks, shape (tasks, ...).
     items, residual = (share * np.stack(parts) for parts in zip(*per_task, strict=True))
+    # Each has shape (tasks, ...).
     df_items = np.stack([np.full(items.shape[1:], max(1, table.shape[-2] - 1)) for table in tasks])
     seed_means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)  # shape (..., seeds)
     df_residual = df_items * max(1, n_seeds - 1)
@@ -136,10 +133,7 @@ def _variance_of_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _item_and_residual(table: np.ndarray, alike: float) -> tuple[np.ndarray, np.ndarray]:
-    """One task's components of items (`alike`: where they do not differ) and of the residual.
-
-    The table has shape (..., items, seeds).
-    """
+    """One task's components of items (`alike` where they do not differ) and of the residual."""
     n, seeds = table.shape[-2:]
     item_means = table.mean(axis=-1, keepdims=True)  # shape (..., items, 1)
     seed_means = table.mean(axis=-2, keepdims=True)  # shape (..., 1, seeds)
@@ -150,10 +144,7 @@ def _item_and_residual(table: np.ndarray, alike: float) -> tuple[np.ndarray, np.
 
 
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of a sum of independent variances, which lie along the first axis.
-
-    (Σ v)² / Σ (v² / df), from Satterthwaite, Biometrics Bulletin 2 (1946).
-    """
+    """Degrees of freedom of a sum over the first axis (Satterthwaite, Biometrics Bull., 1946)."""
     total, squares = variances.sum(axis=0), (variances**2 / df).sum(axis=0)
     return np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
 
@@ -208,8 +199,7 @@ def critical_difference(components: VarianceComponents, alpha: float) -> np.ndar
     return high
 
 
-def minimum_detectable_effect(components: VarianceComponents, alpha: float = 0.05,
-                              power: float = 0.8) -> float:
+def minimum_detectable_effect(components: VarianceComponents, alpha=0.05, power=0.8) -> float:
     """The smallest difference that such a sample shows with this power (chapter 5)."""
     if components.n_seeds == 1:
         n = float(components.df_items) + 1
@@ -257,6 +247,4 @@ def required_sample_size(effect: Effect, target: float) -> tuple[int | None, int
 
 def _first(numbers: range, holds: Callable[[int], bool]) -> int | None:
     """The first number for which a condition holds that stays true once it is true."""
-    if not holds(numbers[-1]):
-        return None
-    return numbers[bisect_left(numbers, True, key=holds)]
+    return numbers[bisect_left(numbers, True, key=holds)] if holds(numbers[-1]) else None

@@ -99,10 +99,13 @@ def run(given: argparse.Namespace) -> int:
     """Check all that can be checked without the server, then ask. Returns the exit status."""
     profile, data, out = settings(given), ConversationFile(given.data), given.out
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
-    require(out.resolve() != data.path.resolve(),
-            f"--out {out}: this is the data file; give another name")
-    require(not out.exists() or out.with_suffix(".replies.jsonl").exists(),
-            f"--out {out}: exists and was not written by this command; give another name")
+    beside = [out.with_suffix(end) for end in (".replies.jsonl", ".failed.jsonl", ".batches.json")]
+    require(data.path.resolve() not in [path.resolve() for path in (out, *beside)],
+            f"--out {out}: the data file {data.path} would be written over; give another name")
+    replies, failed, _ = beside
+    foreign = [path for path in (out, failed) if path.exists() and not replies.exists()]
+    require(not foreign, f"--out {out}: {''.join(map(str, foreign[:1]))} exists and was not "
+                         "written by this command; give another name")
     # A bad row stops here, before it costs, and columns that are not used are told.
     turns = [len(row.conversations) for row in stream_rows(data.path, Conversation)]
     unanswered = sum(count % 2 and count > 1 for count in turns)

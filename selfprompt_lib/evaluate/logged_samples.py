@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import plots, stats
 from ..errors import require
+from ..files import make_writable
 from ..reading import read_placed_rows
 from .compare import ALL, differences
 from .report import points
@@ -20,6 +21,7 @@ from .results import UNTUNED
 
 SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 OLD, NEW = "old", "new"
+KINDS = {"doc_id": int, "doc_hash": str, "filter": str, "metrics": list, "resps": list}
 
 
 def compare_runs(old: Path, new: Path, metric: str | None = None,
@@ -62,14 +64,17 @@ def newest_samples(folder: Path) -> dict[str, Path]:
     """The newest file of samples of each task beneath a folder, by task.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or those of several models.
     """
-    found = {}
+    found: dict[str, list[tuple[str, Path]]] = {}
     for path in folder.rglob("samples_*.jsonl"):
         if name := SAMPLES.fullmatch(path.name):
             found.setdefault(name["task"], []).append((name["date"], path))
     require(found, f"{folder}: no samples of lm-eval in it; run lm_eval with --log_samples and "
             "--output_path")
+    folders = sorted({path.parent for dated in found.values() for _, path in dated})
+    require(len(folders) == 1, f"{folder}: samples lie in {len(folders)} folders beneath it, as of "
+            f"several models; give one of them, such as {folders[0]}")
     return {task: max(dated)[1] for task, dated in sorted(found.items())}
 
 
@@ -85,6 +90,11 @@ def read_scores(path: Path, metric: str | None, filter_name: str | None) -> pd.D
         lacking = {"doc_id", "doc_hash", "filter", "metrics", "resps", "doc"} - set(row)
         require(not lacking, f"{path}, {place}: no {', '.join(sorted(lacking))}; it is no "
                 "sample of lm-eval 0.4.9 or newer")
+        odd = [name for name, kind in KINDS.items() if not isinstance(row[name], kind)]
+        odd = odd or [name for name in row["metrics"] if str(name) not in row]
+        require(not odd and row["metrics"],
+                f"{path}, {place}: {odd[:1] or 'metrics'} is missing, or is of another kind than "
+                "lm-eval writes; log the samples anew")
     filters, metrics = list(dict.fromkeys(row["filter"] for _, row in rows)), rows[0][1]["metrics"]
     chosen, measure = filter_name or filters[-1], metric or metrics[0]
     require(chosen in filters, f"{path}: no filter {chosen}; it has {', '.join(filters)}")
@@ -103,7 +113,8 @@ def _options(row: dict) -> int | None:
     likelihoods = len(row["resps"])  # one for each option; two with acc_mutual_info
     if likelihoods > 1:
         return likelihoods // 2 if "acc_mutual_info" in row["metrics"] else likelihoods
-    return len(row["doc"].get("options") or ()) or None
+    options = row["doc"].get("options") if isinstance(row["doc"], dict) else None
+    return len(options) or None if isinstance(options, list | dict) else None
 
 
 def _unlike(old: pd.DataFrame, new: pd.DataFrame) -> str:
@@ -158,6 +169,7 @@ def compare_command(given: argparse.Namespace) -> None:
         kept = [name for name in ("differences.csv", "differences.png")
                 if (given.out / name).exists()]
         require(not kept, f"--out {given.out}: {' and '.join(kept)} there; give a new folder")
+        make_writable(given.out)
     table, notes = compare_runs(given.old, given.new, given.metric, given.filter)
     print("\n".join([*notes, report(table)]))
     if given.out:

@@ -65,7 +65,9 @@ def read_verdicts(text: str) -> tuple[list[str | None], str]:
     if stated:
         after = text[stated[-1][2] :]
         others = {choice(part) for part in ENDS.split(after)} - {None, verdicts[-1]}
-        if others or REVOKED.search(after):
+        other = {"A": "B", "B": "A"}.get(verdicts[-1])
+        turned = other and re.search(rf"\b(?i:but|it is|reflection)\b[^.!?\n]*\b{other}\b", after)
+        if others or turned or REVOKED.search(after):
             verdicts[-1] = None
     for _, start, end in reversed(stated):
         text = text[:start] + text[end:]

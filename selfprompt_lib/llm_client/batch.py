@@ -39,6 +39,7 @@ class BatchRegistry:
         self.path = path
         try:
             self.entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+            require(isinstance(self.entries, list), "")
             known = all({"tag", "id", "rows", "status"} <= set(entry) for entry in self.entries)
             require(known, "")
         except (ValueError, TypeError):
@@ -165,9 +166,8 @@ async def _wait(run: PromptRun, entry: dict[str, Any]) -> Batch:
     with tqdm(total=entry["rows"], desc=f"batch {entry['id']}", unit=run.prompt.kind) as bar:
         while True:
             batch = await run.endpoint.client.batches.retrieve(entry["id"])
-            counts = batch.request_counts
-            if counts:
-                bar.update((counts.completed or 0) + (counts.failed or 0) - bar.n)
+            done = [getattr(batch.request_counts, name, 0) for name in ("completed", "failed")]
+            bar.update(sum(count for count in done if isinstance(count, int)) - bar.n)
             if str(batch.status).lower() in ENDED:
                 return batch
             bar.set_postfix_str(str(batch.status))
@@ -214,7 +214,8 @@ def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Ite
         key, response = row["custom_id"], row.get("response") or {}
         last = run.cache.last(key)
         status, body = int(response.get("status_code") or 0), response.get("body")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError,
+            RecursionError):
         known = set(re.findall("[0-9a-f]{64}", text)) & set(by_key)
         reason = f"its line in the replies of batch {batch} cannot be read: {text}"
         run.errors |= dict.fromkeys(known, Failure(None, "", run.endpoint.clean(reason)))

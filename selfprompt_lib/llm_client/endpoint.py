@@ -170,9 +170,8 @@ def hosted(settings: Client, model: str) -> Endpoint:
 
 
 def _client(settings: Client, url: str, key: str, here: bool) -> openai.AsyncOpenAI:
-    """The client; a server on this machine (`here`) is asked past a proxy of the environment."""
-    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [show_failure]},
-                                          trust_env=not here)
+    hooks = {"response": [show_failure]}  # a server here is asked past the environment's proxy
+    http = openai.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=not here)
     try:
         return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.timeout,
                                   max_retries=settings.retries, http_client=http)

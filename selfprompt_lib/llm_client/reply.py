@@ -33,10 +33,10 @@ SILENT = {"type", "object", "code", "param", "status", "status_code", "id", "inp
 class Usage(BaseModel):
     """The tokens that are paid for; `cached_tokens` of those sent were read from a cache."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = Field(ge=0, lt=10**9)
+    completion_tokens: int = Field(ge=0, lt=10**9)
     cached_tokens: int | None = Field(
-        None, validation_alias=AliasPath("prompt_tokens_details", "cached_tokens")
+        None, ge=0, lt=10**9, validation_alias=AliasPath("prompt_tokens_details", "cached_tokens")
     )
 
 

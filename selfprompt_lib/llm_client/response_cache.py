@@ -45,6 +45,8 @@ class ResponseCache(AbstractContextManager):
         end = 0
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
+                require(line[:7] == b'{"key": '[: min(7, len(line))],
+                        f"{self.path}: holds something else than replies; give another place")
                 break
             try:
                 row = json.loads(line)

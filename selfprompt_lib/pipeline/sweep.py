@@ -17,7 +17,7 @@ import filelock
 from .. import profiles, sources
 from ..annotate import annotation_prompt
 from ..digests import text_digest
-from ..errors import UserError
+from ..errors import UserError, require
 from ..files import copy_folder, make_writable
 from ..llm_client import endpoint
 from ..profiles import Profile, flatten
@@ -56,7 +56,10 @@ def command(given: argparse.Namespace) -> int:
         "profile": given.profile, "settings": settings, "grid": grid,
         "chapters": [chapter.label for chapter in chapters],
         "cells": {cell.name: cell.fields for cell in cells}}, sharded=step > 1)
-    cells = cells[first - 1 :: step]
+    mine = cells[first - 1 :: step]
+    require(mine, f"--shard {given.shard}: the grid has {len(cells)} cells, and none is for this "
+            f"shard; give K up to {len(cells)}")
+    cells = mine
     _check(cells, chapters)
     plan = sweep_plan.make_plan(cells, chapters, out)
     print(sweep_plan.plan_text(plan, chapters, out), flush=True)

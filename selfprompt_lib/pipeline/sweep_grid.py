@@ -82,7 +82,7 @@ def make_cells(profile: str, settings: dict[str, Any], grid: Grid, out: Path) ->
     """
     for field in grid:
         require(field not in settings, f"--grid {field}: also in --set; take it out of one of them")
-    cells, faults = [], {}
+    cells, faults, seen = [], {}, {}
     for values in product(*grid.values()):
         fields = dict(zip(grid, values, strict=True))
         name = cell_name(fields)
@@ -90,8 +90,13 @@ def make_cells(profile: str, settings: dict[str, Any], grid: Grid, out: Path) ->
             loaded = profiles.load(profile, settings | fields)
         except UserError as error:
             fault = str(error).replace("--set ", "--grid ").removeprefix(f"profile {profile}: ")
-            faults.setdefault(fault, name)
+            hidden = any(field.endswith("base_url") for field in fields)
+            faults.setdefault(fault, "…" if hidden else name)  # an address may hold a password
             continue
+        same = json.dumps(profiles.flatten(loaded), sort_keys=True)
+        if same in seen:
+            faults.setdefault(f"is the same run as cell {seen[same]}; give it once", name)
+        seen[same] = name
         cells.append(Cell(name, fields, settings | fields, loaded, out / "cells" / name))
     tell_faults(faults)
     return cells
@@ -119,7 +124,7 @@ def value_text(value: Any) -> str:
     """A value as names and tables have it: `true`, `null`, `1e-05`, `none+plan`."""
     if isinstance(value, list):
         return "+".join(map(value_text, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def chosen_chapters(labels: str) -> list[Chapter]:

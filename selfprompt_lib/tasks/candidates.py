@@ -60,7 +60,8 @@ STATED = re.compile(
 CORRECTION = re.compile(r"(?i)(?:actually|sorry|wait|no|hmm|I made)\b")
 RETRACTED = re.compile(r"(?i)(?:isn't|can't be|cannot be|not|wrong|incorrect|a mistake)\b|$")
 # In front of a cue: what follows is denied, or said by others.
-DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0,2}$")
+DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0,2}$"
+                    r"|\b(?:wrong|incorrect|false|worst|least likely|second[- ]best|previous) +$")
 OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w+ +){0,2}$")
 # The sentence before an answer concludes ("so") or corrects ("wait").
 FINAL = re.compile(

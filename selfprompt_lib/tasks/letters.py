@@ -80,7 +80,7 @@ class _Options:
         end = (
             r"(?=\t|\s*(?:=>|/\s|$|[).,:;!?\]\n]|\(|-\s|(?:because|since|as)\b"
             r"|(?:it is|is (?:the |my )?(?:(?:most )?likely|best|correct|right|answer|only|one))\b"
-            rf"|(?:or|and|/|&)\s*\(?{one}\b))"
+            rf"|(?:or|and|/|&)\s*(?:(?:maybe|perhaps|possibly)\s)?\(?{one}\b))"
         )
         # "(B)", "B.", "B - ": with all marks that belong to it.
         self.capital = re.compile(rf"[(\[]?({one}){end}[).,:;!?\]]*\s*-?\s*")
@@ -89,7 +89,8 @@ class _Options:
                                 rf"|(?<!a)(?:$|(?=\s+(?:because|since|as)\b)))\s*")
         # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
         self.more = re.compile(
-            rf"[)\].]?\s*(?:,|or\b|and\b|/|&)\s*(?:(?:or|and)\s)?\(?({one})\b"
+            rf"[)\].]?\s*(?:,|;|\(?or\b|and\b|/|&)\s*(?:(?:or|and)\s)?(?:(?:maybe|perhaps|possibly)\s)?"
+            rf"\(?({one})\b"
             r"(?:(?<![AI])|(?![' ](?!(?:is|are|was|were|can)\b)[a-z]))"
         )
         # "C is correct", at the start of a clause or behind a word that introduces an option.

@@ -140,6 +140,9 @@ def _doc(row: dict, index: int, getters: dict[str, Callable], kind: str, shuffle
         except (TemplateError, ValueError, TypeError, IndexError, KeyError, AttributeError):
             raise UserError(f"{where}: columns.{name} cannot be taken from it; "
                             f"its columns are {', '.join(row)}") from None
+        require(name not in ("question", "key") or value is None
+                or isinstance(value, str | int | float) and value == value,
+                f"{where}: {name} is {value!r}, and no text or number; mend it")
         require(value is not None and (name == "stratum" or str(value).strip()),
                 f"{where}: no {name}; fill it in, or take another split")
         return value
@@ -171,7 +174,8 @@ def _options_and_key(options: Any, key: Any, seed: str | None, where: str) -> di
     """Options and the right letter; shuffled with a `seed`."""
     require(isinstance(options, list | tuple) and 2 <= len(options) <= 26,
             f"{where}: options is {options!r}; it must be a list of 2 to 26 texts")
-    require(all(str(option).strip() for option in options),
+    require(all(isinstance(option, str | int | float) and option == option and str(option).strip()
+                for option in options),
             f"{where}: options is {options!r}; each must have a text")
     right = _index_of_key(key, options)
     require(right is not None, f"{where}: the key {key!r} is no index, letter or text of "
@@ -189,5 +193,6 @@ def _index_of_key(key: Any, options: list) -> int | None:
         return key if 0 <= key < len(options) else None
     letters = string.ascii_uppercase[: len(options)]
     if len(str(key)) == 1 and str(key) in letters:
-        return letters.index(str(key))
+        place = letters.index(str(key))  # None where it is the text of another one: a blood group
+        return place if str(key) not in options or options[place] == str(key) else None
     return options.index(str(key).strip()) if options.count(str(key).strip()) == 1 else None

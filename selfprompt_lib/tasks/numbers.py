@@ -19,8 +19,8 @@ MEASURE = (r"(?:['\"°%]|(?:h|hrs?|hours?|mins?|minutes?|s|secs?|seconds?|days?|
            r"|years?|ft|feet|foot|yards?|in|inch(?:es)?|miles?|[kcm]?m|k?g|lbs?|pounds?|oz|ounces?"
            r"|dollars?|euros?|degrees?)\b\.?)")
 MORE = (
-    re.compile(rf"(?i) *{MEASURE}? *(?:[,/:±-]|(?:to|or|and|by|in|out of|remainder)\b|"
-               r",? ?(?:or )?(?:maybe|perhaps)\b)? *"),
+    re.compile(rf"(?i) *{MEASURE}? *(?:,? ?(?:or )?(?:maybe|perhaps|possibly)\b|\(or\b|\+/-"
+               r"|[,;|&/:±-]|(?:to|or|and|by|in|out of|remainder|vs\.?|through)(?!\w))? *"),
     re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
 )
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."

@@ -47,7 +47,8 @@ START = re.compile(rf"""(?ix)
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
 # In front of a numeral that is only a part: of a root, a power, a bound, a date.
 BEFORE = re.compile(rf"(?:[√∛^<>±]|/\s*\(?|\b[b-z]\s*[-+*/]"
-                    rf"|\b(?:than|between|few|several|{MONTH}))\s*\Z")
+                    rf"|\b(?:than|between|few|several|twice|thrice|double|triple|{MONTH})"
+                    r"|\b(?:sqrt|log|ln|sin|cos|tan|[CP])\s?\()\s*\Z")
 # Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
 BEHIND = re.compile(rf"""(?x)
     !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
@@ -55,6 +56,11 @@ BEHIND = re.compile(rf"""(?x)
   | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END} | [\s-]+(?:{PART}|{SCALE})s?{END}
   | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END}) | \s[KMB]{END}
   | \s+(?i:mil\w*(?:on|ard|oe)\w*|mio|mrd|mln|mill?e?|tausend){END}
+  | \s?[十百千万萬亿億兆만억천] | \s(?:тыс|млн|млрд|милли|लाख|ह[ज़जा]|करोड़)
+  | \s(?i:quadr\w+|quint\w+|grand|score|gross|tens|halves|bil|trn|thou\w*|tsd|ribu|juta|mila){END}
+  | \s(?:squared|cubed|repeating|to\ the\ (?:power|\d)|(?:over|choose|mod|upon|vs\.?)\ \d|odd{END})
+  | \s?(?:MM|T|Cr|cr|R\ ?\d){END} | \.?\\overline | \.\(\d | [xbhCP][\dA-F]
+  | \s(?i:twelf|\w+teen|\w+tie)ths?{END}
 """)
 SAME = str.maketrans({
     **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013", "-"), "\u2014": " - ",

@@ -5,7 +5,7 @@ import re
 import textwrap
 from itertools import chain
 
-BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 RETURNS = re.compile(r"\b(?:return|yield|pass|raise)\b")
 PYTHON_NAMES = ("", "python", "py", "python3")
 STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |class |\w+ *= *)")
@@ -18,7 +18,8 @@ def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) ->
     before it. Whatever follows the last whole statement is cut off. Strictly, only a code block or
     a whole function is read. Used in chapter 5.
     """
-    blocks = [text for language, text in BLOCK.findall(answer) if language.lower() in PYTHON_NAMES]
+    blocks = [textwrap.dedent(text) for language, text in BLOCK.findall(answer)
+              if language.lower() in PYTHON_NAMES]
     texts = blocks[::-1]
     if not blocks and (not strict or _defines(answer, entry_point)):
         texts = [answer]
@@ -32,19 +33,28 @@ def in_context(program: str, prompt: str, entry_point: str) -> str:
     """A program below what stands above its function in the prompt: imports, helpers (chapter 5).
 
     Left out is what runs below the function, such as examples, a main block or tests of its own:
-    the item's tests decide.
+    the item's tests decide. A table that functions look into is kept, though it is filled there.
     """
     start = re.search(rf"(?m)^(?:@.*\n)*(?:async )?def {re.escape(entry_point)}\b", prompt)
     above = (_longest_code(prompt[: start.start()]) if start else None) or ""
-    lines, defined = program.split("\n"), False
-    for node in ast.parse(program).body:
+    lines, defined, body = program.split("\n"), False, ast.parse(program).body
+    functions = [node for node in body if _bound(node)]
+    used = _names(functions, ast.Load) - _names(functions, ast.Store)  # not their own
+    for node in body:
         defined = defined or entry_point in _bound(node)
-        if defined and not _bound(node):
+        fills = isinstance(node, ast.Assign | ast.AnnAssign) and used & _names([node], ast.Store)
+        if defined and not _bound(node) and not fills:
             lines[node.lineno - 1: node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     future = re.compile(r"(?m)^from __future__ import .*\n?")  # must come first
     code = "\n".join(lines).strip()
     below = future.sub("", code).removeprefix(above).lstrip("\n")
     return "".join(future.findall(code)) + (f"{above}\n\n\n" if above else "") + below
+
+
+def _names(nodes: list[ast.stmt], context: type) -> set[str]:
+    """The names that statements read (`ast.Load`) or set (`ast.Store`)."""
+    return {part.id for node in nodes for part in ast.walk(node)
+            if isinstance(part, ast.Name) and isinstance(part.ctx, context)}
 
 
 def _bound(node: ast.stmt) -> list[str]:

@@ -101,7 +101,8 @@ def read_run(place: Path | zipfile.Path, name: str) -> Run:
         run.settings, run.made_with  # noqa: B018 (are they there?)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+            zipfile.BadZipFile) as error:
         raise UserError(f"{name}: damaged ({one_line(error)}); copy it again") from None
     return run
 
@@ -134,7 +135,7 @@ def gather(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     for path in paths:
         try:
             found = list(places(path))
-        except UserError as error:
+        except (UserError, zipfile.BadZipFile) as error:
             found = []
             told.append(f"left out: {error}")
         for name, place in found:
