@@ -19,7 +19,6 @@ from .profiles import Profile, flatten
 from .sections import fields_noted, note_read
 
 USED = "used.json"
-SANDBOX = "sandbox_inside.py"  # a program that is read as text, and not imported
 NEUTRAL = tuple(f"{__package__}.{name}" for name in (
     "digests", "errors", "files", "kept", "profiles", "provenance", "sections", "settings"))
 
@@ -47,8 +46,8 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
                 return results
     with fields_noted() as names:
         results = make(profile, *arguments)
-    data = [name for name in digests.opened_files() if name == SANDBOX or
-            (name.startswith("resources/") and not name.startswith("resources/profiles/"))]
+    data = [name for name in digests.opened_files()
+            if name.startswith("resources/") and not name.startswith("resources/profiles/")]
     used = _as_now(fields, names & fields.keys(), data)
     place = folder / f"{mark}-{digests.text_digest(used)[:8]}"
     partial = place.with_suffix(".partial")

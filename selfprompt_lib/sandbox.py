@@ -36,7 +36,7 @@ from .errors import UserError
 # The interpreter outside of a virtual environment.
 PYTHON = getattr(sys, "_base_executable", None) or sys.executable
 ACCOUNT = "60700"  # of the programs that root runs; no system gives this number to a person
-_INSIDE = Path(__file__).with_name("sandbox_inside.py")
+_INSIDE = Path(__file__).with_name("sandbox_inside.py").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,17 @@ def run_program(solution: str, test: str, entry_point: str, *,
         UserError: the sandbox does not work on this machine.
     """
     require_sandbox()
-    inside = _INSIDE.read_text(encoding="utf-8")
     job = ascii((solution, test, entry_point)).encode()
     python = [*_enclosure(seconds, memory_mb), PYTHON, "-I", "-S", "-B", "-c"]
     alike = {"stderr": DEVNULL, "env": {}, "start_new_session": True}
     ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as stack:
         with ours, theirs:
-            solver = Popen([*python, f"{inside}\nsolver()"], stdin=theirs, stdout=theirs, **alike)
+            solver = Popen([*python, f"{_INSIDE}\nsolver()"], stdin=theirs, stdout=theirs, **alike)
             stack.enter_context(solver)
             stack.callback(solver.kill)  # bubblewrap takes with it all that it started
             link = ours.fileno()
-            checker = Popen([*python, f"{inside}\nchecker({link})"], stdin=PIPE, stdout=PIPE,
+            checker = Popen([*python, f"{_INSIDE}\nchecker({link})"], stdin=PIPE, stdout=PIPE,
                             pass_fds=[link], **alike)
             stack.enter_context(checker)
             stack.callback(checker.kill)

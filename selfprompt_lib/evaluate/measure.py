@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import models
 from ..designs import get_design
-from ..digests import path_digest
+from ..digests import PACKAGE, path_digest
 from ..kept import keep
 from ..profiles import Profile, seed_profiles
 from ..reading import user_path
@@ -72,7 +72,8 @@ def task_content(profile: Profile, tasks: dict[str, Any]) -> list:
     folders = [TASKS_FOLDER, *([user_path(own)] if own else [])]
     docs = {name: [str(task.config.generation_kwargs), *map(str, task.eval_docs)]
             for name, task in tasks.items()}
-    return [docs, list(map(path_digest, folders))]
+    programs = [PACKAGE / "sandbox.py", PACKAGE / "sandbox_inside.py"]  # YAMLs call them
+    return [docs, list(map(path_digest, [*folders, *programs]))]
 
 
 def _ask_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int,
