@@ -89,8 +89,8 @@ class _Options:
                                 rf"|(?<!a)(?:$|(?=\s+(?:because|since|as)\b)))\s*")
         # Behind a letter: ", C", "or C", "/C"; but not "and C's" or "and A car".
         self.more = re.compile(
-            rf"[)\].]?\s*(?:,|;|\(?or\b|and\b|/|&)\s*(?:(?:or|and)\s)?(?:(?:maybe|perhaps|possibly)\s)?"
-            rf"\(?({one})\b"
+            rf"[)\].]?\s*(?:,|;|\(?or\b|and\b|/|&)\s*(?:(?:or|and)\s)?"
+            rf"(?:(?:maybe|perhaps|possibly)\s)?\(?({one})\b"
             r"(?:(?<![AI])|(?![' ](?!(?:is|are|was|were|can)\b)[a-z]))"
         )
         # "C is correct", at the start of a clause or behind a word that introduces an option.
