@@ -258,7 +258,7 @@ def test_a_file_of_others_is_not_overwritten(loopback, questions, tmp_path, caps
     )
     assert (
         main(annotation(served, data, data)) == 2
-        and "this is the data file" in capsys.readouterr().err
+        and "would be written over" in capsys.readouterr().err
     )
     assert (
         main(annotation(served, data, tmp_path / "roles.csv")) == 2
