@@ -22,6 +22,7 @@ from .conversation import to_messages
 from .trainer import this_process
 
 FINISHED, PARTIAL, RECORD = "finished", "finished.partial", "run.json"
+SHARDS = "shards"  # where the checkpoints of a training on several cards lie, each in its parts
 
 
 def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str:
@@ -137,11 +138,16 @@ def list_checkpoints(run: Path) -> list[Path]:
     return [path for path in _checkpoint_folders(run) if not checkpoint_fault(path)]
 
 
+def checkpoint_count(run: Path) -> int:
+    """How many checkpoints a run has kept, whether one card trained it or several."""
+    return sum(len(_checkpoint_folders(place)) for place in (run, run / SHARDS))
+
+
 def drop_checkpoints(run: Path) -> None:
     """Take away all checkpoints, so that a training begins at its first step."""
     if this_process().is_main_process:
-        for path in _checkpoint_folders(run):
-            shutil.rmtree(path)
+        for path in (*_checkpoint_folders(run), run / SHARDS):
+            shutil.rmtree(path, ignore_errors=True)
     this_process().wait_for_everyone()
 
 

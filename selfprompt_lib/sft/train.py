@@ -22,10 +22,11 @@ from .conversation import to_messages, training_template
 from .dropout import residual_dropout
 from .runs import (
     FINISHED,
+    SHARDS,
+    checkpoint_count,
     copy_finished_run,
     drop_checkpoints,
     last_checkpoint,
-    list_checkpoints,
     read_finished_run,
     run_name,
     save_finished_run,
@@ -104,19 +105,19 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     run = folder / run_name(profile, samples, design)
     wanted = min(profile.sft.checkpoints, int(profile.sft.epochs))
     record = read_finished_run(run)
-    if record is not None and len(list_checkpoints(_checkpoints_folder(run))) >= wanted:
+    if record is not None and checkpoint_count(run) >= wanted:
         if this_process().is_main_process:
             print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
         return *models.load(str(run / FINISHED), profile.dtype), record
     if record is not None:  # with fewer checkpoints than are wanted now: they come of training only
-        drop_checkpoints(_checkpoints_folder(run))
+        drop_checkpoints(run)
     devices.alone_on_card()  # the trainer needs all of it
     set_seed(profile.seed)
     model, tokenizer = _load_to_train(profile)
     run = folder / run_name(profile, samples, design)  # a hub model's revision is known only now
     preflight(profile, samples, design, model, tokenizer, run)
     try_saving(model, tokenizer, run)
-    checkpoints = _checkpoints_folder(run)
+    checkpoints = run / SHARDS if shard_count() > 1 else run
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
     trainer = RecipeTrainer(
         model=model,
@@ -144,11 +145,6 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     accelerator.free_memory()  # else the optimizer's state is there while another model is trained
     devices.hand_back_memory()
     return model, tokenizer, record
-
-
-def _checkpoints_folder(run: Path) -> Path:
-    """Where the trainer writes its checkpoints: shards of several cards lie apart."""
-    return run / "shards" if shard_count() > 1 else run
 
 
 def _record(trainer: RecipeTrainer, profile: Profile, design: Design, run: Path) -> dict[str, Any]:
