@@ -33,7 +33,7 @@ def run_name(profile: Profile, samples: Sequence[Sample], design: Design) -> str
     """
     settings = profile.sft.model_dump(exclude={"seeds", "checkpoints", "neutral"})
     code = [*sorted((PACKAGE / "sft").glob("*.py")), PACKAGE / "models.py", PACKAGE / "designs.py"]
-    templates = [path.read_text("utf-8") for path in sorted(TEMPLATES.glob("*.jinja"))
+    templates = [path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.jinja"))
                  if path.name in ("base.jinja", "smollm2_training.jinja")]
     recipe = [models.identity(profile.model)["digest"], profile.dtype,
               os.environ.get("SELFPROMPT_BF16"), profile.seed, settings, design.name,

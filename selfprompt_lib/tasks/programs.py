@@ -5,7 +5,9 @@ import re
 import textwrap
 from itertools import chain
 
-BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
+# A block ends with a fence that begins or ends a line: one within a line may stand in a text.
+BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|```[ \t]*$|\Z)",
+                   re.DOTALL | re.MULTILINE)
 RETURNS = re.compile(r"\b(?:return|yield|pass|raise)\b")
 PYTHON_NAMES = ("", "python", "py", "python3")
 STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |class |\w+ *= *)")
@@ -18,7 +20,7 @@ def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) ->
     before it. Whatever follows the last whole statement is cut off. Strictly, only a code block or
     a whole function is read. Used in chapter 5.
     """
-    blocks = [textwrap.dedent(text) for language, text in BLOCK.findall(answer)
+    blocks = [_out_of_a_list(text, entry_point) for language, text in BLOCK.findall(answer)
               if language.lower() in PYTHON_NAMES]
     texts = blocks[::-1]
     if not blocks and (not strict or _defines(answer, entry_point)):
@@ -72,6 +74,12 @@ def _bound(node: ast.stmt) -> list[str]:
 def _defines(text: str, entry_point: str) -> bool:
     name = re.escape(entry_point)
     return re.search(rf"(?m)^(?:async )?def {name}\b|^{name} *=", text) is not None
+
+
+def _out_of_a_list(block: str, entry_point: str) -> str:
+    """A block within a list item, which is indented as a whole; a body alone keeps its indent."""
+    dedented = textwrap.dedent(block)
+    return dedented if _defines(dedented, entry_point) else block
 
 
 def _whole_program(text: str, entry_point: str) -> str | None:
