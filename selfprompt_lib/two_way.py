@@ -144,7 +144,7 @@ def _item_and_residual(table: np.ndarray, alike: float) -> tuple[np.ndarray, np.
 
 
 def _satterthwaite(variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of a sum over the first axis (Satterthwaite, Biometrics Bull., 1946)."""
+    """Degrees of freedom of a sum Σ v (first axis): (Σ v)² / Σ (v² / df), Satterthwaite 1946."""
     total, squares = variances.sum(axis=0), (variances**2 / df).sum(axis=0)
     return np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 from likelihood_study import RECIPE, in_both_forms, kept_before, save, train_models
+from seed_parts import add_seed_arguments, measure_seeds, read_seeds
 
 from selfprompt_lib import domains, infer, models, profiles, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import likelihood_plan, load_tasks
 from selfprompt_lib.evaluate.harness import Arm
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, measure_likelihoods
@@ -55,20 +55,17 @@ def measure(profile: Profile, seeds: Sequence[int], hours: float, out: Path) -> 
     samples = sources.with_reference_roles(profile, sources.training_samples(profile))
     tasks = load_tasks(profile, in_both_forms(profile.evaluate.tasks))
     prompts = domains.lima_test(profile.data.mirror)
-    left, began = [seed for seed in seeds if str(seed) not in kept["seeds"]], time.monotonic()
+    left = [seed for seed in seeds if str(seed) not in kept["seeds"]]
     items = sum(len(list(task.eval_docs)) for task in tasks.values())
     print(f"{len(samples)} samples, {len(prompts)} prompts, {items} items in {len(tasks)} tasks;\n"
           f"{len(left)} of {len(seeds)} seeds to measure, of which the first tells the time")
-    for done, seed in enumerate(left):
-        spent = (time.monotonic() - began) / 3600
-        if done and spent * (done + 1) / done > hours:
-            print(f"seeds {left[done:]} are left: {spent:.1f} of {hours:g} hours are spent")
-            break
+
+    def add(seed: int, kept: dict[str, Any]) -> dict[str, Any]:
         kept = add_seed(profile.model_copy(update={"seed": seed}), samples, prompts, tasks, kept)
         save(profile, PLANS, kept, out)
-        print(f"seed {seed} is kept in {out}: {done + 1} of {len(left)} seeds, "
-              f"{(time.monotonic() - began) / 60:.0f} minutes")
-    return kept
+        return kept
+
+    return measure_seeds(left, kept, hours, out, add)
 
 
 def add_seed(profile: Profile, samples: Sequence[Sample], prompts: Sequence[Question],
@@ -120,19 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=ABOUT,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_profile_arguments(parser, "data.mirror=FOLDER or evaluate.items=40")
-    parser.add_argument("--seeds", default="0,1,2", metavar="0,1,2",
-                        help="training seeds, one part each (default: %(default)s)")
-    parser.add_argument("--hours", type=float, default=float("inf"),
-                        help="begin no seed that would end later than this")
-    parser.add_argument("--out", type=Path, default=Path("book/measured/benchmarks"),
-                        metavar="FOLDER", help="where it is kept (default: %(default)s)")
+    add_seed_arguments(parser, "0,1,2", "book/measured/benchmarks")
     given = parser.parse_args(arguments)
-    require(all(part.strip().isdecimal() for part in given.seeds.split(",")),
-            f"--seeds {given.seeds}: write whole numbers with commas between them, such as 0,1,2")
     fixed = {"data.benchmarks": "hub", "evaluate.items": 100}
     settings = RECIPE | fixed | profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings)
-    measure(profile, [int(part) for part in given.seeds.split(",")], given.hours, given.out)
+    measure(profile, read_seeds(given.seeds), given.hours, given.out)
 
 
 if __name__ == "__main__":

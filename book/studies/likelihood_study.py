@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from seed_parts import add_seed_arguments, measure_seeds, read_seeds
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
@@ -80,22 +81,19 @@ def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
                  for name, file in OPEN.items()}
     tasks = all_tasks(profile) if plans[1] else {}
     kept = kept_before(profile, plans, out)
-    left, began = [seed for seed in seeds if str(seed) not in kept["seeds"]], time.monotonic()
+    left = [seed for seed in seeds if str(seed) not in kept["seeds"]]
     expected = expected_hours(profile, samples, questions, tasks, plans, kept)
     print(f"{len(samples)} samples, {sum(map(len, questions.values()))} open questions, "
           f"{sum(len(list(task.eval_docs)) for task in tasks.values())} items in {len(tasks)} "
           f"tasks;\n{len(left)} of {len(seeds)} seeds to measure, {expected:.2g} hours each")
-    for done, seed in enumerate(left):
-        spent = (time.monotonic() - began) / 3600
-        if done and spent * (done + 1) / done > hours:
-            print(f"seeds {left[done:]} are left: {spent:.1f} of {hours:g} hours are spent")
-            break
-        kept = add_seed(profile.model_copy(update={"seed": seed}), samples, questions, tasks, plans,
-                        kept)
+
+    def add(seed: int, kept: dict[str, Any]) -> dict[str, Any]:
+        run = profile.model_copy(update={"seed": seed})
+        kept = add_seed(run, samples, questions, tasks, plans, kept)
         save(profile, plans, kept, out)
-        print(f"seed {seed} is kept in {out}: {done + 1} of {len(left)} seeds, "
-              f"{(time.monotonic() - began) / 60:.0f} minutes")
-    return kept
+        return kept
+
+    return measure_seeds(left, kept, hours, out, add)
 
 
 def expected_hours(profile: Profile, samples: Sequence[Sample],
@@ -226,24 +224,17 @@ def main(arguments: list[str] | None = None) -> None:
     add_profile_arguments(parser, "evaluate.items=40 or data.mirror=FOLDER")
     parser.add_argument("--train", choices=TRAIN, default="starter",
                         help="what is trained on (default: %(default)s)")
-    parser.add_argument("--seeds", default="0,1,2,3,4", metavar="0,1,2",
-                        help="training seeds, one part each (default: %(default)s)")
     parser.add_argument("--plan", choices=("short", "full"), default="full",
                         help="which prefixes stand before open answers (default: %(default)s)")
     parser.add_argument("--choices", choices=("none", "short", "full"), default="short",
                         help="the same for options, which are many (default: %(default)s)")
-    parser.add_argument("--hours", type=float, default=float("inf"),
-                        help="begin no seed that would end later than this")
-    parser.add_argument("--out", type=Path, default=Path("book/measured/likelihood"),
-                        metavar="FOLDER", help="where it is kept (default: %(default)s)")
+    add_seed_arguments(parser, "0,1,2,3,4", "book/measured/likelihood")
     given = parser.parse_args(arguments)
-    require(all(part.strip().isdecimal() for part in given.seeds.split(",")),
-            f"--seeds {given.seeds}: write whole numbers with commas between them, such as 0,1,2")
     settings = RECIPE | TRAIN[given.train] | profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings)
     plans = (likelihood_plan(given.plan == "full"),
              [] if given.choices == "none" else likelihood_plan(given.choices == "full"))
-    measure(profile, [int(part) for part in given.seeds.split(",")], plans, given.hours, given.out)
+    measure(profile, read_seeds(given.seeds), plans, given.hours, given.out)
 
 
 if __name__ == "__main__":

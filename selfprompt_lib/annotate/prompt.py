@@ -141,7 +141,7 @@ def read_role(text: str) -> Role:
     if len(set(names)) < len(names):
         found = found[max(place for place, name in enumerate(names) if name == names[0]) :]
     for name, value in found[:2] if len(found) == 3 else ():  # behind the last one may stand more
-        rest_of_line, _, behind = text[text.rindex(value) + len(value) :].partition("\n")
+        _, _, behind = text[text.rindex(value) + len(value) :].partition("\n")
         next_line = behind.partition("\n")[0]
         if next_line.strip("\r\t *_`-#") and not re.match(line, next_line):
             raise ValueError(f"{name.lower()}: goes on in a second line; write each in one line")
