@@ -44,11 +44,13 @@ class Faults:
             UserError: with all kinds of faults, how many, and where the first are.
         """
         kinds = sorted(self._kinds.values(), key=lambda kind: -len(kind[1]))
-        told = [", ".join(places[:SHOWN])
-                + (f" and {more} more" if (more := len(places) - SHOWN) > 0 else "")
-                + f": {message}" for message, places in kinds[: 2 * SHOWN]]
-        more = len(kinds) - len(told)
-        told += [f"{more} more kinds of faults"] if more else []
+        told = []
+        for message, places in kinds[: 2 * SHOWN]:
+            more = len(places) - SHOWN
+            others = f" and {more} more" if more > 0 else ""
+            told.append(f"{', '.join(places[:SHOWN])}{others}: {message}")
+        if len(kinds) > len(told):
+            told.append(f"{len(kinds) - len(told)} more kinds of faults")
         require(not told, f"{self.origin}, " + " | ".join(told))
 
 

@@ -37,6 +37,10 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+def _one_paragraph(text: object) -> object:
+    return " ".join(text.split()) if isinstance(text, str) else text
+
+
 class Role(_Row):
     """One role annotation, from which every prompt design can be rendered (chapter 1).
 
@@ -48,11 +52,7 @@ class Role(_Row):
     expert: str = Field(min_length=1)
     brings: str = Field(min_length=1)
     request: str = Field(min_length=1)
-
-    @field_validator("expert", "brings", "request", mode="before")
-    @classmethod
-    def _one_paragraph(cls, text: object) -> object:
-        return " ".join(text.split()) if isinstance(text, str) else text
+    _collapse = field_validator("expert", "brings", "request", mode="before")(_one_paragraph)
 
     @property
     def text(self) -> str:
@@ -72,11 +72,7 @@ class StrategyText(_Row):
 
     strategy: str = Field(min_length=1)
     text: str = Field(min_length=3)
-
-    @field_validator("text", mode="before")
-    @classmethod
-    def _one_paragraph(cls, text: object) -> object:
-        return " ".join(text.split()) if isinstance(text, str) else text
+    _collapse = field_validator("text", mode="before")(_one_paragraph)
 
 
 def _kind_of_annotation(value: Any) -> str:
@@ -99,14 +95,6 @@ class Conversation(_Row):
     source: Name = "unknown"
     conversations: tuple[str, ...] = Field(min_length=1)
     role: RoleOrText | None = None
-
-    @field_validator("conversations")
-    @classmethod
-    def _no_empty_turn(cls, conversation: tuple[str, ...]) -> tuple[str, ...]:
-        for number, turn in enumerate(conversation, 1):
-            if not turn.strip():
-                raise ValueError(f"turn {number} is empty; write it, or take the row out")
-        return conversation
 
     @property
     def question(self) -> str:
@@ -245,6 +233,13 @@ def all_faults(error: ValidationError) -> list[str]:
     return faults
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first fault of a pydantic error as `field: what is wrong`."""
-    return all_faults(error)[0]
+def validate_fields(kind: type[RowT], fields: Any) -> RowT:
+    """`kind.model_validate`, with a fault in plain words.
+
+    Raises:
+        ValueError: the first fault, as `field: what is wrong`.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(all_faults(error)[0]) from None

@@ -147,7 +147,7 @@ def test_a_reply_cut_off_within_a_thought_has_no_answer(thought, data):
     for kind, more in (("choice", {"options": ["x", "y"]}), ("number", {}), ("yes_no", {})):
         assert extract_answer(kind, "tolerant", reply, more) == NO_ANSWER
     for prompt in PROMPTS:
-        assert Reply("m", "stop", reply).outcome(prompt)["outcome"] == "truncated"
+        assert Reply("m", "stop", reply).outcome(prompt)[0] == "truncated"
 
 
 # What a server sent
@@ -168,7 +168,7 @@ def sent(content, ending="stop", tokens=30, **message):
 
 
 def outcome(prompt, *message, **more):
-    return sent(*message, **more).outcome(prompt)["outcome"]
+    return sent(*message, **more).outcome(prompt)[0]
 
 
 PARTS = {
@@ -185,7 +185,7 @@ PARTS = {
 
 @pytest.mark.parametrize("content", PARTS.values(), ids=PARTS)
 def test_a_message_in_parts_is_read_without_its_thoughts(content):
-    assert sent(content).outcome(LINES)["role"] == ROLE.model_dump()
+    assert sent(content).outcome(LINES)[2] == ROLE
     assert split_thought(content).answer == GOOD
 
 
@@ -211,7 +211,7 @@ def test_the_text_of_another_strategy_is_no_answer_either():
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking", "reasoning_details"])
 def test_a_thought_that_is_sent_apart_is_no_answer(field):
     thought = {field: [{"type": "reasoning.text", "text": DRAFT}] if field.endswith("details") else DRAFT}
-    assert sent(GOOD, **thought).outcome(LINES)["role"] == ROLE.model_dump()
+    assert sent(GOOD, **thought).outcome(LINES)[2] == ROLE
     for content in (None, "", [], " \n"):
         assert outcome(LINES, content, "length", **thought) == "truncated"
         assert outcome(LINES, content, "stop", **thought) == "empty" == outcome(LINES, content, "length")
@@ -223,7 +223,7 @@ def test_a_thought_that_is_sent_apart_is_no_answer(field):
 ])  # fmt: skip
 def test_json_in_a_fence_or_among_words_is_read(around):
     text = around.format(json.dumps(ROLE.model_dump()))
-    assert sent(text).outcome(JSON)["role"] == ROLE.model_dump()
+    assert sent(text).outcome(JSON)[2] == ROLE
     assert outcome(JSON, text + "\n" + text.replace("lock", "pipe")) == "malformed"
 
 
@@ -256,12 +256,12 @@ def test_a_reply_whose_end_is_not_told_is_cut_if_all_tokens_were_used():
 
 
 def test_of_two_roles_the_last_counts_whole_and_is_never_mended_with_the_first():
-    assert sent(f"{DRAFT}\n\nBetter:\n{GOOD}").outcome(LINES)["role"] == ROLE.model_dump()
+    assert sent(f"{DRAFT}\n\nBetter:\n{GOOD}").outcome(LINES)[2] == ROLE
     assert outcome(LINES, f"{DRAFT}\n\nBetter:\n{GOOD.splitlines()[0]}") == "malformed"
 
 
 def test_a_verdict_is_read_from_the_answer_and_a_thought_is_not_sent_back():
-    assert sent("<think>Verdict: B\nNo.</think>It is whole.\nVerdict: A").outcome(JUDGE)["verdict"]["verdict"] == "A"
+    assert sent("<think>Verdict: B\nNo.</think>It is whole.\nVerdict: A").outcome(JUDGE)[2].verdict == "A"
     assert outcome(JUDGE, "<think>Verdict: B\nSo</think>It is whole.") == "malformed"
     again = LINES.retry_request({"messages": LINES.messages("Why?")}, "<think>I wonder", "thought: it never ends")["messages"]
     assert [turn["role"] for turn in again] == [turn["role"] for turn in LINES.messages("Why?")]

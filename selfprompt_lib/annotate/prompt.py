@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..llm_client.prompt import Prompt, read_guideline, user_turn
 from ..profiles import Annotate
-from ..rows import Name, Role, Sample, first_fault, read_rows
+from ..rows import Name, Role, Sample, read_rows, validate_fields
 
 ANNOTATION_FOLDER = Path(__file__).parent.parent / "resources" / "annotation"
 FIELDS = ("expert", "brings", "request")
@@ -96,7 +96,6 @@ class RolePrompt(Prompt):
         return write_role(role)
 
     def read_answer(self, text: str) -> Role:
-        """The role of an answer. Raises ValueError with what is wrong with it."""
         return read_json_role(text) if self.settings.json_schema else read_role(text)
 
     def response_format(self) -> dict[str, Any] | None:
@@ -145,7 +144,7 @@ def read_role(text: str) -> Role:
         next_line = behind.partition("\n")[0]
         if next_line.strip("\r\t *_`-#") and not re.match(line, next_line):
             raise ValueError(f"{name.lower()}: goes on in a second line; write each in one line")
-    return _validate({name.lower(): value for name, value in found})
+    return _role_from({name.lower(): value for name, value in found})
 
 
 def read_json_role(text: str) -> Role:
@@ -166,7 +165,7 @@ def read_json_role(text: str) -> Role:
             raise ValueError("no JSON: more than one object") from None
     except RecursionError:
         raise ValueError("no JSON: nested too deeply") from None
-    return _validate(fields)
+    return _role_from(fields)
 
 
 def _json_from(text: str, start: int) -> dict[str, Any] | None:
@@ -177,8 +176,5 @@ def _json_from(text: str, start: int) -> dict[str, Any] | None:
         return None
 
 
-def _validate(fields: Any) -> Role:
-    try:
-        return Role(**RoleReply.model_validate(fields).model_dump())
-    except ValidationError as error:
-        raise ValueError(first_fault(error)) from None
+def _role_from(fields: Any) -> Role:
+    return Role(**validate_fields(RoleReply, fields).model_dump())

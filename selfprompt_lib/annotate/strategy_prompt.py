@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..designs import get_design, strategy_name
 from ..llm_client.prompt import read_guideline
 from ..profiles import Annotate
-from ..rows import ROLE, StrategyText, first_fault, read_rows
+from ..rows import ROLE, StrategyText, read_rows, validate_fields
 from ..strategies import StrategyExample, read_strategy
 from .prompt import RolePrompt
 
@@ -34,21 +32,22 @@ class StrategyPrompt(RolePrompt):
             UserError: as `read_strategy`, or a file that is missing or no example.
         """
         file = read_strategy(settings.strategy)
-        guideline = read_guideline(settings, Path(settings.guideline)) if settings.guideline \
-            else file.guideline.strip()
-        rows = read_rows(Path(settings.examples), StrategyExample) if settings.examples \
-            else [StrategyExample.model_validate(row) for row in file.examples]
+        guideline = file.guideline.strip()
+        if settings.guideline:
+            guideline = read_guideline(settings, Path(settings.guideline))
+        if settings.examples:
+            rows = read_rows(Path(settings.examples), StrategyExample)
+        else:
+            rows = [StrategyExample.model_validate(row) for row in file.examples]
         name = strategy_name(settings.strategy)
-        return cls(settings, guideline, tuple(
-            (row.question, StrategyText(strategy=name, text=row.text)) for row in rows))
+        examples = tuple((row.question, StrategyText(strategy=name, text=row.text)) for row in rows)
+        return cls(settings, guideline, examples)
 
     @property
     def form(self) -> str:
-        """What is said of the reply's form."""
         return "Write one paragraph and nothing else."
 
     def write(self, role: StrategyText) -> str:
-        """An example as the annotator should write it."""
         return role.text
 
     def read_answer(self, text: str) -> StrategyText:
@@ -68,14 +67,10 @@ class StrategyPrompt(RolePrompt):
             raise ValueError("text: ends with a colon, so it only announces what should follow")
         if len(paragraph) > LONGEST:
             raise ValueError(f"text: {len(paragraph)} characters; at most {LONGEST}")
-        try:
-            return StrategyText(strategy=name, text=paragraph)
-        except ValidationError as error:
-            raise ValueError(first_fault(error)) from None
+        return validate_fields(StrategyText, {"strategy": name, "text": paragraph})
 
     def response_format(self) -> dict[str, Any] | None:
-        """None: a paragraph needs no schema."""
-        return None
+        return None  # a paragraph needs no schema
 
     def stops_within(self, text: str) -> str:
         """The paragraph, if the answer ends within a sentence."""

@@ -1,6 +1,7 @@
 """Ask a prompt for many items: say what it costs, then one by one or in batches."""
 
 import asyncio
+import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from ..errors import UserError, require
 from .batch import ask_in_batches
 from .endpoint import Endpoint
+from .failures import Failure
 from .prompt import Item, Prompt
 from .response_cache import ResponseCache
 from .run import PromptRun, interruptible
@@ -62,21 +64,23 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
     Raises:
         UserError: the server refuses the model, the key or a setting; nothing more was asked.
     """
-    failure, tried = None, []
+    failures: list[Failure] = []
     for item in _first_and_shortest(run, items):
         key = run.key(item)
-        row = await run.ask(key, item, once=failure is not None)
+        row = await run.ask(key, item, once=bool(failures))
         if row:
             return row | {"tokens_a_character": row["prompt_tokens"] / _characters(run, item)}
-        tried.append(item)
-        failure = run.errors.get(key)
-        if failure is None or failure.final:
+        if key not in run.errors:
+            return None  # the budget is spent
+        failures.append(run.errors[key])
+        if failures[-1].final:
             break
-    if failure is None:
-        return None  # all are done, or the budget is spent
+    if not failures:
+        return None  # all are done
+    failure = failures[-1]
     # Others had replies with these settings: then it is the rows, not the server. Of the only one
     # that is left, nobody can tell, and it must not keep the rest from being used.
-    of_rows = not failure.final and (not failure.passes or len(tried) == 1)
+    of_rows = not failure.final and (not failure.passes or len(failures) == 1)
     if of_rows and any(run.is_done(run.key(other)) for other in items):
         return None
     endpoint = run.endpoint
@@ -87,13 +91,14 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
 
 def _first_and_shortest(run: PromptRun, items: Iterable[Item]) -> Iterator[Item]:
     """The first item without a usable reply; then the shortest of those not asked in this run."""
-    for shortest in (False, True):
-        waiting = (item for item in items
-                   if run.key(item) not in run.errors and not run.is_done(run.key(item)))
-        item = (min(waiting, key=lambda item: _characters(run, item), default=None)
-                if shortest else next(waiting, None))
-        if item is not None:
-            yield item
+    def waiting() -> Iterator[Item]:
+        return (item for item in items
+                if run.key(item) not in run.errors and not run.is_done(run.key(item)))
+
+    yield from itertools.islice(waiting(), 1)
+    shortest = min(waiting(), key=lambda item: _characters(run, item), default=None)
+    if shortest is not None:
+        yield shortest
 
 
 def estimate_cost(run: PromptRun, items: Iterable[Item],

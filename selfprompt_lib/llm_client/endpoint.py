@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,9 @@ class Endpoint:
     """A server to ask.
 
     `address` and `name` identify it in keys and artefacts: for a local server `local_address`
-    and the model's own name, whatever its port and folder. `model` is what requests ask for. Where
-    `no_system` is set, the server was found to take no system turn.
+    and the model's own name, whatever its port and folder. `model` is what requests ask for.
+    `http` carries what `client` sends. Where `no_system` is set, the server was found to take no
+    system turn.
     """
 
     base_url: str
@@ -56,6 +56,7 @@ class Endpoint:
     name: str
     model: str
     client: openai.AsyncOpenAI
+    http: httpx2.AsyncClient
     process: subprocess.Popen | None = None
     no_system: bool = False
     log: Path | None = None  # of a local server
@@ -73,12 +74,6 @@ class Endpoint:
         """The body of the chat completion that asks a prompt's question here (chapter 1)."""
         body = prompt.request(question, self.model, local=self.process is not None)
         return body | {"messages": fold_system(body["messages"])} if self.no_system else body
-
-    def before_requests(self, hook: Callable) -> None:
-        """Have the client call `hook` before each request that it sends, repeated ones too."""
-        hooks = {"request": [hook], "response": [show_failure]}
-        http = openai.DefaultAsyncHttpxClient(event_hooks=hooks)
-        self.client = self.client.with_options(http_client=http)
 
     def failure(self, error: openai.OpenAIError) -> Failure:
         """Why a call failed; what a local server hides stands in its log."""
@@ -165,16 +160,17 @@ def hosted(settings: Client, model: str) -> Endpoint:
             f"{section}: no key in the environment variable {variable}; export it, or set "
             f"{section}.base_url to null for a local model")
     name = settings.model or model
-    client = _client(settings, settings.base_url, key or "none", here=bool(local))
-    return Endpoint(settings.base_url, settings.base_url.rstrip("/"), name, name, client)
+    clients = _clients(settings, settings.base_url, key or "none", here=bool(local))
+    return Endpoint(settings.base_url, settings.base_url.rstrip("/"), name, name, *clients)
 
 
-def _client(settings: Client, url: str, key: str, here: bool) -> openai.AsyncOpenAI:
+def _clients(settings: Client, url: str, key: str,
+             here: bool) -> tuple[openai.AsyncOpenAI, httpx2.AsyncClient]:
     hooks = {"response": [show_failure]}  # a server here is asked past the environment's proxy
     http = openai.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=not here)
     try:
         return openai.AsyncOpenAI(base_url=url, api_key=key, timeout=settings.timeout,
-                                  max_retries=settings.retries, http_client=http)
+                                  max_retries=settings.retries, http_client=http), http
     except httpx2.InvalidURL as error:
         raise UserError(f"{settings.section}.base_url: {url} is no address ({error}); write it as "
                         "http://host:port/v1") from None
@@ -231,9 +227,9 @@ def start_local(settings: Client, model: str) -> Endpoint:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
-    client = _client(settings, f"{url}/v1", "local", here=True)
+    client, http = _clients(settings, f"{url}/v1", "local", here=True)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    endpoint = Endpoint(f"{url}/v1", local_address(name), name, source, client, process,
+    endpoint = Endpoint(f"{url}/v1", local_address(name), name, source, client, http, process,
                         not takes_system, log)
     atexit.register(endpoint.stop)
     for _ in range(240):  # two minutes

@@ -97,9 +97,6 @@ class RateLimits:
         self.tokens = leaky_bucket(settings.tokens_per_minute)
         self._first_in_line = asyncio.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self.requests or self.tokens)
-
     async def wait(self, body: dict[str, Any], stopped: Callable[[], Any]) -> None:
         """Return once the limits let a request through, or `stopped()` is true."""
         async with self._first_in_line:

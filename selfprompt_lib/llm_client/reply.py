@@ -57,16 +57,12 @@ class Reply:
     usage: Usage | None = None
     thought: str = ""
 
-    def outcome(self, prompt: Prompt) -> dict[str, Any]:
-        """What became of it: `outcome`, `reason`, and under `prompt.kind` what was read or None.
+    def outcome(self, prompt: Prompt) -> tuple[str, str, BaseModel | None]:
+        """What became of it: the outcome, the reason for it, and what was read or None.
 
         The outcome is `prompt.kind` ("role", "verdict") or malformed, truncated, empty, refusal
         or content filter; rows without a reply have error or not asked (`PromptRun.rows`).
         """
-        name, reason, found = self._classify(prompt)
-        return {"outcome": name, "reason": reason, prompt.kind: found and found.model_dump()}
-
-    def _classify(self, prompt: Prompt) -> tuple[str, str, BaseModel | None]:
         said, ended = split_thought(self.text), how_it_ended(self.ending)
         if self.ending == "unreadable":
             reason = "the server's answer was cut short or is no chat completion"
@@ -82,11 +78,13 @@ class Reply:
         if not said.answer.strip():
             return *self._no_answer(said, cut, why), None
         try:
-            found = prompt.read(self.text)
+            found = prompt.read_answer(said.answer)
         except ValueError as error:
             return "truncated" if cut else "malformed", str(error), None
         part = prompt.stops_within(said.answer) if cut else ""
-        return ("truncated", f"{part}: {why}", None) if part else (prompt.kind, "", found)
+        if part:
+            return "truncated", f"{part}: {why}", None
+        return prompt.kind, "", found
 
     def _no_answer(self, said: Said, cut: bool, why: str) -> tuple[str, str]:
         """Outcome and reason of a reply without an answer."""
@@ -168,8 +166,10 @@ def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
 def _has_reply(body: dict[str, Any], text: str) -> bool:
     """Whether a body is a chat completion, which has a message in it, if perhaps an empty one."""
     reply = read_completion(text, "")
-    if reply.ending == "unreadable" or reply.text or reply.refusal:
-        return reply.ending != "unreadable"
+    if reply.ending == "unreadable":
+        return False
+    if reply.text or reply.refusal:
+        return True
     choice = body["choices"][0]
     refused = body.get("error") or choice.get("error") or choice.get("finish_reason") == "error"
     return isinstance(choice.get("message"), dict) and not refused

@@ -41,8 +41,7 @@ class PromptRun:
         self.limits = RateLimits(self.settings)
         self.stopped, self.refused, self.works = "", False, False
         self.errors: dict[str, Failure] = {}
-        if self.limits:
-            endpoint.before_requests(self._before_retry)
+        endpoint.http.event_hooks["request"] = [self._before_retry]
 
     def key(self, item: Item) -> str:
         """The key of an item's row in the cache."""
@@ -138,6 +137,7 @@ class PromptRun:
 
         `item` is None for a reply out of a batch to what is no longer asked.
         """
+        outcome, reason, found = reply.outcome(self.prompt)
         last, usage = self.cache.last(key), reply.usage
         # Without a count of tokens the worst case is taken, so that the budget holds.
         dollars = self.price.reserved.get(key)
@@ -148,7 +148,9 @@ class PromptRun:
         row = {
             "key": key,
             "id": item.id if item else key,
-            **reply.outcome(self.prompt),
+            "outcome": outcome,
+            "reason": reason,
+            self.prompt.kind: found and found.model_dump(),
             "reply": reply.text,
             "attempt": last["attempt"] + 1 if last else 1,
             "requested_model": self.endpoint.name,
