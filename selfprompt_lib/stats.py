@@ -24,6 +24,10 @@ class Estimate:
     def __str__(self) -> str:
         return f"{100 * self.value:.0f}% [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a table: the value under a name of its own, and low, high and n."""
+        return {name: self.value, "low": self.low, "high": self.high, "n": self.n}
+
 
 def points_text(value: float, decimals: int = 0) -> str:
     """A difference in points with its sign: 0.05 is +5."""

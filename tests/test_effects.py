@@ -29,14 +29,16 @@ from selfprompt_lib.evaluate.subjects import (
     shrink,
     subject_differences,
 )
+from selfprompt_lib.sample_size import (
+    critical_difference,
+    minimum_detectable_effect,
+    required_sample_size,
+    scaled_components,
+)
 from selfprompt_lib.stats import Z, holm, mcnemar_p, paired_difference
 from selfprompt_lib.two_way import (
     VarianceComponents,
-    critical_difference,
-    minimum_detectable_effect,
     p_value,
-    required_sample_size,
-    scaled_components,
     two_way_interval,
     variance_components,
 )

@@ -16,13 +16,8 @@ import rival_intervals as rivals
 from scipy.stats import binom, norm
 from tqdm import tqdm
 
-from selfprompt_lib.two_way import (
-    VarianceComponents,
-    minimum_detectable_effect,
-    p_value,
-    t_interval,
-    variance_components,
-)
+from selfprompt_lib.sample_size import minimum_detectable_effect
+from selfprompt_lib.two_way import VarianceComponents, p_value, t_interval, variance_components
 
 SEEDS, ITEMS, TASKS = (1, 3, 5), (25, 250, 1300), 8
 CHUNK = 250  # repeats at a time, which bounds the memory

@@ -12,14 +12,8 @@ import pandas as pd
 
 from .. import stats
 from ..errors import require
-from ..two_way import (
-    Effect,
-    minimum_detectable_effect,
-    required_sample_size,
-    t_interval,
-    two_way_interval,
-    variance_components,
-)
+from ..sample_size import minimum_detectable_effect, required_sample_size
+from ..two_way import Effect, t_interval, two_way_interval, variance_components
 from .results import BASE, BASELINE, MANUAL, OWN, SUBSTITUTED, UNTUNED
 
 ALL = "all"  # the row over all tasks, each of which counts the same

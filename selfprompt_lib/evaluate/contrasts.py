@@ -15,7 +15,8 @@ import pandas as pd
 
 from .. import stats
 from ..errors import require
-from ..two_way import minimum_detectable_effect, required_sample_size, two_way_interval
+from ..sample_size import minimum_detectable_effect, required_sample_size
+from ..two_way import two_way_interval
 from .compare import ALL, paired_tables, rows_of_both
 from .prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE, PREFIXES
 from .results import BASE, BASELINE, OWN
