@@ -9,10 +9,9 @@ from scipy.stats import t, ttest_1samp
 from selfprompt_lib import models, plots, roles
 from selfprompt_lib.designs import DESIGNS, GAP, neutral_text
 from selfprompt_lib.evaluate import contrasts, prefixes
-from selfprompt_lib.evaluate.arms import RoleSources
 from selfprompt_lib.evaluate.contrasts import gate, likelihood_contrasts, likelihood_sizes
 from selfprompt_lib.evaluate.likelihood_report import CAUTION, likelihood_text
-from selfprompt_lib.evaluate.prefixes import likelihood_plan, prefix_texts
+from selfprompt_lib.evaluate.prefixes import RoleSources, likelihood_plan, prefix_texts
 from selfprompt_lib.generate import count_tokens
 from selfprompt_lib.roles.fit import without_task
 from selfprompt_lib.rows import STARTER_FOLDER, Role, Sample, read_rows

@@ -98,7 +98,7 @@ def test_digests_need_no_cache(tmp_path, monkeypatch):
 
 
 def test_the_closure_of_a_module_is_what_it_imports():
-    found = digests.closure(["selfprompt_lib.evaluate.harness"], without=["selfprompt_lib.profiles"])
+    found = digests.closure(["selfprompt_lib.evaluate.measure"], without=["selfprompt_lib.profiles"])
     assert {"selfprompt_lib.generate", "selfprompt_lib.kv_cache", "selfprompt_lib.tasks.extraction"} <= set(found)
     assert not {"selfprompt_lib.plots.base", "selfprompt_lib.profiles", "selfprompt_lib.evaluate.report"} & set(found)
 

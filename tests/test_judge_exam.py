@@ -15,7 +15,7 @@ from selfprompt_lib import annotate, profiles
 from selfprompt_lib.cli import run_command
 from selfprompt_lib.evaluate import judge_exam as exams
 from selfprompt_lib.evaluate.judge import JUDGE_FOLDER
-from selfprompt_lib.evaluate.judge_exam import control_pairs, grade, judge_exam, require_fit
+from selfprompt_lib.evaluate.judge_exam import control_pairs, grade, judge_exam
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
 
 QUESTIONS = {row.id: row for row in read_rows(STARTER_FOLDER / "heldout.jsonl", Question)}
@@ -108,13 +108,12 @@ def test_a_perfect_judge_passes(loopback, tmp_path):
         and found.unread.value == 0
     )
     assert "may judge" in found.statement()
-    require_fit(found)
 
 
 @pytest.mark.parametrize(
     "kind, place, value", [("first", "shown first", 1), ("second", "shown second", -1)]
 )
-def test_a_judge_that_prefers_a_place_is_caught(loopback, tmp_path, refused, kind, place, value):
+def test_a_judge_that_prefers_a_place_is_caught(loopback, tmp_path, kind, place, value):
     found = examined(loopback(judge=kind), tmp_path)
     assert (
         not found.fit
@@ -127,10 +126,8 @@ def test_a_judge_that_prefers_a_place_is_caught(loopback, tmp_path, refused, kin
         and found.kinds["cut short"].value == 0
     )
     assert (
-        f"for the answer {place}" in found.statement() and "gives no verdicts" in found.statement()
+        f"position bias {found.position} for the answer {place}" in found.statement() and "gives no verdicts" in found.statement()
     )
-    with refused("judge.model", "position bias", "stronger one"):
-        require_fit(found)
 
 
 def test_a_judge_that_likes_length_is_caught_by_padding(loopback, tmp_path):

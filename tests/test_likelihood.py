@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, Gemma3TextConfig, MistralConfig
 
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.evaluate import Arm, ArmsLM, likelihood, measure_options
+from selfprompt_lib.evaluate.harness import item_key
 from selfprompt_lib.evaluate.likelihood import encode_pairs, score_ids
-from selfprompt_lib.evaluate.option_scores import item_key
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.rows import STARTER_FOLDER
 from selfprompt_lib.tasks import TASKS_FOLDER
@@ -118,7 +118,8 @@ token_lists = st.lists(st.integers(5, 8), min_size=1, max_size=6)  # so few toke
 def test_neither_batches_nor_what_is_shared_change_a_score(smoke, pairs, batch, row):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(likelihood, "ROW_TOKENS", row)
-        near(score_ids(smoke[0], pairs, batch), [plain(smoke[0], pair) for pair in pairs])
+        patch.setattr(likelihood, "BATCH_TOKENS", batch)
+        near(score_ids(smoke[0], pairs), [plain(smoke[0], pair) for pair in pairs])
 
 
 def test_what_texts_share_is_read_once_and_logits_are_made_where_tokens_are_scored(smoke):

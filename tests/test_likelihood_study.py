@@ -9,10 +9,9 @@ import pytest
 
 from selfprompt_lib import book, models
 from selfprompt_lib.designs import DESIGNS, GAP
-from selfprompt_lib.evaluate.arms import RoleSources
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
 from selfprompt_lib.evaluate.open_ended import likelihoods
-from selfprompt_lib.evaluate.prefixes import likelihood_plan, neutral_texts
+from selfprompt_lib.evaluate.prefixes import RoleSources, likelihood_plan, neutral_texts
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
 
 SMALL = ("data.train_rows=4", "data.question_rows=2", "sft.epochs=1", "sft.batch_size=4", "sft.micro_batch_size=4",

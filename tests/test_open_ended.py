@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from selfprompt_lib import infer, models, profiles, sources
 from selfprompt_lib.designs import GAP, get_design
-from selfprompt_lib.evaluate import gallery, open_ended
+from selfprompt_lib.evaluate import gallery, likelihood, open_ended
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.roles import metrics as measure
 from selfprompt_lib.rows import Question
@@ -54,8 +54,9 @@ def plain_likelihood(model, tokenizer, question, start=""):
 
 @pytest.mark.parametrize("start", ["", ROLE + GAP])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_likelihoods_are_those_of_a_plain_computation_in_any_batch(smoke, batch_size, start):
-    ours = open_ended.likelihoods(*smoke, QUESTIONS, [start] * len(QUESTIONS), batch_size)
+def test_likelihoods_are_those_of_a_plain_computation_in_any_batch(smoke, monkeypatch, batch_size, start):
+    monkeypatch.setattr(likelihood, "BATCH_TOKENS", batch_size)
+    ours = open_ended.likelihoods(*smoke, QUESTIONS, [start] * len(QUESTIONS))
     assert ours == pytest.approx(
         [plain_likelihood(*smoke, question, start) for question in QUESTIONS], abs=2e-4
     )
@@ -176,10 +177,11 @@ def test_intervals_cover_the_truth_as_often_as_they_promise():
 
 
 def test_differences_by_domain_add_up(measured):
-    parts, whole = (
-        open_ended.mean_changes(measured, "baseline", by_domain=True),
-        open_ended.mean_changes(measured, "baseline"),
-    )
+    whole = open_ended.mean_changes(measured, "baseline")
+    parts = pd.concat([
+        open_ended.mean_changes(part, "baseline").assign(domain=domain)
+        for domain, part in measured.groupby("domain")
+    ])
     one = parts[(parts.arm == "self-prompt") & (parts.measure == "tokens")]
     assert set(one.domain) == {question.domain for question in QUESTIONS} and one.n.sum() == 11
     both = whole[(whole.arm == "self-prompt") & (whole.measure == "tokens")].difference.item()

@@ -10,19 +10,34 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 from selfprompt_lib import annotate, models, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
-from selfprompt_lib.designs import get_design
+from selfprompt_lib.designs import GAP, Design, get_design
+from selfprompt_lib.devices import alone_on_card
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import load_tasks, save_items
-from selfprompt_lib.evaluate.role_choice import choice_gains, measure_choice
+from selfprompt_lib.evaluate.contrasts import TEXT
+from selfprompt_lib.evaluate.likelihood import encode_pairs
+from selfprompt_lib.evaluate.likelihood_measure import (
+    COLUMNS,
+    OpenQuestions,
+    score_behind,
+    written_items,
+)
+from selfprompt_lib.evaluate.prefixes import NOTHING, OWN_ROLE
+from selfprompt_lib.evaluate.results import OWN
+from selfprompt_lib.evaluate.role_choice import choice_gains
 from selfprompt_lib.files import write_json
+from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.rows import STARTER_FOLDER, Question, read_rows
@@ -41,6 +56,56 @@ def measure_share(profile: Profile, trainings: Path) -> tuple[pd.DataFrame, pd.D
     questions = read_rows(STARTER_FOLDER / "unseen.jsonl", Question)
     tasks = load_tasks(profile, CONTROLS)
     return measure_choice(model, tokenizer, profile, {"unseen questions": questions}, tasks)
+
+
+@torch.inference_mode()
+def role_gaps(model, tokenizer, design: Design, questions: Sequence[str]) -> np.ndarray:
+    """For each question, how much likelier a role is to begin the reply than anything else.
+
+    The log-probability of the first token of the design's opening, less that of the likeliest other
+    token there, in nats, shape (questions,). Above zero the greedy reply begins like a role. A bare
+    answer that begins with the same token counts as one.
+
+    Raises:
+        UserError: a design that writes no role, or writes it behind the answer.
+    """
+    require(design.writes_first,
+            f"design {design.name}: writes no role before an answer, so that a reply's beginning "
+            "tells nothing; take another design")
+    prompts = [prompt_text(tokenizer, question) for question in questions]
+    pairs = encode_pairs(tokenizer, prompts, [design.opening.rstrip()] * len(prompts))
+    alone_on_card(model)
+    gaps = []
+    for context, opening in pairs:
+        ids = torch.tensor([context], device=model.device)
+        logits = model(ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+        role = logits[opening[0]].item()
+        logits[opening[0]] = -torch.inf
+        gaps.append(role - logits.max().item())
+    return np.array(gaps)
+
+
+def measure_choice(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
+                   tasks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables of `choice_gains`, for the profile's design and seed.
+
+    Every question gets a role, also where the model would write none: its beginning is forced.
+
+    Args:
+        model: tuned with some role-free samples.
+        tasks: of `load_tasks`, such as `openbookqa_cloze`; none: open questions alone.
+    """
+    design = get_design(profile.design)
+    items = written_items(model, tokenizer, profile, open_questions, tasks, forced=True)
+    gaps = role_gaps(model, tokenizer, design, items.question.tolist())
+    roles = [role + GAP if role else "" for role in items.role.fillna("")]
+    behind = {OWN_ROLE: roles, NOTHING: [""] * len(items)}
+    table = score_behind(model, tokenizer, open_questions, tasks, items.drop(columns="role"),
+                         [behind, behind]).assign(model=OWN, seed=profile.seed)
+    forms = items.task.str.extract(r"_(cloze|letters)$")[0].fillna(TEXT)  # as the table has them
+    named = items.assign(form=forms, task=items.task.str.replace(r"_(cloze|letters)$", "",
+                                                                 regex=True))
+    return table.reindex(columns=COLUMNS), named.assign(seed=profile.seed, gap=gaps)
 
 
 def keep(out: Path, profile: Profile, share: float, minutes: float,

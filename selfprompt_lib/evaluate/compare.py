@@ -103,8 +103,7 @@ def differences(items: pd.DataFrame, new: str, old: str, column: str = "correct"
     for task, parts in _with_all(paired_tables(items, new, old, column)).items():
         effect = two_way_interval(*parts)
         rows.append({
-            "task": task, "difference": effect.value, "low": effect.low, "high": effect.high,
-            "n": effect.n, "seeds": effect.seeds,
+            "task": task, **effect.columns("difference"), "seeds": effect.seeds,
             "wins": sum(int((part > 0).sum()) for part in parts),
             "losses": sum(int((part < 0).sum()) for part in parts),
             "p": effect.p, "p_holm": effect.p,
@@ -127,8 +126,7 @@ def seed_differences(items: pd.DataFrame, new: str, old: str) -> pd.DataFrame:
         of_seed = {task: table[[seed]] for task, table in tables.items()}
         for task, parts in _with_all(of_seed).items():
             effect = two_way_interval(*parts)
-            rows.append({"seed": int(seed), "task": task, "difference": effect.value,
-                         "low": effect.low, "high": effect.high, "n": effect.n})
+            rows.append({"seed": int(seed), "task": task, **effect.columns("difference")})
     return pd.DataFrame(rows)
 
 

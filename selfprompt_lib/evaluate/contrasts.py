@@ -58,7 +58,7 @@ CONTRASTS = (
 )
 
 
-def gate(table: pd.DataFrame, column: str = "right") -> pd.DataFrame:
+def gate(table: pd.DataFrame) -> pd.DataFrame:
     """Whether the untuned model can do a task in a form at all, and which form is better.
 
     Where it is not seen to be better than guessing, what likelihoods do there says nothing of
@@ -66,18 +66,14 @@ def gate(table: pd.DataFrame, column: str = "right") -> pd.DataFrame:
     letters (arXiv 2401.07955), so both forms are measured, and `better` names the one in which the
     untuned model is right more often, as in OLMES (arXiv 2406.08446).
 
-    Args:
-        column: `right`, `right_sum` or `right_pmi`.
-
     Returns:
         Columns task, form, accuracy, low, high (Wilson, 95%), n, chance, interpreted, better.
     """
     bare = table[(table.model == BASE) & (table.prefix == NOTHING) & (table.form != TEXT)]
     rows = []
     for (task, form), part in bare.groupby(["task", "form"], sort=False):
-        right, chance = stats.rate(part[column].astype(bool)), float((1 / part.options).mean())
-        rows.append({"task": task, "form": form, "accuracy": right.value, "low": right.low,
-                     "high": right.high, "n": right.n, "chance": chance,
+        right, chance = stats.rate(part.right.astype(bool)), float((1 / part.options).mean())
+        rows.append({"task": task, "form": form, **right.columns("accuracy"), "chance": chance,
                      "interpreted": right.low > chance})
     found = pd.DataFrame(rows, columns=["task", "form", "accuracy", "low", "high", "n", "chance",
                                         "interpreted"])
@@ -170,8 +166,8 @@ def measured_difference(tables: list[np.ndarray]) -> dict[str, float]:
     effect = two_way_interval(*tables, shares=False)
     means = np.concatenate([part.mean(axis=1) for part in tables])
     alike = np.isnan(effect.low)
-    return {"difference": effect.value, "low": effect.low, "high": effect.high, "n": effect.n,
-            "seeds": effect.seeds, "above": float((means > 0).mean()), "p": effect.p,
+    return {**effect.columns("difference"), "seeds": effect.seeds,
+            "above": float((means > 0).mean()), "p": effect.p,
             "smallest": np.nan if alike else minimum_detectable_effect(effect.components)}
 
 

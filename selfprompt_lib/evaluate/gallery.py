@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots import WIDTH, draw_interval_groups, legend_below, percent_axis
+from ..plots import WIDTH, draw_interval_groups, interval_plot
 from .open_ended import MEASURES as OPEN_MEASURES
 from .robustness import ALL_PROBES
 from .robustness import MEASURES as PROBE_MEASURES
@@ -23,17 +23,12 @@ def probe_rates(summary: pd.DataFrame, measure: str) -> Axes:
     """
     frame = summary[summary.measure == measure]
     frame = frame.sort_values("kind", key=lambda kind: kind == ALL_PROBES, kind="stable")
-    height = 1.9 + frame.kind.nunique() * (0.28 + 0.14 * frame.arm.nunique())
-    _, axes = plt.subplots(figsize=(WIDTH, height))
-    kinds = draw_interval_groups(axes, frame, "value", "kind", "arm")
+    axes = interval_plot(frame, "value", "kind", group="arm", title=PROBE_MEASURES[measure],
+                         axis="share of probes, 95% intervals")
+    axes.set_xlim(-0.03, 1.03)
     if measure == "fits":
         axes.axvline(0.5, color="black", linewidth=1, linestyle=":")  # what chance would give
-    if ALL_PROBES in kinds:
-        axes.axhline(len(kinds) - 1.5, color="black", linewidth=0.8)
-    axes.set(xlim=(-0.03, 1.03), title=PROBE_MEASURES[measure])
-    axes.set_xlabel("share of probes, 95% intervals")
-    percent_axis(axes.xaxis)
-    legend_below(axes)
+    axes.axhline(frame.kind.nunique() - 1.5, color="black", linewidth=0.8)  # above all probes
     return axes
 
 

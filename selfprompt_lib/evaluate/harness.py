@@ -1,27 +1,43 @@
-"""lm-evaluation-harness asked our way: several arms of one model at once, replies with a given
-beginning, a second pass, and rows of the table of items (chapter 5)."""
+"""lm-evaluation-harness's Hugging Face model, asked our way (chapter 5).
+
+Several arms of one model at once, replies with a given beginning and a second pass, and options
+scored only where their own tokens stand.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-import pandas as pd
-from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.utils import apply_template
+from tqdm import tqdm
 
-from ..designs import get_design
 from ..errors import require
 from ..generate import chat_prompt, encode_prefill, generate_ids, reply_texts
-from ..profiles import Profile
-from ..tasks.checks import BASES
-from ..tasks.extraction import extract_answer
-from .option_scores import ItemKey, OptionsLM, item_key
+from .benchmarks import PREFIX
+from .likelihood import Pair, encode_pairs, score_ids
 
 SECOND_TOKENS = 8  # the longest second reply
 SHORTEST = 8  # tokens that a reply may have behind a prefill, however long the prefill is
-TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
+BLOCK = 4096  # options that are encoded and scored at once
+ItemKey = tuple[str, str]  # task and item
+OptionKey = tuple[str, ItemKey, int]  # arm, item, and which of lm-eval's requests for the item
+
+
+def item_key(task: str, doc: Mapping[str, Any]) -> ItemKey:
+    """What names an item in every table of this chapter."""
+    return task.removeprefix(PREFIX), str(doc["id"])
+
+
+class Score(NamedTuple):
+    """How likely an option is: its log-probability in nats, whether it is greedy, its tokens."""
+
+    nats: float
+    greedy: bool
+    tokens: int
 
 
 @dataclass
@@ -39,65 +55,7 @@ class Arm:
     opening: str = ""
 
 
-def ask_benchmarks(model, tokenizer, profile: Profile, tasks: dict[str, Any], arms: Sequence[Arm],
-                   seed: int = -1) -> pd.DataFrame:
-    """Ask one model all items in each arm, zero-shot, greedily, in its chat template (chapter 5).
-
-    Args:
-        tasks: of `load_tasks`.
-        arms: ways of asking with the same rounds; they are asked together.
-        seed: the training seed of the model, for the table; -1 for one that was not tuned here.
-
-    Returns:
-        The table of items (see `results`): one row an arm and item.
-
-    Raises:
-        UserError: a task in which no reply is written.
-    """
-    for name, task in tasks.items():
-        require(task.OUTPUT_TYPE == "generate_until", f"{name}: no reply is written in this task; "
-                f"give it to measure_options, or include one of {BASES}")
-    triggers = {}
-    if profile.evaluate.second_pass:
-        triggers = {name: task.config.metadata["trigger"] for name, task in tasks.items()}
-    lm = ArmsLM(pretrained=model, tokenizer=tokenizer, batch_size=profile.evaluate.batch_size,
-                arms=arms, triggers=triggers)
-    rows = []
-    for arm in arms:
-        lm.arm = arm.name
-        # `simple_evaluate` would describe the machine each time, which takes seconds.
-        results = evaluate(lm, {"tasks": tasks, "groups": {}}, apply_chat_template=True,
-                           bootstrap_iters=0, confirm_run_unsafe_code=profile.evaluate.run_code)
-        for name, samples in results["samples"].items():
-            rows += _item_rows(lm, tasks[name], name, samples, profile.design)
-    return pd.DataFrame(rows).assign(seed=seed).astype({"role": TEXT})
-
-
-def _item_rows(lm: "ArmsLM", task, name: str, samples: list[dict[str, Any]],
-               design: str) -> list[dict[str, Any]]:
-    """The rows of one arm and task; lm-eval gives one sample an item and reader."""
-    kind, rows = task.config.metadata["kind"], {}
-    for sample in samples:
-        doc, reader = sample["doc"], sample["filter"]
-        item, reply = item_key(name, doc), sample["resps"][0][0]
-        row = rows.setdefault(item, {
-            "arm": lm.arm, "task": item[0], "item": item[1], "stratum": doc["stratum"],
-            "question": task.doc_to_text(doc), "reply": reply,
-            "role": get_design(design).read(reply).role, "key": str(sample["target"])})
-        row[reader] = "[code]" if kind == "code" else sample["filtered_resps"][0]
-        row[f"correct_{reader}"] = bool(sample.get("exact_match", sample.get("pass_at_1")))
-        second = lm.second_replies.get((lm.arm, item))
-        if second:
-            row["second"] = extract_answer(kind, "tolerant", second.strip(), doc)
-            row["correct_second"] = row["second"] == row["key"]
-    for row in rows.values():
-        row.setdefault("second", row["tolerant"])
-        row.setdefault("correct_second", row["correct_tolerant"])
-        row["correct"] = row["correct_second"]
-    return list(rows.values())
-
-
-class ArmsLM(OptionsLM):
+class ArmsLM(HFLM):
     """lm-eval's Hugging Face model, asked as in chapter 4, in several arms at once.
 
     Replies are those of `HFLM` in greedy decoding, written faster: all `arms`, which have the same
@@ -106,15 +64,18 @@ class ArmsLM(OptionsLM):
     (task → Jinja template), `second_replies` gets what the model wrote behind the answer trigger
     after each reply: the second pass of role-play prompting (arXiv 2308.07702, section 3).
 
-    Options are scored in all arms together, too: see `OptionsLM.loglikelihood`.
+    Options are scored in all arms together, too: see `loglikelihood`.
     """
 
     def __init__(self, *, arms: Sequence[Arm] = (Arm("plain"),),
                  triggers: Mapping[str, str] | None = None, **arguments: Any):
-        super().__init__(arms=arms, **arguments)
+        super().__init__(**arguments)
+        self.arms, self.arm = arms, arms[0].name
         self.triggers = triggers or {}
-        self.replies: dict[tuple[str, ItemKey], str] = {}
+        self.replies: dict[tuple[str, ItemKey], str] = {}  # by arm and item
         self.second_replies: dict[tuple[str, ItemKey], str] = {}
+        self.scores: dict[OptionKey, Score] = {}
+        self.unfit: dict[ItemKey, str] = {}
 
     def apply_chat_template(self, chat_history: list[dict[str, str]],
                             add_generation_prompt: bool = True) -> str:
@@ -184,3 +145,70 @@ class ArmsLM(OptionsLM):
 
     def _ids(self, text: str | None) -> list[int]:
         return self.tok_encode(text, add_special_tokens=False) if text else []
+
+    def loglikelihood(self, requests, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As HFLM does, but for what is scored; the first call scores for all arms.
+
+        The text of an arm's `prefills` stands between the prompt and the option. Only the option's
+        tokens are scored: see `encode_pairs`. An option without a context, as `acc_mutual_info` has
+        it, stands behind the tokenizer's first token, as in HFLM. An item that does not fit the
+        model's context in one of the arms is in `unfit`, with the reason, and its scores are not a
+        number in any.
+
+        Raises:
+            UserError: an option without tokens, with its task and item.
+        """
+        names = [(self.arm, item_key(request.task_name, request.doc), request.idx)
+                 for request in requests]
+        if any(name not in self.scores for name in names):
+            self._score(requests, disable_tqdm)
+        return [self.scores[name][:2] for name in names]
+
+    def _score(self, requests: list, quiet: bool) -> None:
+        """Score requests in all arms, in blocks, and keep the scores."""
+        asked = {(arm.name, item_key(request.task_name, request.doc), request.idx): (arm, request)
+                 for request in requests for arm in self.arms}
+        label = f"scoring {', '.join(arm.name for arm in self.arms)}"
+        with tqdm(total=len(asked), desc=label, unit="option", mininterval=1, disable=quiet) as bar:
+            for start in range(0, len(asked), BLOCK):
+                block = dict(islice(asked.items(), start, start + BLOCK))
+                self._score_block(block)
+                bar.update(len(block))
+        unfit = [name for name in asked if name[1] in self.unfit]
+        self.scores |= dict.fromkeys(unfit, Score(math.nan, False, 0))
+
+    def _score_block(self, asked: dict[OptionKey, tuple[Arm, Any]]) -> None:
+        pairs = dict(zip(asked, self._pairs(asked), strict=True))
+        for (arm, key, _), (context, option) in pairs.items():
+            require(option, f"task {key[0]}, item {key[1]}: an option has no tokens; give each "
+                            "option a text")
+            length = len(context) + len(option)
+            if length > self.max_length:
+                self.unfit[key] = f"{length:,} tokens in arm {arm!r}"
+        fit = {name: pair for name, pair in pairs.items() if name[1] not in self.unfit}
+        scores = score_ids(self.model, list(fit.values()))
+        self.scores |= {name: Score(*score, len(option))
+                        for (name, (_, option)), score in zip(fit.items(), scores, strict=True)}
+
+    def score_alone(self, options: Sequence[str]) -> dict[str, Score]:
+        """Options behind an empty question: how likely each is where an answer begins."""
+        context = self.apply_chat_template([{"role": "user", "content": ""}])
+        pairs = [(self.special_ids(context) + start, option) for start, option
+                 in encode_pairs(self.tokenizer, [context] * len(options), options)]
+        return {option: Score(*score, len(ids)) for option, (_, ids), score
+                in zip(options, pairs, score_ids(self.model, pairs), strict=True)}
+
+    def _pairs(self, asked: dict[OptionKey, tuple[Arm, Any]]) -> list[Pair]:
+        """Context and option of each request as token ids."""
+        contexts = [request.args[0] and request.args[0] + (arm.prefills.get(key) or "")
+                    for (_, key, _), (arm, request) in asked.items()]
+        options = [request.args[1] for _, request in asked.values()]
+        special = {context: self.special_ids(context) for context in set(contexts) if context}
+        return [(special[context] + start if context else [self.prefix_token_id], option)
+                for context, (start, option)
+                in zip(contexts, encode_pairs(self.tokenizer, contexts, options), strict=True)]
+
+    def special_ids(self, context: str) -> list[int]:
+        """The special tokens that HFLM puts in front of a context, such as a first <s>."""
+        whole = self.tok_encode(context)
+        return whole[: len(whole) - len(self.tok_encode(context, add_special_tokens=False))]

@@ -152,8 +152,7 @@ async def judge_pairs(endpoint: Endpoint, profile: Profile, pairs: Sequence[Pair
 
     Raises:
         UserError: a model, key or setting that the server refuses; a budget without a price; a
-            judge
-            whose replies hold no verdict at all.
+            judge whose replies hold no verdict at all.
     """
     rows = await ask_both_orders(endpoint, profile, pairs, folder)
     unusable = sum(row["outcome"] in ("malformed", "truncated", "empty") for row in rows)

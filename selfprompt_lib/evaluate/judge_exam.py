@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from ..errors import require
 from ..llm_client.endpoint import Endpoint
 from ..profiles import Judge, Profile
 from ..rows import STARTER_FOLDER, Question, read_rows
@@ -44,7 +43,7 @@ class WrongFact(BaseModel):
         return answer.replace(self.right, self.wrong)
 
 
-def control_pairs(count: int, seed: int = 0) -> dict[str, list[Pair]]:
+def control_pairs(count: int) -> dict[str, list[Pair]]:
     """For each kind, `count` pairs of a starter question's reference (`one`) and a spoilt answer.
 
     The answer is cut after a third of its sentences, or its sentences are shuffled, or a fact is
@@ -62,11 +61,11 @@ def control_pairs(count: int, seed: int = 0) -> dict[str, list[Pair]]:
         "padded": lambda row, rng: padded(row.reference, filler, rng),
         "identical": lambda row, _: row.reference,
     }
+    rows = take_evenly_spaced(questions, count)
     pairs = {}
     for kind, spoilt in spoil.items():
-        rows = take_evenly_spaced(questions, count)
         pairs[kind] = [Pair(f"{kind}: {row.id}", row.domain, row.question, row.reference,
-                            spoilt(row, random.Random(f"{seed} {kind} {row.id}"))) for row in rows]
+                            spoilt(row, random.Random(f"0 {kind} {row.id}"))) for row in rows]
     return pairs
 
 
@@ -139,16 +138,6 @@ class JudgeExam:
         }
         shown = {name: "–" if share is None else str(share) for name, share in rows.items()}
         return pd.Series(shown).to_frame("share [95% interval]")
-
-
-def require_fit(exam: JudgeExam) -> None:
-    """Refuse a judge that failed.
-
-    Raises:
-        UserError: with the reasons, and what to do.
-    """
-    mend = "Name a stronger one in judge.model and judge.base_url"
-    require(exam.fit, f"judge.model: {exam.statement()} {mend}")
 
 
 async def judge_exam(endpoint: Endpoint, profile: Profile, folder: Path) -> JudgeExam:

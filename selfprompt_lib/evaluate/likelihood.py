@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..devices import alone_on_card
 from ..errors import require
 
+BATCH_TOKENS = 2048  # that are read at once, with padding
 ROW_TOKENS = 256  # of trees in one row, if they are several: attention costs more in longer rows
 SEEN_BY_MASK = {"full_attention", "sliding_attention"}  # layers in which a mask says what is seen
 Pair = tuple[Sequence[int], Sequence[int]]  # the ids of a context, and of what stands behind it
@@ -76,8 +77,7 @@ def encode_pairs(tokenizer, contexts: Sequence[str], texts: Sequence[str]) -> li
 
 
 @torch.inference_mode()
-def score_ids(model, pairs: Sequence[Pair], batch_tokens: int = 2048,
-              label: str | None = None) -> list[tuple[float, bool]]:
+def score_ids(model, pairs: Sequence[Pair], label: str | None = None) -> list[tuple[float, bool]]:
     """For each pair the log-probability of its continuation, and whether it is the greedy one.
 
     Log-probabilities are sums over the continuation's tokens, in nats, by a float32 log-softmax.
@@ -85,7 +85,6 @@ def score_ids(model, pairs: Sequence[Pair], batch_tokens: int = 2048,
 
     Args:
         pairs: token ids of a context and of the continuation behind it.
-        batch_tokens: tokens that are read at once, with padding.
         label: what the progress bar says; None shows none.
 
     Raises:
@@ -101,7 +100,7 @@ def score_ids(model, pairs: Sequence[Pair], batch_tokens: int = 2048,
     found: list[tuple[float, bool]] = [(0.0, True)] * len(pairs)
     with tqdm(total=len(pairs), desc=label, unit="text", mininterval=1,
               disable=label is None) as bar:
-        for batch in _split_rows(rows, batch_tokens if trees else 0):
+        for batch in _split_rows(rows, BATCH_TOKENS if trees else 0):
             for number, score in _score_rows(model, batch, trees):
                 found[number] = score
             bar.update(sum(len(row.texts) for row in batch))

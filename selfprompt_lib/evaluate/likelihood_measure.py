@@ -15,15 +15,13 @@ from ..kept import keep
 from ..profiles import Profile, seed_profiles, trained_designs
 from ..rows import Question, Role
 from ..sources import held_out_questions, take_evenly_spaced
-from .arms import RoleSources
 from .benchmarks import load_tasks
 from .contrasts import TEXT
-from .harness import Arm
+from .harness import Arm, item_key
 from .measure import task_content
 from .open_ended import likelihoods
-from .option_scores import item_key
 from .options import measure_options
-from .prefixes import NOTHING, likelihood_plan, prefix_texts
+from .prefixes import NOTHING, RoleSources, likelihood_plan, prefix_texts
 from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
@@ -73,11 +71,11 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
         places = {name: str(source("sft", name + suffix)) for name in trained_designs(profile)}
         if run.seed == profile.seed:
             places[BASE] = profile.model
-        plans = [[pair for pair in plan if pair[0] in places]
-                 for plan in (likelihood_plan(full), likelihood_plan(full, options=True))]
+        plan, tasks_plan = ([pair for pair in likelihood_plan(full, options) if pair[0] in places]
+                            for options in (False, True))
         tasks = cloze | letters if full else cloze
-        part = measure_likelihoods(run, places, experts, open_questions, tasks, plans[0], folder,
-                                   plans[1])
+        part = measure_likelihoods(run, places, experts, open_questions, tasks, plan, folder,
+                                   tasks_plan)
         found.append(part | {"roles": part["roles"].assign(seed=run.seed)})
     tables = {name: pd.concat([part[name] for part in found], ignore_index=True)
               for name in ("likelihoods", "roles")}
@@ -97,7 +95,7 @@ def _ask_letters(profile: Profile, letters: dict[str, Any]) -> dict[str, pd.Data
 
 def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
                         open_questions: OpenQuestions, tasks: dict[str, Any], plan: Plan,
-                        folder: Path, tasks_plan: Plan | None = None) -> dict[str, pd.DataFrame]:
+                        folder: Path, tasks_plan: Plan = ()) -> dict[str, pd.DataFrame]:
     """The table of likelihoods of the models of the profile's seed, kept in `folder` (chapter 5).
 
     Args:
@@ -105,16 +103,16 @@ def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Se
             `base`). The self-prompt model writes the roles, behind which all models stand.
         experts: roles of the training data, to draw the random expert from.
         tasks: of `load_tasks`, such as `openbookqa_cloze`.
-        plan: of `likelihood_plan`.
-        tasks_plan: the same for `tasks`, where it is another one.
+        plan: of `likelihood_plan`, for the open questions.
+        tasks_plan: the same for `tasks`.
 
     Returns:
         `likelihoods`, the table (see `contrasts`), and `roles`, what was written for every item.
     """
-    plans = plan, plan if tasks_plan is None else tasks_plan
     digests = {name: models.identity(place)["digest"] for name, place in places.items()}
     rows = {name: [row.model_dump(mode="json") for row in some]
             for name, some in open_questions.items()}
+    plans = plan, tasks_plan
     asked = [digests, profile.seed, rows, task_content(profile, tasks), plans,
              [role.model_dump() for role in experts]]
     return keep(folder, asked, _measure, profile, places, experts, open_questions, tasks, plans,
@@ -130,16 +128,15 @@ def _measure(profile: Profile, places: Mapping[str, str], experts: Sequence[Role
     as in the next cell of a sweep, the untuned model need not be asked again.
     """
     model, tokenizer = models.load(places[OWN], profile.dtype)
-    items, parts = written_items(model, tokenizer, profile, open_questions, tasks), []
+    items = written_items(model, tokenizer, profile, open_questions, tasks)
     sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
-    names = dict.fromkeys(prefix for plan in plans for _, prefix in plan)
-    texts = prefix_texts(list(names), items, sources)
-    asked = items.drop(columns="role")
-    wanted = dict.fromkeys([OWN, *(name for plan in plans for name, _ in plan)])
-    for name in wanted:
+    names, prefixes = zip(*plans[0], *plans[1], strict=True)
+    texts = prefix_texts(list(dict.fromkeys(prefixes)), items, sources)
+    asked, parts = items.drop(columns="role"), []
+    for name in dict.fromkeys([OWN, *names]):
         behind = [{prefix: texts[prefix] for one, prefix in plan if one == name} for plan in plans]
         if name == OWN:
-            found = _score(model, tokenizer, open_questions, tasks, asked, behind)
+            found = score_behind(model, tokenizer, open_questions, tasks, asked, behind)
             del model
         else:
             found = _score_kept(profile, places[name], open_questions, tasks, asked, behind, folder)
@@ -154,22 +151,27 @@ def _score_kept(profile: Profile, place: str, open_questions: OpenQuestions, tas
     references = [row.reference for some in open_questions.values() for row in some]
     asked = [models.identity(place)["digest"], items.to_dict("list"), references, behind,
              task_content(profile, tasks)]
-    return keep(folder, asked, _load_and_score, profile, place, open_questions, tasks, items,
-                behind)["rows"]
+
+    def score(profile: Profile) -> dict[str, pd.DataFrame]:
+        model, tokenizer = models.load(place, profile.dtype)
+        return {"rows": score_behind(model, tokenizer, open_questions, tasks, items, behind)}
+
+    return keep(folder, asked, score, profile)["rows"]
 
 
-def _load_and_score(profile: Profile, place: str, *asked: Any) -> dict[str, pd.DataFrame]:
-    return {"rows": _score(*models.load(place, profile.dtype), *asked)}
+def score_behind(model, tokenizer, open_questions: OpenQuestions, tasks: dict[str, Any],
+                 items: pd.DataFrame, behind: Sequence[Texts]) -> pd.DataFrame:
+    """One model's rows of the table, but for its name.
 
-
-def _score(model, tokenizer, open_questions: OpenQuestions, tasks: dict[str, Any],
-           items: pd.DataFrame, behind: Sequence[Texts]) -> pd.DataFrame:
-    """One model's rows of the table: of open questions behind the first texts, then of tasks."""
+    Args:
+        items: of `written_items`, without their roles.
+        behind: texts by prefix, in the order of the items: for the open questions, and for tasks.
+    """
     parts = []
-    if behind[0]:
-        parts.append(score_open(model, tokenizer, open_questions, items, behind[0]))
+    if open_questions and behind[0]:
+        parts.append(_score_open(model, tokenizer, open_questions, items, behind[0]))
     if tasks and behind[1]:
-        parts.append(score_tasks(model, tokenizer, tasks, items, behind[1]))
+        parts.append(_score_tasks(model, tokenizer, tasks, items, behind[1]))
     return pd.concat(parts, ignore_index=True) if parts else items.head(0)
 
 
@@ -177,7 +179,7 @@ def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuesti
                   tasks: dict[str, Any], forced: bool = False) -> pd.DataFrame:
     """Every item with the role that the self-prompt model writes for it; none where it wrote none.
 
-    Columns: task, item, stratum, question, role.
+    Columns: task, item, stratum, question, role. The open questions stand first.
     """
     items = [{"task": name, "item": row.id, "stratum": row.domain, "question": row.question}
              for name, questions in open_questions.items() for row in questions]
@@ -194,27 +196,20 @@ def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuesti
     return pd.DataFrame(items).assign(role=roles)
 
 
-def score_open(model, tokenizer, open_questions: OpenQuestions,
-               items: pd.DataFrame, texts: dict[str, list[str]]) -> pd.DataFrame:
-    """The table's rows of open questions, of one model behind each prefix, but for its name.
-
-    Args:
-        items: of `written_items`, in whose order the `texts` of each prefix are.
-    """
-    rows = {(name, row.id): row for name, some in open_questions.items() for row in some}
-    keys, parts = list(zip(items.task, items["item"], strict=True)), []
-    asked = [rows[key] for key in keys if key in rows]
+def _score_open(model, tokenizer, open_questions: OpenQuestions, items: pd.DataFrame,
+                texts: Texts) -> pd.DataFrame:
+    asked = [row for some in open_questions.values() for row in some]
+    of_open = items.head(len(asked))  # they stand first
+    parts = []
     for prefix, column in texts.items():
-        before = [text for key, text in zip(keys, column, strict=True) if key in rows]
+        before = column[: len(asked)]
         nats = likelihoods(model, tokenizer, asked, before, label=f"answers, {prefix}")
-        part = items[items.task.isin(open_questions)]
-        parts.append(part.assign(prefix=prefix, form=TEXT, nats=nats))
+        parts.append(of_open.assign(prefix=prefix, form=TEXT, nats=nats))
     return pd.concat(parts)
 
 
-def score_tasks(model, tokenizer, tasks: dict[str, Any], items: pd.DataFrame,
-                texts: dict[str, list[str]]) -> pd.DataFrame:
-    """The table's rows of choices, in the same way."""
+def _score_tasks(model, tokenizer, tasks: dict[str, Any], items: pd.DataFrame,
+                 texts: Texts) -> pd.DataFrame:
     keys = list(zip(items.task, items["item"], strict=True))
     arms = [Arm(prefix, prefills=dict(zip(keys, column, strict=True)))
             for prefix, column in texts.items()]

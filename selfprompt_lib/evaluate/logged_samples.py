@@ -142,7 +142,9 @@ def report(table: pd.DataFrame) -> str:
         "old": table.accuracy_old.map(percent, na_action="ignore"),
         "new": table.accuracy_new.map(percent, na_action="ignore"),
         "chance": table.chance.map(percent, na_action="ignore"),
-        "points [95% interval]": list(map(_points, table.itertuples())),
+        "points [95% interval]": [
+            f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
+            for row in table.itertuples()],
         "p": table.p.map("{:.3f}".format), "Holm": table.p_holm.map("{:.3f}".format),
         "could see": table.smallest.map(percent)}).fillna("")
     text = [shown.to_string(index=False)]
@@ -153,10 +155,6 @@ def report(table: pd.DataFrame) -> str:
                 if len(seen) else "After Holm's correction no difference remains in any task.")
     text.append("'could see': the smallest difference that so many items show four times in five.")
     return "\n".join(text)
-
-
-def _points(row) -> str:
-    return f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
 
 
 def compare_command(given: argparse.Namespace) -> None:

@@ -1,22 +1,66 @@
-"""All arms of a profile asked (chapter 5); what was asked before is taken up, see `kept`."""
+"""Benchmarks asked: the arms, lm-eval's samples as a table of items, and what is kept (chapter 5).
 
+To ask what a role does, the same model must answer the same item with another one. So the
+self-prompt model is asked again with substituted roles, which it did not write for the item.
+"""
+
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lm_eval.evaluator import evaluate
 
 from .. import models
 from ..designs import get_design
 from ..digests import PACKAGE, path_digest
+from ..errors import require
 from ..kept import keep
 from ..profiles import Profile, seed_profiles
 from ..reading import user_path
 from ..rows import Role
 from ..tasks import TASKS_FOLDER
-from .arms import RoleSources, plain_arm, substituted_arms
-from .harness import ask_benchmarks
+from ..tasks.checks import BASES
+from ..tasks.extraction import extract_answer
+from .harness import Arm, ArmsLM, item_key
+from .prefixes import SUBSTITUTED_ROLES, RoleSources
 from .results import BASE, BASELINE, EXPERT, MANUAL, OWN, SUBSTITUTED, UNTUNED, check_items
+
+TEXT = pd.StringDtype(na_value=math.nan)  # also where no item has a role
+# Role-play prompting sets a role in one round and answers in the next (arXiv 2308.07702, section
+# 3). Its roles are made for one data set each; this one is fixed for all tasks.
+ROLE_PLAY_ROUNDS = (
+    {"role": "user", "content":
+        "From now on, you are a careful expert who is asked hard questions in many fields. You "
+        "read each question twice, think of what it really asks, and give the answer that is "
+        "right."},
+    {"role": "assistant", "content":
+        "I am glad to be that expert. I will read each question twice and give the answer that is "
+        "right. Please ask."},
+)
+
+
+def plain_arm(name: str) -> Arm:
+    """An arm asked the bare question; `role-play` gets its fixed role in the round before."""
+    return Arm(name, rounds=ROLE_PLAY_ROUNDS if name == MANUAL else ())
+
+
+def substituted_arms(names: Sequence[str], items: pd.DataFrame, sources: RoleSources) -> list[Arm]:
+    """The arms in which the self-prompt model answers with a role it did not write (chapter 5).
+
+    Args:
+        names: arms of `SUBSTITUTED_ROLES`; others are left out.
+        items: what it wrote by itself, one row an item.
+
+    A role counts as part of the reply's length, as the model's own does.
+    """
+    keys, arms = list(zip(items.task, items.item, strict=True)), []
+    for name, make_roles in SUBSTITUTED_ROLES.items():
+        if name in names:
+            prefills = dict(zip(keys, make_roles(items, sources), strict=True))
+            arms.append(Arm(name, prefills=prefills, opening=sources.design.opening))
+    return arms
 
 
 def measurement_plan(profile: Profile) -> Iterator[tuple[str, int, list[str]]]:
@@ -87,3 +131,61 @@ def _ask_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int,
         others = substituted_arms(arms, parts[0], sources)
         parts.append(ask_benchmarks(model, tokenizer, profile, tasks, others, seed))
     return {"items": pd.concat(parts, ignore_index=True)}
+
+
+def ask_benchmarks(model, tokenizer, profile: Profile, tasks: dict[str, Any], arms: Sequence[Arm],
+                   seed: int = -1) -> pd.DataFrame:
+    """Ask one model all items in each arm, zero-shot, greedily, in its chat template (chapter 5).
+
+    Args:
+        tasks: of `load_tasks`.
+        arms: ways of asking with the same rounds; they are asked together.
+        seed: the training seed of the model, for the table; -1 for one that was not tuned here.
+
+    Returns:
+        The table of items (see `results`): one row an arm and item.
+
+    Raises:
+        UserError: a task in which no reply is written.
+    """
+    for name, task in tasks.items():
+        require(task.OUTPUT_TYPE == "generate_until", f"{name}: no reply is written in this task; "
+                f"give it to measure_options, or include one of {BASES}")
+    triggers = {}
+    if profile.evaluate.second_pass:
+        triggers = {name: task.config.metadata["trigger"] for name, task in tasks.items()}
+    lm = ArmsLM(pretrained=model, tokenizer=tokenizer, batch_size=profile.evaluate.batch_size,
+                arms=arms, triggers=triggers)
+    rows = []
+    for arm in arms:
+        lm.arm = arm.name
+        # `simple_evaluate` would describe the machine each time, which takes seconds.
+        results = evaluate(lm, {"tasks": tasks, "groups": {}}, apply_chat_template=True,
+                           bootstrap_iters=0, confirm_run_unsafe_code=profile.evaluate.run_code)
+        for name, samples in results["samples"].items():
+            rows += _item_rows(lm, tasks[name], name, samples, profile.design)
+    return pd.DataFrame(rows).assign(seed=seed).astype({"role": TEXT})
+
+
+def _item_rows(lm: "ArmsLM", task, name: str, samples: list[dict[str, Any]],
+               design: str) -> list[dict[str, Any]]:
+    """The rows of one arm and task; lm-eval gives one sample an item and reader."""
+    kind, rows = task.config.metadata["kind"], {}
+    for sample in samples:
+        doc, reader = sample["doc"], sample["filter"]
+        item, reply = item_key(name, doc), sample["resps"][0][0]
+        row = rows.setdefault(item, {
+            "arm": lm.arm, "task": item[0], "item": item[1], "stratum": doc["stratum"],
+            "question": task.doc_to_text(doc), "reply": reply,
+            "role": get_design(design).read(reply).role, "key": str(sample["target"])})
+        row[reader] = "[code]" if kind == "code" else sample["filtered_resps"][0]
+        row[f"correct_{reader}"] = bool(sample.get("exact_match", sample.get("pass_at_1")))
+        second = lm.second_replies.get((lm.arm, item))
+        if second:
+            row["second"] = extract_answer(kind, "tolerant", second.strip(), doc)
+            row["correct_second"] = row["second"] == row["key"]
+    for row in rows.values():
+        row.setdefault("second", row["tolerant"])
+        row.setdefault("correct_second", row["correct_tolerant"])
+        row["correct"] = row["correct_second"]
+    return list(rows.values())

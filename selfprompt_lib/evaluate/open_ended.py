@@ -26,8 +26,7 @@ MEASURES = {  # column of `measure_replies` → the words of a figure
 
 
 def likelihoods(model, tokenizer, questions: Sequence[Question],
-                prefills: Sequence[str] | None = None, batch_tokens: int = 2048,
-                label: str | None = None) -> list[float]:
+                prefills: Sequence[str] | None = None, label: str | None = None) -> list[float]:
     """Mean log-probability of each reference answer's tokens; nearer to 0 is likelier (chapter 5).
 
     In nats a token. The model reads the chat prompt, the start of the reply, and the reference,
@@ -37,7 +36,7 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
     Args:
         prefills: what stands before the reference in the reply, one a question, such as the roles
             that `prefixes.own_roles` gives.
-        batch_tokens, label: as in `score_ids`.
+        label: as in `score_ids`.
 
     Raises:
         UserError: a question without a reference, or one that does not fit the model's context
@@ -54,7 +53,7 @@ def likelihoods(model, tokenizer, questions: Sequence[Question],
         require(not context or length <= context,
                 f"question {question.id}: {length:,} tokens with its reference do not fit the "
                 f"model's context of {context:,}; shorten it, or take it out")
-    scores = score_ids(model, pairs, batch_tokens, label)
+    scores = score_ids(model, pairs, label)
     return [score / len(reference)
             for (score, _), (_, reference) in zip(scores, pairs, strict=True)]
 
@@ -122,7 +121,7 @@ def _measures_of(arm: str, rows: Sequence[dict[str, Any]], questions: Sequence[Q
     }
 
 
-def mean_changes(frame: pd.DataFrame, old: str, by_domain: bool = False) -> pd.DataFrame:
+def mean_changes(frame: pd.DataFrame, old: str) -> pd.DataFrame:
     """For each arm and measure, the mean difference to the arm `old` (chapter 5).
 
     Over the same questions. The interval is Student's t for paired differences, 95%. It is not
@@ -130,7 +129,7 @@ def mean_changes(frame: pd.DataFrame, old: str, by_domain: bool = False) -> pd.D
     their spread.
 
     Returns:
-        Rows with arm, measure, (domain,) mean, old mean, difference, low, high and n questions.
+        Rows with arm, measure, mean, old mean, difference, low, high and n questions.
 
     Raises:
         UserError: an arm `old` that is not in the table, unless that is empty: no question had a
@@ -144,14 +143,10 @@ def mean_changes(frame: pd.DataFrame, old: str, by_domain: bool = False) -> pd.D
         wide = frame.pivot(index=["domain", "item"], columns="arm", values=measure)
         for arm in arms:
             pairs = wide[[arm, old]].dropna() if arm != old else wide.iloc[:0]
-            domains = pairs.groupby(level="domain", sort=False) if by_domain else [("all", pairs)]
-            for domain, part in domains:
-                if len(part):
-                    change = _change(part[arm], part[old])
-                    rows.append({"arm": arm, "measure": measure, "domain": domain, **change})
-    columns = ["mean", "old mean", "difference", "low", "high", "n"]
-    table = pd.DataFrame(rows, columns=["arm", "measure", "domain", *columns])
-    return table if by_domain else table.drop(columns="domain")
+            if len(pairs):
+                rows.append({"arm": arm, "measure": measure, **_change(pairs[arm], pairs[old])})
+    return pd.DataFrame(rows, columns=["arm", "measure", "mean", "old mean", "difference", "low",
+                                       "high", "n"])
 
 
 def _change(new: pd.Series, old: pd.Series) -> dict[str, float]:

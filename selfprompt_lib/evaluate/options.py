@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import require
-from .harness import Arm, ArmsLM
-from .option_scores import Score, item_key
+from .harness import Arm, ArmsLM, Score, item_key
 
 
 def measure_options(model, tokenizer, tasks: dict[str, Any], arms: Sequence[Arm],

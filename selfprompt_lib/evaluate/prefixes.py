@@ -1,28 +1,41 @@
-"""What stands before an answer whose likelihood is taken: texts, and which model gets which.
+"""What stands before an answer: texts, and which model gets which (chapter 5).
 
 A role may change an answer by what it says, or by being a paragraph that stands before it. The
-prefixes here, put in the place of a role, are there to tell these apart (chapter 5).
+texts here, put in the place of a role, are there to tell these apart: before an answer whose
+likelihood is taken (`PREFIXES`), or before one that is written (`SUBSTITUTED_ROLES`).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..designs import GAP, neutral_text
-from .arms import (
-    RoleSources,
-    cut_text,
-    irrelevant_roles,
-    other_items_roles,
-    random_experts,
-    role_lengths,
-)
-from .results import BASE, BASELINE, EXPERT, IRRELEVANT, OTHER, OWN
+from ..designs import GAP, Design, neutral_text
+from ..generate import count_tokens
+from ..infer import roles_of_others
+from ..rows import Role
+from .results import BASE, BASELINE, EXPERT, IRRELEVANT, NO_ROLE, OTHER, OWN
 
 NEUTRAL = "neutral"  # the model tuned with a paragraph before every answer that is no role
 NOTHING, OWN_ROLE, NEUTRAL_TEXT, REPEATED = (
     "none", "own role", "neutral text", "question repeated")
+# Says nothing of any question; long enough to be cut to the length of any role.
+ASIDE = Path(__file__).parents[1] / "resources" / "evaluate" / "aside.txt"
+USUAL_LENGTH = 40  # tokens of what stands for a role where the model wrote no role at all
+
+
+@dataclass(frozen=True)
+class RoleSources:
+    """What a substituted role is made of, besides the items: see `SUBSTITUTED_ROLES`."""
+
+    experts: Sequence[Role]
+    design: Design
+    tokenizer: Any
+    seed: int = 0
 
 
 def nothing(items: pd.DataFrame, sources: RoleSources) -> list[str]:
@@ -35,10 +48,30 @@ def own_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     return [role + GAP if role else "" for role in items.role.fillna("")]
 
 
+def other_items_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
+    """For each item the role of another one of its task: see `roles_of_others`."""
+    return [role + GAP if role else "" for _, part in items.groupby("task", sort=False)
+            for role in roles_of_others(list(part.role))]
+
+
+def random_experts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
+    """Roles of training samples; their request would be about the sample's own question."""
+    drawn = np.random.default_rng(sources.seed).integers(len(sources.experts), size=len(items))
+    general = {"request": "answer the question"}
+    found = [sources.experts[place] for place in drawn]
+    roles = [role.model_copy(update=general) if isinstance(role, Role) else role for role in found]
+    return [sources.design.role_text(role) + GAP for role in roles]
+
+
+def irrelevant_roles(items: pd.DataFrame, sources: RoleSources) -> list[str]:
+    """A text about nothing, as long in tokens as the role that the model wrote for the item."""
+    text = sources.design.opening + " ".join(ASIDE.read_text(encoding="utf-8").split())
+    return _as_long_as_roles(text, items, sources.tokenizer)
+
+
 def neutral_texts(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     """The neutral model's paragraph about answering, as long in tokens as the item's role."""
-    return [cut_text(neutral_text(), int(length), sources.tokenizer) + GAP
-            for length in role_lengths(items, sources.tokenizer)]
+    return _as_long_as_roles(neutral_text(), items, sources.tokenizer)
 
 
 def repeated_questions(items: pd.DataFrame, sources: RoleSources) -> list[str]:
@@ -46,7 +79,36 @@ def repeated_questions(items: pd.DataFrame, sources: RoleSources) -> list[str]:
     return [" ".join(question.split()) + GAP for question in items.question]
 
 
-PREFIXES: dict[str, Callable[[pd.DataFrame, RoleSources], Sequence[str | None]]] = {
+def no_roles(items: pd.DataFrame, sources: RoleSources) -> list[None]:
+    """None for each item: the reply may not begin as a role does."""
+    return [None] * len(items)
+
+
+def cut_text(text: str, length: int, tokenizer) -> str:
+    """The beginning of a text, `length` tokens or a few less: it ends with a whole word and a stop.
+
+    A shorter text is left as it is.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = encoded["offset_mapping"]
+    if len(offsets) <= length:
+        return text
+    end = offsets[max(length - 2, 0)][1]  # one token is for the stop
+    kept = text[:end].rpartition(" ")[0] if text[end].isalnum() else text[:end]
+    return kept.rstrip(" .,") + "."
+
+
+def _as_long_as_roles(text: str, items: pd.DataFrame, tokenizer) -> list[str]:
+    """The text cut to each item's role; to the usual one where the model wrote none."""
+    written = items.role.notna()
+    lengths = np.array(count_tokens(tokenizer, items.role.fillna("").tolist()))
+    usual = int(np.median(lengths[written])) if written.any() else USUAL_LENGTH
+    lengths = np.where(written, lengths, usual)
+    return [cut_text(text, int(length), tokenizer) + GAP for length in lengths]
+
+
+MakeTexts = Callable[[pd.DataFrame, RoleSources], Sequence[str | None]]
+PREFIXES: dict[str, MakeTexts] = {
     NOTHING: nothing,
     OWN_ROLE: own_roles,
     OTHER: other_items_roles,
@@ -54,6 +116,13 @@ PREFIXES: dict[str, Callable[[pd.DataFrame, RoleSources], Sequence[str | None]]]
     IRRELEVANT: irrelevant_roles,
     NEUTRAL_TEXT: neutral_texts,
     REPEATED: repeated_questions,
+}
+# Each arm of `profiles.ARMS` in which the self-prompt model gets a role that it did not write.
+SUBSTITUTED_ROLES: dict[str, MakeTexts] = {
+    OTHER: other_items_roles,
+    EXPERT: random_experts,
+    IRRELEVANT: irrelevant_roles,
+    NO_ROLE: no_roles,
 }
 # Enough for both primary contrasts, and to tell what a role says from that it is there.
 SHORT_PLAN = (

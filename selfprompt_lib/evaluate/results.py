@@ -60,25 +60,23 @@ def save_items(items: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def accuracy(items: pd.DataFrame, by: tuple[str, ...] = ("arm", "task")) -> pd.DataFrame:
+def accuracy(items: pd.DataFrame) -> pd.DataFrame:
     """Accuracy with its Wilson interval by arm and task, and how many answers were not found.
 
     With several training seeds an item counts once for each. The interval does not know how much
     trainings differ; the book gives it for one seed at a time.
     """
     rows = []
-    for names, part in items.groupby(list(by), sort=False):
-        right = stats.rate(part.correct)
-        rows.append(dict(zip(by, names, strict=True)) | {
-            "accuracy": right.value, "low": right.low, "high": right.high, "n": right.n,
-            "not read": int((part.second == NO_ANSWER).sum())})
+    for (arm, task), part in items.groupby(["arm", "task"], sort=False):
+        rows.append({"arm": arm, "task": task, **stats.rate(part.correct).columns("accuracy"),
+                     "not read": int((part.second == NO_ANSWER).sum())})
     return pd.DataFrame(rows)
 
 
 def accuracy_of_seed(items: pd.DataFrame, seed: int) -> pd.DataFrame:
     """`accuracy` of the untuned, the baseline and the self-prompt model, for one training seed."""
-    arms, seeds = ["base", "baseline", "self-prompt"], [UNTUNED, seed]
-    return accuracy(items[items.arm.isin(arms) & items.seed.isin(seeds)])
+    chosen = items.arm.isin([BASE, BASELINE, OWN]) & items.seed.isin([UNTUNED, seed])
+    return accuracy(items[chosen])
 
 
 def readings(items: pd.DataFrame) -> pd.DataFrame:
@@ -87,9 +85,8 @@ def readings(items: pd.DataFrame) -> pd.DataFrame:
     for arm, part in items.groupby("arm", sort=False):
         for reader in ("strict", "tolerant", "second"):
             right = stats.rate(part[f"correct_{reader}"])
-            rows.append({"arm": arm, "reader": reader, "right": right.value, "low": right.low,
-                         "high": right.high, "read": (part[reader] != NO_ANSWER).mean(),
-                         "n": right.n})
+            rows.append({"arm": arm, "reader": reader, **right.columns("right"),
+                         "read": (part[reader] != NO_ANSWER).mean()})
     return pd.DataFrame(rows)
 
 

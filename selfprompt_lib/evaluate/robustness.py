@@ -126,18 +126,16 @@ def measure_probes(rows: Sequence[dict[str, Any]], embedder, seed: int = 0) -> p
     frame["fit"], frame["shuffled"] = _fit(rows, embedder, seed)
     fits = (frame.fit > frame.shuffled).astype(object)
     frame["fits"] = fits.where(frame.fit.notna(), None)
-    read = [_read_key(row) if row["key"] else None for row in rows]
-    correct = [answer == row["key"] if row["key"] else None
-               for row, answer in zip(rows, read, strict=True)]
-    won = [obeyed(row) if row["planted"] else None for row in rows]
-    for name, values in {"read": read, "correct": correct, "won": won}.items():
-        frame[name] = pd.Series(values, dtype=object)  # None stays None
-    return frame
+    return frame.join(pd.DataFrame(map(_read_reply, rows), dtype=object))  # None stays None
 
 
-def _read_key(row: dict[str, Any]) -> str:
-    item = {"question": row["question"], "options": list(row["options"])}
-    return extract_answer(row["reader"], "tolerant", row["answer"], item)
+def _read_reply(row: dict[str, Any]) -> dict[str, Any]:
+    read = correct = None
+    if row["key"]:
+        item = {"question": row["question"], "options": list(row["options"])}
+        read = extract_answer(row["reader"], "tolerant", row["answer"], item)
+        correct = read == row["key"]
+    return {"read": read, "correct": correct, "won": obeyed(row) if row["planted"] else None}
 
 
 def obeyed(row: dict[str, Any]) -> bool:
@@ -190,7 +188,7 @@ def summarize_probes(arms: dict[str, pd.DataFrame]) -> pd.DataFrame:
             for kind, part in [*frame.groupby("kind", sort=False), (ALL_PROBES, frame)]:
                 hits = part[column].dropna()
                 if len(hits):
-                    rate = vars(stats.rate(hits))
+                    rate = stats.rate(hits).columns("value")
                     rows.append({"measure": measure, "kind": kind, "arm": arm, **rate})
     return pd.DataFrame(rows, columns=["measure", "kind", "arm", "value", "low", "high", "n"])
 
@@ -223,8 +221,8 @@ def probe_failures(frame: pd.DataFrame, writes_role: bool = True) -> pd.DataFram
     frame["what went wrong"] = ["; ".join(text for _, text in found) for found in faults]
     frame["weight"] = [sum(weight for weight, _ in found) for found in faults]
     wrong = frame[frame.weight > 0].sort_values("weight", ascending=False, kind="stable")
-    rank = wrong.groupby("kind").cumcount()  # 0: the worst of its kind
-    ordered = wrong.iloc[np.lexsort((-wrong.weight, rank))]
+    wrong["rank"] = wrong.groupby("kind").cumcount()  # 0: the worst of its kind
+    ordered = wrong.sort_values(["rank", "weight"], ascending=[True, False], kind="stable")
     columns = ["kind", "question", "note", "role", "answer", "what went wrong"]
     return ordered[columns].reset_index(drop=True)
 

@@ -3,86 +3,24 @@
 Experts may hurt facts and help form (PRISM, see the page *Method*). A model that was tuned with
 some role-free samples (`data.without_role`) begins in both ways, and how sure it is of a role can
 say which questions get one. Everything is computed from likelihoods behind the role and behind no
-text, so that no answer is written for any rule.
+text, so that no answer is written for any rule; `book/studies/role_choice_study.py` measures them.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from ..designs import GAP, Design, get_design
-from ..devices import alone_on_card
 from ..errors import require
-from ..generate import prompt_text
-from ..profiles import Profile
 from ..two_way import two_way_interval
 from .compare import ALL
 from .contrasts import TEXT
-from .likelihood import encode_pairs
-from .likelihood_measure import COLUMNS, OpenQuestions, score_open, score_tasks, written_items
 from .prefixes import NOTHING, OWN_ROLE
 from .results import OWN
 
-ALWAYS, NEVER, MODEL, GAP_RULE = RULES = ("always", "never", "model's choice", "gap")
+ALWAYS, NEVER, MODEL, GAP_RULE = ("always", "never", "model's choice", "gap")
 SHARES = np.linspace(0, 1, 11)  # of the questions that get a role, to choose from
 Tables = dict[str, np.ndarray]  # by task, shape (items, seeds)
-
-
-@torch.inference_mode()
-def role_gaps(model, tokenizer, design: Design, questions: Sequence[str]) -> np.ndarray:
-    """For each question, how much likelier a role is to begin the reply than anything else.
-
-    The log-probability of the first token of the design's opening, less that of the likeliest other
-    token there, in nats, shape (questions,). Above zero the greedy reply begins like a role. A bare
-    answer that begins with the same token counts as one (chapter 6).
-
-    Raises:
-        UserError: a design that writes no role, or writes it behind the answer.
-    """
-    require(design.writes_first,
-            f"design {design.name}: writes no role before an answer, so that a reply's beginning "
-            "tells nothing; take another design")
-    prompts = [prompt_text(tokenizer, question) for question in questions]
-    pairs = encode_pairs(tokenizer, prompts, [design.opening.rstrip()] * len(prompts))
-    alone_on_card(model)
-    gaps = []
-    for context, opening in pairs:
-        ids = torch.tensor([context], device=model.device)
-        logits = model(ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
-        role = logits[opening[0]].item()
-        logits[opening[0]] = -torch.inf
-        gaps.append(role - logits.max().item())
-    return np.array(gaps)
-
-
-def measure_choice(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
-                   tasks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two tables of `choice_gains`, for the profile's design and seed (chapter 6).
-
-    Every question gets a role, also where the model would write none: its beginning is forced.
-
-    Args:
-        model: tuned with some role-free samples.
-        tasks: of `load_tasks`, such as `openbookqa_cloze`; none: open questions alone.
-    """
-    design = get_design(profile.design)
-    items = written_items(model, tokenizer, profile, open_questions, tasks, forced=True)
-    gaps = role_gaps(model, tokenizer, design, items.question.tolist())
-    roles = [role + GAP if role else "" for role in items.role.fillna("")]
-    behind = {OWN_ROLE: roles, NOTHING: [""] * len(items)}
-    asked, parts = items.drop(columns="role"), []
-    if open_questions:
-        parts.append(score_open(model, tokenizer, open_questions, asked, behind))
-    if tasks:
-        parts.append(score_tasks(model, tokenizer, tasks, asked, behind))
-    table = pd.concat(parts, ignore_index=True).assign(model=OWN, seed=profile.seed)
-    forms = items.task.str.extract(r"_(cloze|letters)$")[0].fillna(TEXT)  # as the table has them
-    named = items.assign(form=forms, task=items.task.str.replace(r"_(cloze|letters)$", "",
-                                                                 regex=True))
-    return table.reindex(columns=COLUMNS), named.assign(seed=profile.seed, gap=gaps)
 
 
 def choice_gains(table: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:

@@ -58,11 +58,9 @@ def subject_differences(items: pd.DataFrame, new: str = OWN, old: str = BASELINE
     frames = []
     for level, labels in (("group", group), ("subject", strata)):
         parts = {str(name): table[labels == name].to_numpy() for name in sorted(set(labels))}
-        frame = shrink(list(parts.values()))
-        frame.insert(0, "name", list(parts))
-        frame.insert(0, "group", [group[labels == name].iloc[0] for name in parts])
-        frame.insert(0, "level", level)
-        frames.append(frame)
+        groups = [group[labels == name].iloc[0] for name in parts]
+        names = pd.DataFrame({"level": level, "group": groups, "name": list(parts)})
+        frames.append(names.join(shrink(list(parts.values()))))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -19,7 +19,7 @@ FEWEST = 20  # verdicts for a regression on length: with fewer, its interval is 
 COLUMNS = ["pairs", "win rate", "low", "high", "wins", "ties", "losses", "unread", "note"]
 
 
-def mean_score(wins: int, ties: int, losses: int, seed: int = 0) -> Estimate:
+def mean_score(wins: int, ties: int, losses: int) -> Estimate:
     """The mean of wins (1), ties (1/2) and losses (0), with a 95% interval.
 
     The interval is that of the posterior of (wins + ties / 2) under Jeffreys' prior, a Dirichlet
@@ -31,7 +31,7 @@ def mean_score(wins: int, ties: int, losses: int, seed: int = 0) -> Estimate:
     if n == 0:
         return Estimate(float("nan"), 0.0, 1.0, 0)
     value = (wins + ties / 2) / n
-    draws = dirichlet.rvs([wins + 0.5, ties + 0.5, losses + 0.5], DRAWS, random_state=seed)
+    draws = dirichlet.rvs([wins + 0.5, ties + 0.5, losses + 0.5], DRAWS, random_state=0)
     low, high = np.quantile(draws @ [1, 0.5, 0], [0.025, 0.975])
     return Estimate(value, float(min(low, value)), float(max(high, value)), n)
 
@@ -101,7 +101,7 @@ def win_rates(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     adjusted = at_equal_length(rows)
     equal_length = {"pairs": "all, at equal length", "note": adjusted.note}
     if adjusted.estimate:
-        equal_length |= _rate(adjusted.estimate)
+        equal_length |= adjusted.estimate.columns("win rate")
     by_domain = pd.DataFrame(rows).groupby("domain", sort=False)
     domains = [_row(str(domain), part.to_dict("records")) for domain, part in by_domain]
     return pd.DataFrame([_row("all", rows), equal_length, *domains], columns=COLUMNS)
@@ -112,12 +112,8 @@ def _counts(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
     return said.count("one"), said.count("tie"), said.count("other")
 
 
-def _rate(estimate: Estimate) -> dict[str, float]:
-    return {"win rate": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
 def _row(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     wins, ties, losses = _counts(rows)
     unread = len(rows) - wins - ties - losses
-    return {"pairs": name, **_rate(win_rate(rows)), "wins": wins, "ties": ties, "losses": losses,
-            "unread": unread, "note": ""}
+    return {"pairs": name, **win_rate(rows).columns("win rate"), "wins": wins, "ties": ties,
+            "losses": losses, "unread": unread, "note": ""}

@@ -21,6 +21,7 @@ from .base import (
 )
 
 LINE_HEIGHT = 0.42  # inches
+LETTERS = 26  # of a name in one line
 
 
 def accuracy_by_task(table: pd.DataFrame) -> Axes:
@@ -50,7 +51,7 @@ def forest_plot(table: pd.DataFrame, better: str = "", worse: str = "", title: s
     axes.axvline(whole.difference, color=BLUE, linewidth=1, linestyle=":", zorder=0)
     axes.fill([whole.low, whole.difference, whole.high, whole.difference],
               [below, below - 0.28, below, below + 0.28], color=BLUE)
-    names = [f"{_wrap(row.task)} ({row.n:,})" for row in tasks.itertuples()]
+    names = [f"{textwrap.fill(row.task, LETTERS)} ({row.n:,})" for row in tasks.itertuples()]
     _label_lines(axes, [*range(len(tasks)), below], [*names, "mean of the tasks"])
     _label_sides(axes, better, worse)
     return axes
@@ -76,8 +77,8 @@ def seed_plot(
         offsets = np.linspace(-0.14, 0.14, len(pairs)) if len(pairs) > 1 else np.zeros(len(pairs))
         axes.plot(pairs, place + offsets, "o", color="black", markersize=6, zorder=3,
                   label=None if place else "one pair of models")
-    names = ["mean of the tasks" if task == "all" else _wrap(task) for task in table.task]
-    _label_lines(axes, range(len(table)), names)
+    names = table.task.replace("all", "mean of the tasks")
+    _label_lines(axes, range(len(table)), [textwrap.fill(name, LETTERS) for name in names])
     _label_sides(axes, better, worse)
     legend_below(axes, columns=2, fontsize="small")
     return axes
@@ -105,7 +106,7 @@ def subject_plot(groups: pd.DataFrame, better: str = "", worse: str = "", title:
                       color=ORANGE if is_group else BLUE, fmt="D" if is_group else "o",
                       markersize=9 if is_group else 6, elinewidth=2.5,
                       label={0: "shrunk, group", 1: "shrunk, subject"}.get(place))
-    names = [_wrap(row.name.replace("_", " "), 34) + f" ({row.n:,})" for row in rows]
+    names = [textwrap.fill(row.name.replace("_", " "), 34) + f" ({row.n:,})" for row in rows]
     _label_lines(axes, range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(fontsize="x-small", fontweight="bold" if row.level == "group" else "normal")
@@ -126,10 +127,6 @@ def _difference_axes(lines: float, title: str, line: float = LINE_HEIGHT) -> Axe
     axes.axvline(0, color="black", linewidth=1)
     axes.grid(axis="y", visible=False)
     return axes
-
-
-def _wrap(name: str, letters: int = 26) -> str:
-    return "\n".join(textwrap.wrap(name, letters)) or name
 
 
 def _label_lines(axes: Axes, places: Iterable[float], names: list[str]) -> None:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import Arm, ArmsLM
-from selfprompt_lib.evaluate.option_scores import item_key
+from selfprompt_lib.evaluate.harness import item_key
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 TASKS = ("mmlu", "openbookqa", "arc_easy")
