@@ -1,5 +1,6 @@
 """Files of our own and data sets of the hub: writes are whole or not at all; paths and folders."""
 
+import contextlib
 import json
 import os
 import re
@@ -112,11 +113,8 @@ def copy_folder(source: Path, destination: Path) -> None:
 
 def _link_or_copy(source: str, destination: str) -> None:
     if os.path.getsize(source) > LARGE and not source.endswith(".jsonl"):
-        try:
+        with contextlib.suppress(OSError):  # another disk, or one that has no links
             os.link(source, destination)
-        except OSError:  # another disk, or one that has no links
-            pass
-        else:
             return
     shutil.copy2(source, destination)
 

@@ -140,10 +140,11 @@ def save_dataset(joined: JoinedLima, folder: Path) -> Path:
     return folder
 
 
-def measure_quality(joined: JoinedLima, embedder: str = "starter", seed: int = 0) -> dict[str, Any]:
+def measure_quality(joined: JoinedLima) -> dict[str, Any]:
     """What chapter 2 measures, on all of LIMA; `published_quality` reads what was written."""
     from . import roles  # loads pandas and SciPy, which the command line need not wait for
 
+    embedder, seed = "starter", 0
     frame = roles.role_table(joined.samples)
     model = roles.load_embedder(embedder)
     questions, texts = roles.embed(model, frame.question), roles.embed(model, frame.role)

@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from jinja2 import Template
@@ -36,16 +35,18 @@ def write_sheet(sheet: pd.DataFrame, path: Path, questions: Mapping[str, str], w
     columns = [*questions, "notes"]
     sheet = sheet.fillna("").assign(**dict.fromkeys(columns, ""))
     others = (path.with_name(f"{path.stem}-{number}") for number in itertools.count(2))
-    place = next(p for p in (path, *itertools.islice(others, 999))
-                 if _what_lies_there(p, sheet, columns, key) != "another sheet")
+    for place in itertools.chain([path], others):
+        there = _what_lies_there(place, sheet, columns, key)
+        if there != "another sheet":
+            break
     table = place.with_suffix(".csv")
     if place != path:
         print(f"{path.with_suffix('.csv')} has other rows and is kept; the new sheet is {table}")
-    if _what_lies_there(place, sheet, columns, key) == "this sheet":
+    if there == "this sheet":
         print(f"{table}: kept as it was filled in")
-        there = read_cells(table)[1].set_index("id")
-        return sheet.assign(**{name: sheet.id.astype(str).map(there[name])
-                               for name in columns if name in there})
+        cells = read_cells(table)[1].set_index("id")
+        return sheet.assign(**{name: sheet.id.astype(str).map(cells[name])
+                               for name in columns if name in cells})
     place.parent.mkdir(parents=True, exist_ok=True)
     sheet.to_csv(table, index=False, encoding="utf-8-sig")  # spreadsheets want the mark
     template = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
@@ -58,9 +59,9 @@ def write_sheet(sheet: pd.DataFrame, path: Path, questions: Mapping[str, str], w
 
 
 def _what_lies_there(path: Path, sheet: pd.DataFrame, columns: Sequence[str],
-                     key: dict[str, str] | None) -> Literal["nothing", "this sheet",
-                                                            "another sheet"]:
-    """Whether someone's work lies there, on the same rows or on others; a blank sheet is nothing.
+                     key: dict[str, str] | None) -> str:
+    """"nothing", or where someone's work lies there "this sheet" (of the same rows) or "another
+    sheet"; a blank sheet is nothing.
 
     Where the key is another one, copies of its sheet may be with readers.
     """

@@ -12,15 +12,7 @@ from .files import hub_rows, is_on_hub
 from .llm_client.prompt import read_guideline
 from .profiles import CHOICES, TASKS, Profile
 from .reading import user_path
-from .rows import (
-    ROLE,
-    STARTER_FOLDER,
-    Conversation,
-    Question,
-    Sample,
-    parse_rows,
-    read_rows,
-)
+from .rows import ROLE, STARTER_FOLDER, Conversation, Question, Sample, parse_rows, read_rows
 from .strategies import with_texts
 
 T = TypeVar("T")
@@ -36,23 +28,17 @@ def training_samples(profile: Profile) -> list[Sample]:
         UserError: no such source, a row that is no sample, none that is short enough, or fewer
             domains, or samples in them, than the profile asks for.
     """
-    samples, longest = _annotated_samples(profile), profile.data.longest
+    samples, settings, longest = _all_samples(profile), profile.annotate, profile.data.longest
+    if settings.strategy != ROLE and settings.train_on == "live":
+        samples = _without_roles(samples)
+    elif settings.strategy != ROLE:
+        samples = with_texts(samples, get_design(profile.design), settings.strategy)
     if longest is not None:
         samples = [s for s in samples if sum(map(len, s.conversations)) <= longest]
         require(samples, f"data.longest: no sample of {profile.data.train} has {longest:,} "
                          "characters or fewer; set it higher")
     require(samples, f"data.train: {profile.data.train} has no samples")
     return variety.only_domains(profile, samples)
-
-
-def _annotated_samples(profile: Profile) -> list[Sample]:
-    """All samples, with annotations of the profile's strategy where they are not made live."""
-    samples, settings = _all_samples(profile), profile.annotate
-    if settings.strategy == ROLE:
-        return samples
-    if settings.train_on == "live":
-        return [sample.model_copy(update={"role": None}) for sample in samples]
-    return with_texts(samples, get_design(profile.design), settings.strategy)
 
 
 def _all_samples(profile: Profile) -> list[Sample]:
@@ -65,6 +51,10 @@ def _all_samples(profile: Profile) -> list[Sample]:
         return _rows_of_file("data.train", source, Sample)
     name, _, config = source.partition(":")
     return parse_rows(hub_rows(name, config or None, "train", mirror), Sample, source, cut=True)
+
+
+def _without_roles(samples: Sequence[Sample]) -> list[Sample]:
+    return [sample.model_copy(update={"role": None}) for sample in samples]
 
 
 def from_hub(profile: Profile) -> bool:
@@ -80,9 +70,8 @@ def _rows_of_file(field: str, source: str, kind: type) -> list:
     return read_rows(path, kind)
 
 
-def validation_samples(
-    profile: Profile, trained: Sequence[Sample], count: int = 32
-) -> list[Sample]:
+def validation_samples(profile: Profile, trained: Sequence[Sample],
+                       count: int = 32) -> list[Sample]:
     """Starter samples not trained on, to take a loss on (chapter 3).
 
     None where no epochs are kept, or where they have no annotation of a user's own strategy.
@@ -179,8 +168,8 @@ def check_roles(profile: Profile, samples: Sequence[Sample]) -> None:
     Nor may a field ask for a variety of roles or samples that cannot be had of them.
     """
     if profile.annotate.train_on == "live":
-        bare = [sample.model_copy(update={"role": None}) for sample in samples]
-        variety.check(profile, take_evenly_spaced(bare, profile.data.train_rows))
+        bare = take_evenly_spaced(_without_roles(samples), profile.data.train_rows)
+        variety.check(profile, bare)
         return
     require(any(sample.role for sample in samples),
             f"data.train: {profile.data.train} has no roles; set annotate.train_on=live, "

