@@ -509,9 +509,11 @@ def test_the_one_row_that_always_fails_does_not_keep_the_others_from_being_used(
 
 
 def test_a_server_on_this_machine_is_asked_past_a_proxy(loopback, tmp_path, monkeypatch):
+    served = loopback()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert ask(loopback(), tmp_path)[0]["outcome"] == "role"
+    for name, limits in (("free", {}), ("limited", {"requests_per_minute": 600})):
+        assert ask(served, tmp_path / name, **limits)[0]["outcome"] == "role"
 
 
 def test_a_server_that_lists_no_models_is_used_all_the_same(loopback, tmp_path, refused):
