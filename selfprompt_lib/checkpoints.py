@@ -62,7 +62,7 @@ def _hub_adapter(name: str) -> str | None:
         return None
 
 
-def _check_folder(folder: Path, above: tuple[Path, ...] = ()) -> None:
+def _check_folder(folder: Path, above: tuple[Path, ...]) -> None:
     adapter = adapter_config(folder)
     if adapter is None:
         require((folder / "config.json").is_file(), f"model: {folder} {_what_else(folder)}")

@@ -89,9 +89,11 @@ def generate_ids(
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     none = [()] * len(prompts)
-    requests = [Request(*fields) for fields in zip(
-        prompts, limits, suffixes or none, forbidden_first or none, begun or [0] * len(prompts),
-        strict=True)]
+    requests = [
+        Request(prompt, limit, suffix=suffix, forbidden_first=forbidden, begun=given)
+        for prompt, limit, suffix, forbidden, given in zip(
+            prompts, limits, suffixes or none, forbidden_first or none,
+            begun or [0] * len(prompts), strict=True)]
     for number, request in enumerate(requests if sampling else ()):
         count = request.max_new_tokens + suffix_max_new_tokens
         request.random = sampling.random_numbers(number, count)

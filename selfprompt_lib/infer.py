@@ -89,9 +89,13 @@ def outcome_counts(arms: dict[str, Sequence[ReplyRow]]) -> pd.DataFrame:
 
 def role_rates(arms: dict[str, Sequence[ReplyRow]]) -> pd.DataFrame:
     """The rate of roles written by each model, with its Wilson interval (chapter 4)."""
-    rates = {name: stats.rate([wrote_role(row) for row in rows]) for name, rows in arms.items()}
-    return pd.DataFrame([{"model": name, "rate": rate.value, "low": rate.low, "high": rate.high,
-                          "n": rate.n} for name, rate in rates.items()])
+    rates = {name: rate_of_roles(rows) for name, rows in arms.items()}
+    return pd.DataFrame({"model": name, **rate.columns("rate")} for name, rate in rates.items())
+
+
+def rate_of_roles(rows: Sequence[ReplyRow]) -> stats.Estimate:
+    """How many of these replies have a role that ends, with an answer after it."""
+    return stats.rate([wrote_role(row) for row in rows])
 
 
 def named_experts(rows: Sequence[ReplyRow], design: Design) -> pd.Series:
@@ -190,8 +194,8 @@ def summarize_replies(self_prompt: Sequence[ReplyRow], baseline: Sequence[ReplyR
             for row, new in zip(own, swapped, strict=True)]
     return {
         "questions": len(frame),
-        "role_rate": {"self-prompt": stats.rate([wrote_role(row) for row in self_prompt]),
-                      "baseline": stats.rate([wrote_role(row) for row in baseline])},
+        "role_rate": {"self-prompt": rate_of_roles(self_prompt),
+                      "baseline": rate_of_roles(baseline)},
         "outcomes": frame.outcome.value_counts().to_dict(),
         "role_tokens": lengths.quantile([0.25, 0.5, 0.75]).tolist() if len(lengths) else None,
         "answer_tokens": {"self-prompt": float(frame.answer_tokens.mean()),

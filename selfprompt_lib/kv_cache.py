@@ -45,9 +45,9 @@ class ReadTokens:
         """A copy of these rows, which may occur several times."""
         is_blank = (self.mask[rows] == 0).all(0)
         start = int(is_blank.long().cumprod(0).sum())  # on its left all rows are blank
-        return ReadTokens(self.mask[rows, start:],
-                          cache_of([(layer.keys[rows, :, start:], layer.values[rows, :, start:])
-                                     for layer in self.cache.layers]))
+        states = [(layer.keys[rows, :, start:], layer.values[rows, :, start:])
+                  for layer in self.cache.layers]
+        return ReadTokens(self.mask[rows, start:], cache_of(states))
 
 
 def join_rows(parts: Sequence[ReadTokens]) -> ReadTokens:
@@ -62,10 +62,12 @@ def join_rows(parts: Sequence[ReadTokens]) -> ReadTokens:
                           for part, left in zip(states, blanks, strict=True)])
 
     mask = torch.cat([pad(part.mask, (left, 0)) for part, left in zip(parts, blanks, strict=True)])
-    layers = zip(*(part.cache.layers for part in parts), strict=True)
-    return ReadTokens(mask, cache_of([(join([layer.keys for layer in same]),
-                                        join([layer.values for layer in same]))
-                                       for same in layers]))
+    states = []
+    for same in zip(*(part.cache.layers for part in parts), strict=True):
+        keys = join([layer.keys for layer in same])
+        values = join([layer.values for layer in same])
+        states.append((keys, values))
+    return ReadTokens(mask, cache_of(states))
 
 
 def cache_of(states: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Cache:

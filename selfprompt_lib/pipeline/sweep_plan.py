@@ -95,8 +95,7 @@ def _plan(cells: Sequence[Cell], left: Sequence[tuple[Chapter, ...]],
 def _needs(profile: Profile) -> tuple[float, float, float]:
     """GB of memory for a training, GB that are free, and GB of disk that a finished one takes."""
     from .. import models  # heavy, so not in the process that only starts notebooks
-    from ..sft.audit import free_memory
-    from ..sft.memory import disk_plan, memory_plan
+    from ..sft.memory import disk_plan, free_memory, memory_plan
 
     shape = models.shape(profile.model)[0]
     disk = disk_plan(shape.config, profile)

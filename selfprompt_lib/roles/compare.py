@@ -133,9 +133,9 @@ def reader_metrics(readers: Sequence[pd.DataFrame]) -> dict[str, Any]:
 
 def rows_that_pass(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
     """The share of rows that pass all criteria, one row a reader of each reading."""
-    rows = [{"reading": f"{name}, reader {number}", **vars(stats.rate(sheet.passes))}
-            for name, sheets in readings.items() for number, sheet in enumerate(sheets, 1)]
-    return pd.DataFrame(rows).rename(columns={"value": "share"})
+    return pd.DataFrame(
+        {"reading": f"{name}, reader {number}", **stats.rate(sheet.passes).columns("share")}
+        for name, sheets in readings.items() for number, sheet in enumerate(sheets, 1))
 
 
 def reader_agreement(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:

@@ -65,9 +65,8 @@ def read_sheet(path: Path, criteria: Mapping[str, str] = CRITERIA) -> pd.DataFra
 def verdicts(sheet: pd.DataFrame, criteria: Mapping[str, str] = CRITERIA) -> pd.DataFrame:
     """The share of rows that pass, by criterion and for all, with Wilson intervals (chapter 2)."""
     columns = {name: name for name in criteria} | {"all": "passes"}
-    rows = [{"criterion": name, **vars(stats.rate(sheet[column]))}
-            for name, column in columns.items()]
-    return pd.DataFrame(rows).rename(columns={"value": "share"})
+    return pd.DataFrame({"criterion": name, **stats.rate(sheet[column]).columns("share")}
+                        for name, column in columns.items())
 
 
 def between_readers(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:

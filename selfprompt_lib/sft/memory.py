@@ -1,9 +1,11 @@
 """Memory and time of fine-tuning, from a model's shape: what fits where, how long it takes."""
 
 import math
+import os
 from typing import Any
 
 import pandas as pd
+import psutil
 import torch
 from torch.utils.benchmark import Timer
 from transformers import AutoModelForCausalLM
@@ -114,6 +116,15 @@ def plan_table(config: Any, profile: Profile) -> pd.DataFrame:
 def fits(plan: dict[str, float]) -> dict[str, bool]:
     """Whether a memory plan fits on usual cards, with a tenth left for buffers."""
     return {f"{card} GB card": sum(plan.values()) <= 0.9 * card * 2**30 / 1e9 for card in CARDS}
+
+
+def free_memory(model) -> float:
+    """GB for one process on the device that would train, with what `model` holds of it already."""
+    if torch.cuda.is_available():
+        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / 1e9
+    free = psutil.virtual_memory().available / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    parameters = getattr(model, "parameters", list)  # a shape has none
+    return (free + sum(weight.nbytes for weight in parameters())) / 1e9
 
 
 def training_minutes(config: Any, profile: Profile, tokens: int) -> float:

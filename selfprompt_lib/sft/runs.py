@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import infer, models, stats
+from .. import infer, models
 from ..checkpoints import file_fault, told_saving, weight_files
 from ..designs import Design
 from ..digests import PACKAGE, code_digest, text_digest
@@ -205,7 +205,6 @@ def epoch_comparison(profile: Profile, run: Path, design: Design,
         epoch = round(state["epoch"])
         loaded = models.load(str(path), profile.dtype)
         replies = infer.ask_questions(*loaded, profile, design, questions, label=f"epoch {epoch}")
-        wrote = stats.rate([infer.wrote_role(row) for row in replies])
         rows.append({"epoch": epoch, "loss": losses[-1] if losses else float("nan"),
-                     **vars(wrote), "checkpoint": path.name})
-    return pd.DataFrame(rows).rename(columns={"value": "rate"})
+                     **infer.rate_of_roles(replies).columns("rate"), "checkpoint": path.name})
+    return pd.DataFrame(rows)

@@ -103,20 +103,34 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
             later a full disk.
     """
     run = folder / run_name(profile, samples, design)
-    wanted = min(profile.sft.checkpoints, int(profile.sft.epochs))
     record = read_finished_run(run)
-    if record is not None and checkpoint_count(run) >= wanted:
-        if this_process().is_main_process:
-            print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
-        return *models.load(str(run / FINISHED), profile.dtype), record
-    if record is not None:  # with fewer checkpoints than are wanted now: they come of training only
-        drop_checkpoints(run)
+    if record is not None:
+        if checkpoint_count(run) >= min(profile.sft.checkpoints, int(profile.sft.epochs)):
+            if this_process().is_main_process:
+                print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
+            return *models.load(str(run / FINISHED), profile.dtype), record
+        drop_checkpoints(run)  # more are wanted now: they come of training only
     devices.alone_on_card()  # the trainer needs all of it
     set_seed(profile.seed)
     model, tokenizer = _load_to_train(profile)
     run = folder / run_name(profile, samples, design)  # a hub model's revision is known only now
     preflight(profile, samples, design, model, tokenizer, run)
     try_saving(model, tokenizer, run)
+    trainer, seconds = _fit(model, tokenizer, profile, samples, design, held_out, run)
+    record = _record(trainer, profile, design, run) | {"seconds": round(seconds, 1)}
+    model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
+    model = devices.alone_on_card(model.to(models.dtype_for(profile.dtype)).eval())
+    accelerator = trainer.accelerator
+    save_finished_run(accelerator, model, tokenizer, record, run, profile)
+    del trainer
+    accelerator.free_memory()  # else the optimizer's state is there while another model is trained
+    devices.hand_back_memory()
+    return model, tokenizer, record
+
+
+def _fit(model, tokenizer, profile: Profile, samples: Sequence[Sample], design: Design,
+         held_out: Sequence[Sample], run: Path) -> tuple[RecipeTrainer, float]:
+    """Train the model, from the last whole checkpoint if there is one; the trainer, and seconds."""
     checkpoints = run / SHARDS if shard_count() > 1 else run
     own_template, tokenizer.chat_template = tokenizer.chat_template, training_template(tokenizer)
     trainer = RecipeTrainer(
@@ -136,15 +150,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     seconds = time.perf_counter() - began
     tokenizer.chat_template = own_template
-    record = _record(trainer, profile, design, run) | {"seconds": round(seconds, 1)}
-    model = trainer.model.merge_and_unload() if profile.sft.lora_rank else model
-    model = devices.alone_on_card(model.to(models.dtype_for(profile.dtype)).eval())
-    accelerator = trainer.accelerator
-    save_finished_run(accelerator, model, tokenizer, record, run, profile)
-    del trainer
-    accelerator.free_memory()  # else the optimizer's state is there while another model is trained
-    devices.hand_back_memory()
-    return model, tokenizer, record
+    return trainer, seconds
 
 
 def _record(trainer: RecipeTrainer, profile: Profile, design: Design, run: Path) -> dict[str, Any]:
