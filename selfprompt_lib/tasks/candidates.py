@@ -1,13 +1,21 @@
 """What a reply states as its answer, and which statement counts (chapter 5)."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .numerals import plain_characters
-
 AMBIGUOUS = ""  # the value of a candidate that names more than one answer
 
+# Marks of one meaning: the one that is read here.
+SAME = str.maketrans({
+    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013", "-"), "\u2014": " - ",
+    **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4", "'"),
+    **dict.fromkeys("\u201c\u201d\u2033", '"'), **dict.fromkeys("\u2044\u2215\u00f7", "/"),
+    **dict.fromkeys("\u00d7\u22c5\u00b7", "*"),
+    **dict.fromkeys("\u200b\u2060\ufeff\u00ad"),
+    "\u066b": ".", "\u066c": ",", "\u2248": "=", "≤": "<", "≥": ">", "。": ". ",
+})
 ASKED_FORM = (
     r"(?i)answer (?:with )?yes or no\.?|answer with the letter of the right option\.?"
     r"|end with the answer as a number\.?"
@@ -90,6 +98,29 @@ def normalize(answer: str) -> str:
     for pattern, new in REWRITTEN:
         answer = pattern.sub(new, answer)
     return answer.strip()
+
+
+def plain_characters(text: str) -> str:
+    """The text with one character for each kind of digit, space, minus, quote and currency.
+
+    A fraction in one character gets a space in front, and raised digits a "^", so that neither is
+    taken for more digits of the number before it.
+    """
+    if text.isascii():
+        return text
+    text = re.sub("[\u2070-\u207e\u00b2\u00b3\u00b9]+", r"^\g<0>", text)
+    return "".join(char if char.isascii() else _plain(char) for char in text)
+
+
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    if category == "Sc":  # a currency
+        return "$"
+    kind = unicodedata.decomposition(char).split(" ")[0]
+    mark = {"<fraction>": " ", "<sub>": "_"}.get(kind, "")
+    return mark + unicodedata.normalize("NFKC", char.translate(SAME)).translate(SAME)
 
 
 def answer_candidates(text: str, cue: re.Pattern,

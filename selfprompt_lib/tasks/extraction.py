@@ -1,9 +1,11 @@
 """Reading the answer out of a reply (chapter 5): a strict and a tolerant reader for each kind.
 
-A reply states candidates: "The answer is B", "#### 18", a line that is an answer and nothing else.
-Both readers take what the candidates agree on. The strict one wants the asked form. The tolerant
-one also follows a reply that corrects itself ("Wait, no. The answer is C."), and takes hedges,
-other words and the text of an option. Neither guesses: an unclear reply is `NO_ANSWER`.
+The way of a reply: `strip_role` takes the role off and `candidates.normalize` Markdown and LaTeX;
+the module of its kind finds candidates by `candidates.answer_candidates` ("The answer is B", "####
+18") and on lines that are an answer and nothing else; `candidates.resolve` takes what they agree
+on. The strict reader wants the asked form. The tolerant one also follows a reply that corrects
+itself ("Wait, no. The answer is C."), and takes hedges, other words and the text of an option.
+Neither guesses: an unclear reply is `NO_ANSWER`.
 """
 
 from typing import Literal
@@ -12,7 +14,7 @@ from ..designs import DESIGNS, get_design
 from ..thoughts import split_thought
 from . import NO_ANSWER
 from .candidates import normalize
-from .letters import extract_letter
+from .letters import Options
 from .numbers import extract_number
 from .programs import extract_program
 from .yes_no import extract_yes_no
@@ -26,8 +28,8 @@ def extract_answer(kind: str, reader: Literal["strict", "tolerant"], reply: str,
     `kind` is one of `KINDS`. A choice is read as its letter (`doc` has `options`), a verdict as
     `yes` or `no`, a number without commas, units and needless zeros, and code as a program (`doc`
     has `prompt` and `entry_point`); `doc["design"]` names what was written first, where that is no
-    role. What the strict reader reads is what the tolerant one reads,
-    or `NO_ANSWER`. Used in chapter 5.
+    role. What the strict reader reads is what the tolerant one reads, or `NO_ANSWER`. Used in
+    chapter 5.
     """
     answer = strip_role(reply, doc.get("design"))
     found = _extract(kind, answer, doc, strict=False) or NO_ANSWER
@@ -59,5 +61,5 @@ def _extract(kind: str, answer: str, doc: dict, strict: bool) -> str | None:
         return extract_program(answer, doc["prompt"], doc["entry_point"], strict)
     answer = normalize(answer)
     if kind == "choice":
-        return extract_letter(answer, doc["options"], strict)
+        return Options(doc["options"]).read(answer, strict)
     return extract_yes_no(answer, strict) if kind == "yes_no" else extract_number(answer, strict)

@@ -3,6 +3,7 @@
 import re
 import string
 from collections.abc import Iterator
+from functools import partial
 
 from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normalize, resolve
 from .numbers import extract_number, number_alone
@@ -48,14 +49,6 @@ COMMON = re.compile(
 DIGITS_ONLY = re.compile(r"[\d\s.%+\-/]*")
 
 
-def extract_letter(text: str, options: list[str], strict: bool) -> str | None:
-    """The letter that a normalized answer gives (chapter 5).
-
-    Strictly, only where it stands as a capital letter.
-    """
-    return _Options(options).read(text, strict)
-
-
 def comparable(text: str) -> str:
     """Lower case without articles and punctuation, to compare an option with what a reply says."""
     text = re.sub(r"(?<=\d),(?=\d)", "", normalize(text))
@@ -64,13 +57,14 @@ def comparable(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-class _Options:
+class Options:
     """The options of an item, and how a reply may name them."""
 
     def __init__(self, options: list[str]):
         self.letters = string.ascii_uppercase[: len(options)]
-        self.texts = list(zip(self.letters, map(comparable, options), strict=True))
+        self.texts = dict(zip(self.letters, map(comparable, options), strict=True))
         self.values = [number_alone(normalize(option)) or None for option in options]
+        self.numeric = self.values.count(None) < 2  # one may be "none of these"
         self.things = {name for name, option in zip(self.letters, options, strict=True)
                        if ARTICLE.match(option)}  # "an owl" is not said by chance
         self.reach = 100 + 2 * max(map(len, options))  # no option's text goes on for longer
@@ -103,11 +97,12 @@ class _Options:
         )
 
     def read(self, text: str, strict: bool) -> str | None:
+        """The letter that a normalized answer gives (chapter 5).
+
+        Strictly, only where it stands as a capital letter.
+        """
         text = self._without_echo(text)
-
-        def value(part: str) -> str | None:
-            return self._named(part, strict)
-
+        value = partial(self._named, strict=strict)
         stated = answer_candidates(text, STATED, value)
         found = resolve([*self._on_outer_lines(text, strict), *stated], strict)
         if found is not None or strict:
@@ -141,7 +136,7 @@ class _Options:
                     marked = set(re.findall(rf"\b([{self.letters}])[.):]\s+\S", line))
                     several = len(marked | {hit[1].upper()}) > 1
                     yield Candidate(AMBIGUOUS if several else self._checked(hit, line))
-            elif not strict and comparable(REASON.split(line)[0]) in dict(self.texts).values():
+            elif not strict and comparable(REASON.split(line)[0]) in self.texts.values():
                 yield Candidate(self._beginning(line) or AMBIGUOUS)
 
     def _named(self, part: str, strict: bool) -> str | None:
@@ -170,7 +165,7 @@ class _Options:
         `AMBIGUOUS` where two options have that text, or where another follows after "or".
         """
         words = comparable(part[: self.reach]) + " "
-        fits = [(len(text), name) for name, text in self.texts
+        fits = [(len(text), name) for name, text in self.texts.items()
                 if text and words.startswith(text + " ")
                 and (not re.fullmatch("[a-z]", text)  # of an option "I" no "I cannot say"
                      or re.match(rf"(?i)\W*{text}\s*(?:[.,;:!?)]|$)", part))]
@@ -186,11 +181,11 @@ class _Options:
 
         A text of three characters or of digits alone may be there by chance, and does not count.
         """
-        numeric = self.values.count(None) < 2  # "15 to 20 km" does not say "20 km"
-        sayable = (pair for pair, value in zip(self.texts, self.values, strict=True)
-                   if pair[1] and not (numeric and value))
-        spans = [(*hit.span(), name) for name, text in sayable
-                 for hit in re.finditer(rf"(?<![^\s]){re.escape(text)}(?![^\s])", words)]
+        spans = []  # (start, end, letter)
+        for (name, text), number in zip(self.texts.items(), self.values, strict=True):
+            if text and not (self.numeric and number):  # "15 to 20 km" does not say "20 km"
+                spans += [(*hit.span(), name)
+                          for hit in re.finditer(rf"(?<!\S){re.escape(text)}(?!\S)", words)]
 
         def inside_another(start: int, end: int) -> bool:  # "lake" of "salt lake"
             return any(left <= start and end <= right and right - left > end - start
@@ -200,7 +195,7 @@ class _Options:
                 if not inside_another(start, end) and not DENIED.search(words[:start].rstrip())
                 and not DENIED_BEHIND.match(words, end)}
         name = said.pop() if len(said) == 1 else None
-        text = dict(self.texts).get(name, "")
+        text = self.texts.get(name, "")
         if len(text) > 3 - (name in self.things) and not DIGITS_ONLY.fullmatch(text):
             return None if COMMON.fullmatch(text) else name
         told = re.search(rf" (?:is|are|was|=) {re.escape(text)}$", words)
@@ -208,6 +203,6 @@ class _Options:
 
     def _number(self, text: str) -> str | None:
         """The letter of the number that a reply comes to, where all options but one are."""
-        value = extract_number(text, strict=False) if self.values.count(None) < 2 else None
+        value = extract_number(text, strict=False) if self.numeric else None
         found = value is not None and self.values.count(value) == 1
         return self.letters[self.values.index(value)] if found else None

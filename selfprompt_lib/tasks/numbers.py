@@ -117,20 +117,11 @@ def _conclusion(lines: list[str]) -> str | None:
     with_number = (line for line in reversed(lines) if _numbers(line) and not COURTESY.match(line))
     last = next(with_number, "")
     for aside in (OLD_NUMBER, ROUNDED, YEAR, BRACKETS):
-        last = without if _numbers(without := aside.sub("", last)) else last
+        without = aside.sub("", last)
+        last = without if _numbers(without) else last
     if OF_SEVERAL.search(last) or (PLAN.search(last) and not WORKED_OUT.search(last)):
         return None
-    # The number may be marked by standing alone in the sentence, behind its last "=", alone
-    # before its first "=", behind its last "so" or ":", or in its main clause.
-    behind_equals = last.rsplit("=", 1)[-1]
-    before_equals = number_alone(last.split("=", 1)[0]) or ""
-    behind_cue = next((part for part in reversed(CUE.split(last)) if _numbers(part)), "")
-    behind_verb = re.split(r"(?i)\b(?:takes?|needs?)\s+(?=\d)", behind_cue)[-1]
-    behind_verb = "" if re.search(r"\b(?:each|per|apiece)\b", behind_cue) else behind_verb
-    behind_clause = last.rsplit(", ", 1)[1] if INTRODUCED.match(last) else ""
-    behind_colon = (re.findall(r"[^\W\d]: +(.*)", last) or [""])[-1]
-    for part in (last, behind_equals, before_equals, behind_cue, behind_verb,
-                 behind_clause, behind_colon):
+    for part in _marked_parts(last):
         numbers = set(_numbers(part))
         if len(numbers) == 1:
             return numbers.pop()
@@ -138,6 +129,20 @@ def _conclusion(lines: list[str]) -> str | None:
         if len(told) == 1 and len(_numbers(IS.split(part)[-1])) == 1:  # "is 12", and no more
             return told.pop()
     return None
+
+
+def _marked_parts(sentence: str) -> list[str]:
+    """The sentence, and its parts that may name what it comes to, the surest first."""
+    behind_equals = sentence.rsplit("=", 1)[-1]
+    before_equals = number_alone(sentence.split("=", 1)[0]) or ""
+    behind_cue = next((part for part in reversed(CUE.split(sentence)) if _numbers(part)), "")
+    behind_verb = ""
+    if not re.search(r"\b(?:each|per|apiece)\b", behind_cue):
+        behind_verb = re.split(r"(?i)\b(?:takes?|needs?)\s+(?=\d)", behind_cue)[-1]
+    main_clause = sentence.rsplit(", ", 1)[1] if INTRODUCED.match(sentence) else ""
+    behind_colon = (re.findall(r"[^\W\d]: +(.*)", sentence) or [""])[-1]
+    return [sentence, behind_equals, before_equals, behind_cue, behind_verb, main_clause,
+            behind_colon]
 
 
 def _numbers(text: str) -> list[str]:

@@ -6,10 +6,11 @@ one; where that fails its value is None. So "3 million" is never 3, nor "2 1/2" 
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
+
+from .candidates import plain_characters
 
 SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
@@ -49,27 +50,24 @@ MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
 BEFORE = re.compile(rf"(?:[√∛^<>±]|/\s*\(?|\b[b-z]\s*[-+*/]"
                     rf"|\b(?:than|between|few|several|twice|thrice|double|triple|{MONTH})"
                     r"|\b(?:sqrt|log|ln|sin|cos|tan|[CP])\s?\()\s*\Z")
-# Behind one: a factorial, a variable, a root, a product, a date, a time, an ordinal, a part.
+# Behind one: it is a part, or no plain number. These are words and marks, and no rule, as a unit
+# ("kg", "apples") may be any word: what is missing here is read as one.
 BEHIND = re.compile(rf"""(?x)
-    !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d | \s?[:/]\s?\d
-  | [_\d] | [.,]\d | \+(?!\s*[\d(]) | -(?:first|second|odd|something|ish)\b | ish\b
-  | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END} | [\s-]+(?:{PART}|{SCALE})s?{END}
-  | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END}) | \s[KMB]{END}
+    # a factorial, a variable, a root, a power, a product, LaTeX
+    !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d
+  | \s(?:squared|cubed|to\ the\ (?:power|\d)|(?:over|choose|mod|upon|vs\.?)\ \d)
+    # more digits: of a ratio, a time, an index, a sum, a range, a repeating decimal, another base
+  | \s?[:/]\s?\d | [_\d] | [.,]\d | \+(?!\s*[\d(]) | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END})
+  | \.?\\overline | \.\(\d | \s(?:repeating|odd{END}) | [xbhCP][\dA-F]
+    # an ordinal, a date, "two-something", "tenish"
+  | \s(?i:twelf|\w+teen|\w+tie)ths?{END} | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END}
+  | -(?:first|second|odd|something|ish)\b | ish\b
+    # a fraction or scale that does not go with it, and scales that are not known here
+  | [\s-]+(?:{PART}|{SCALE})s?{END} | \s[KMB]{END} | \s?(?:MM|T|Cr|cr|R\ ?\d){END}
   | \s+(?i:mil\w*(?:on|ard|oe)\w*|mio|mrd|mln|mill?e?|tausend){END}
-  | \s?[十百千万萬亿億兆만억천] | \s(?:тыс|млн|млрд|милли|लाख|ह[ज़जा]|करोड़)
   | \s(?i:quadr\w+|quint\w+|grand|score|gross|tens|halves|bil|trn|thou\w*|tsd|ribu|juta|mila){END}
-  | \s(?:squared|cubed|repeating|to\ the\ (?:power|\d)|(?:over|choose|mod|upon|vs\.?)\ \d|odd{END})
-  | \s?(?:MM|T|Cr|cr|R\ ?\d){END} | \.?\\overline | \.\(\d | [xbhCP][\dA-F]
-  | \s(?i:twelf|\w+teen|\w+tie)ths?{END}
+  | \s?[十百千万萬亿億兆만억천] | \s(?:тыс|млн|млрд|милли|लाख|ह[ज़जा]|करोड़)
 """)
-SAME = str.maketrans({
-    **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013", "-"), "\u2014": " - ",
-    **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4", "'"),
-    **dict.fromkeys("\u201c\u201d\u2033", '"'), **dict.fromkeys("\u2044\u2215\u00f7", "/"),
-    **dict.fromkeys("\u00d7\u22c5\u00b7", "*"),
-    **dict.fromkeys("€£¥₹₩₽₺₫฿₦₱", "$"), **dict.fromkeys("\u200b\u2060\ufeff\u00ad"),
-    "\u066b": ".", "\u066c": ",", "\u2248": "=", "≤": "<", "≥": ">", "。": ". ",
-})
 
 
 class Numeral(NamedTuple):
@@ -78,26 +76,6 @@ class Numeral(NamedTuple):
     start: int
     end: int
     value: str | None
-
-
-def plain_characters(text: str) -> str:
-    """The text with one character for each kind of digit, space, minus, quote and currency.
-
-    A fraction in one character gets a space in front, and raised digits a "^", so that neither is
-    taken for more digits of the number before it. Used by all readers of chapter 5.
-    """
-    if text.isascii():
-        return text
-    text = re.sub("[\u2070-\u207e\u00b2\u00b3\u00b9]+", r"^\g<0>", text)
-    return "".join(char if char.isascii() else _plain(char) for char in text)
-
-
-def _plain(char: str) -> str:
-    if unicodedata.category(char) == "Nd":
-        return str(unicodedata.decimal(char))
-    kind = unicodedata.decomposition(char).split(" ")[0]
-    mark = {"<fraction>": " ", "<sub>": "_"}.get(kind, "")
-    return mark + unicodedata.normalize("NFKC", char.translate(SAME)).translate(SAME)
 
 
 def canonical_number(text: str) -> str | None:
@@ -158,15 +136,14 @@ class _Sum:
             return False
         if scale := atom["scale"] or atom["scale2"]:
             return self._multiply((SCALES | SHORT)[scale.lower()], join, atom["article"])
-        if join and not self._goes_on(atom, join):
-            return False
         value = _atom_value(atom)
+        if join and not self._goes_on(atom, join, value):
+            return False
         self.room = 10 if atom["word"] and value and value >= 20 and value % 10 == 0 else 0
         self._add(value)
         return True
 
-    def _goes_on(self, atom: re.Match, join: re.Match) -> bool:
-        value = _atom_value(atom)
+    def _goes_on(self, atom: re.Match, join: re.Match, value: Fraction | None) -> bool:
         if atom["ratio"] or atom["part"]:  # 2 1/2, two and a half
             return bool((join["plus"] or atom["ratio"]) and value and value < 1
                         and self.group.denominator == 1 and self.scale == math.inf)

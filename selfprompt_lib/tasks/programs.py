@@ -39,13 +39,18 @@ def in_context(program: str, prompt: str, entry_point: str) -> str:
     """
     start = re.search(rf"(?m)^(?:@.*\n)*(?:async )?def {re.escape(entry_point)}\b", prompt)
     above = (_longest_code(prompt[: start.start()]) if start else None) or ""
-    lines, defined, body = program.split("\n"), False, ast.parse(program).body
-    functions = [node for node in body if _bound(node)]
-    used = _names(functions, ast.Load) - _names(functions, ast.Store)  # not their own
+    body = ast.parse(program).body
+    read, set_there = _names([node for node in body if _bound(node)])
+    looked_into = read - set_there  # by functions, and not their own
+
+    def fills_a_table(node: ast.stmt) -> bool:
+        return isinstance(node, ast.Assign | ast.AnnAssign) and looked_into & _names([node])[1]
+
+    lines, defined = program.split("\n"), False
     for node in body:
-        defined = defined or entry_point in _bound(node)
-        fills = isinstance(node, ast.Assign | ast.AnnAssign) and used & _names([node], ast.Store)
-        if defined and not _bound(node) and not fills:
+        bound = _bound(node)
+        defined = defined or entry_point in bound
+        if defined and not bound and not fills_a_table(node):
             lines[node.lineno - 1: node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     future = re.compile(r"(?m)^from __future__ import .*\n?")  # must come first
     code = "\n".join(lines).strip()
@@ -53,10 +58,11 @@ def in_context(program: str, prompt: str, entry_point: str) -> str:
     return "".join(future.findall(code)) + (f"{above}\n\n\n" if above else "") + below
 
 
-def _names(nodes: list[ast.stmt], context: type) -> set[str]:
-    """The names that statements read (`ast.Load`) or set (`ast.Store`)."""
-    return {part.id for node in nodes for part in ast.walk(node)
-            if isinstance(part, ast.Name) and isinstance(part.ctx, context)}
+def _names(nodes: list[ast.stmt]) -> tuple[set[str], set[str]]:
+    """The names that statements read, and those that they set."""
+    names = [part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return ({name.id for name in names if isinstance(name.ctx, ast.Load)},
+            {name.id for name in names if isinstance(name.ctx, ast.Store)})
 
 
 def _bound(node: ast.stmt) -> list[str]:
@@ -95,9 +101,9 @@ def _whole_program(text: str, entry_point: str) -> str | None:
 def _below_its_helpers(code: str, earlier: list[str]) -> str:
     """A program with those definitions of the blocks before it, the last first, that it lacks."""
     for block in earlier:
-        nodes = ast.walk(ast.parse(code))
-        used = {node.id for node in nodes if isinstance(node, ast.Name)}
-        own = {name for node in ast.parse(code).body for name in _bound(node)}
+        tree = ast.parse(code)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        own = {name for node in tree.body for name in _bound(node)}
         helpers = _longest_code(block) or ""
         parts = [ast.get_source_segment(helpers, node) for node in ast.parse(helpers).body
                  if (used - own).intersection(_bound(node))]
