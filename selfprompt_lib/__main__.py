@@ -7,7 +7,7 @@ from .packages import refuse
 
 try:
     from . import lima_role, profiles
-    from .annotate import annotation_prompt, command
+    from .annotate import command
     from .cli import add_profile_arguments, chosen_profile, heed_signals, run_command
     from .reading import user_path
     from .workshop import bundle, check, learners, start
@@ -113,10 +113,9 @@ def _sweep(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> None:
     # Imported here, so that the other commands start at once.
-    from . import book, sources
+    from . import book
     from .files import run_folder
-    from .llm_client import endpoint
-    from .pipeline import run
+    from .pipeline import rehearsal, run
     from .workshop.solve import solve_all
 
     settings = profiles.parse_settings(given.set)
@@ -134,10 +133,7 @@ def _run(given: argparse.Namespace) -> None:
 
         plan.print_plan(profile, root, chapters)
         return
-    sources.check_inputs(profile)
-    annotation_prompt(profile.annotate)  # whose examples may be a file of the user's
-    if any(chapter.name == "judge" for chapter in chapters):
-        endpoint.check(profile.judge, profile.model)
+    rehearsal.check_inputs(profile, chapters)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))

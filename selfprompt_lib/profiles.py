@@ -6,6 +6,7 @@ A profile says everything a run depends on. `--set key=value` on the command lin
 
 import difflib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from .rows import ROLE, all_faults
 from .sections import Annotate, Judge
 from .settings import ARMS, CHOICES, TASKS, Profile, Sft
 
-__all__ = ["ARMS", "CHOICES", "TASKS", "Annotate", "Judge", "Profile", "Sft", "flatten", "load",
-           "names", "parse_settings", "seed_profiles", "trained_designs"]
+__all__ = ["ARMS", "CHOICES", "TASKS", "Annotate", "Judge", "Profile", "Sft", "changed",
+           "flat_fields", "flatten", "load", "names", "parse_settings", "seed_profiles",
+           "trained_designs"]
 PROFILES_FOLDER = Path(__file__).parent / "resources" / "profiles"
 
 
@@ -52,6 +54,19 @@ def load(name: str, settings: dict[str, Any] | None = None, seed: int | None = N
     faults = " | ".join(_contradictions(flatten(profile)))
     require(not faults, f"profile {name}: {faults}")
     return profile
+
+
+def changed(profile: Profile, fields: dict[str, Any]) -> Profile:
+    """The profile with other values of some fields, checked as by `load`."""
+    own = {name: value for name, value in flatten(profile).items() if name in _settable()}
+    return load(profile.name, own | fields)
+
+
+@cache
+def _settable() -> dict[str, Any]:
+    """The fields that may be set, with their defaults."""
+    fields = flatten(Profile(name="", about=""))
+    return {name: value for name, value in fields.items() if name not in ("name", "about")}
 
 
 def _shown(fault: str, detail: Any) -> str:
@@ -112,8 +127,7 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
 
 def _put(fields: dict, key: str, value: Any) -> None:
     """Set one field of a profile that is not validated yet; refuse a name that no profile has."""
-    known = flatten(Profile(name="", about=""))
-    del known["name"], known["about"]
+    known = _settable()
     if key not in known:
         near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -157,8 +171,13 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
 def flatten(profile: Profile) -> dict[str, Any]:
     """The profile as `{"sft.epochs": …}`: the keys that `--set` takes, with their values."""
+    return flat_fields(profile.model_dump(mode="json"))
+
+
+def flat_fields(profile: dict[str, Any]) -> dict[str, Any]:
+    """The same of a profile as a record holds it."""
     flat = {}
-    for name, value in profile.model_dump(mode="json").items():
+    for name, value in profile.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{field}": item for field, item in value.items()}
         else:

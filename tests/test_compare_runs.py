@@ -158,6 +158,12 @@ def test_what_cannot_be_compared_is_refused(tmp_path, refused):
     for wrong in ([], [7], "runs/cpu"):
         with refused("is no list of folders"):
             compare_runs.read_runs(wrong)
+    with refused("is named twice; name it once"):
+        compare_runs.read_runs([str(tmp_path / "s"), str(tmp_path / "s" / ".." / "s")])
+    table = rows(GAINS | {50: [0.1, 0.2]})
+    table["chapter"] = table["data.train_rows"].map({8: "evaluate", 50: "ablate", 100: "ablate"})
+    with refused("train_rows=100 has rows of ablate alone, others have not"):
+        compare_runs.comparable_rows(read(tmp_path / "mixed", table).pooled())
     with refused("one run alone"):
         read(tmp_path / "one", rows({8: [0.1, 0.2]}))
     with refused("no item in common", "same questions"):

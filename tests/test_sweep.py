@@ -267,7 +267,7 @@ def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sweep, "run_cell", run_cell)
     plan = [sweep_plan.Planned(cell, (CHAPTERS["sft"],), 3600, 1, 2, 0) for cell in cells]
     record = {"profile": "smoke", "settings": {}, "cells": {cell.name: cell.fields for cell in cells}}
-    assert sweep._run_cells(cells, [CHAPTERS["sft"]], plan, record) == ["seed=1"]
+    assert sweep._run_cells(plan, [CHAPTERS["sft"]], tmp_path, record) == ["seed=1"]
     said = capsys.readouterr().out
     assert ran == ["seed=0", "seed=1", "seed=2"] and "failed: its notebook failed" in said
     assert "1 of 3 cells failed: seed=1; the others are done; run again to try these again" in said
@@ -282,11 +282,8 @@ def test_two_sweeps_in_one_folder_are_one_too_many(tmp_path, refused):
 
 
 def test_a_run_s_rows_are_tidy(road):
-    from selfprompt_lib.pipeline.chapters import read_record
-
     root = road / "smoke"
-    made = {name: record for name in CHAPTERS if (record := read_record(root, name))}
-    rows = sweep_results.cell_rows(root, made)
+    rows = sweep_results.cell_rows(root)
     assert list(rows) == sweep_results.COLUMNS and {"text", "cloze", "written", "role"} <= set(rows.form)
     likelihoods = pd.read_parquet(root / "evaluate" / "likelihoods.parquet")
     assert len(rows[(rows.chapter == "evaluate") & rows.form.isin(likelihoods.form)]) == len(likelihoods)

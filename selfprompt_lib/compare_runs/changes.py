@@ -1,13 +1,13 @@
 """What differs between two runs, and what each cost (chapter 7)."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .run_sets import NAMES, RunSet, flat_fields
+from .run_sets import RunSet, flat_fields
 
 MARK = "other versions"
-CHANGE_COLUMNS = ["what", "name", "first", "second"]
 
 
 def what_changed(first: dict[str, Any], second: dict[str, Any]) -> pd.DataFrame:
@@ -17,22 +17,22 @@ def what_changed(first: dict[str, Any], second: dict[str, Any]) -> pd.DataFrame:
     the first digits of their digests. Where a run has no such thing, a dash. Of code, only files
     that both runs used are compared: other settings may use others.
     """
-    sides = [{"field": {name: value for name, value in flat_fields(record).items()
-                        if name not in NAMES}, **_made_with(record)}
-             for record in (first, second)]
-    rows = [{"what": what, "name": name, "first": _shown(one.get(name)),
-             "second": _shown(other.get(name))}
-            for what, one in sides[0].items() for other in [sides[1][what]]
-            for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)
-            and (what != "code" or (name in one and name in other))]
-    return pd.DataFrame(rows, columns=CHANGE_COLUMNS)
+    ours, theirs, rows = _made_with(first), _made_with(second), []
+    for what, one in ours.items():
+        other = theirs[what]
+        for name in one | other:
+            compared = what != "code" or (name in one and name in other)
+            if compared and one.get(name) != other.get(name):
+                rows.append((what, name, _shown(one.get(name)), _shown(other.get(name))))
+    return pd.DataFrame(rows, columns=["what", "name", "first", "second"])
 
 
 def _made_with(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Versions, machine, digests of data and of code, by name."""
+    """Fields, versions, machine, digests of data and of code, by name."""
     made = record["provenance"]
     versions = {name: made.get(name) for name in ("selfprompt_lib", "python")}
-    return {"version": versions | made.get("libraries", {}),
+    return {"field": flat_fields(record),
+            "version": versions | made.get("libraries", {}),
             "machine": {name: made.get(name) for name in ("machine", "precision")},
             "data": record.get("data", {}),
             "code": record.get("code") or made.get("code", {})}
@@ -53,23 +53,15 @@ def run_overview(runs: RunSet) -> pd.DataFrame:
     versions: marked where the package, a library or the package's code is not that of the first
     run. Such runs are compared all the same: what differs may be due to that.
     """
-    records = runs.records
-    first = next(iter(records.values()))
-    return pd.DataFrame([
-        {"run": name} | runs.fields[name] | {
-            "model": _last(flat_fields(record).get("model", "–")),
+    first, rows = next(iter(runs.records.values())), []
+    for name, record in runs.records.items():
+        other = what_changed(first, record).what.isin(["version", "code"]).any()
+        rows.append({"run": name} | runs.fields[name] | {
+            "model": Path(flat_fields(record).get("model", "–")).name,
             "precision": record["provenance"].get("precision", "–"),
             "tokens": record.get("tokens") or 0, "minutes": sum(record["seconds"].values()) / 60,
-            "versions": MARK if _other_versions(first, record) else "as the first"}
-        for name, record in records.items()])
-
-
-def _other_versions(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return what_changed(first, second).what.isin(["version", "code"]).any()
-
-
-def _last(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2]
+            "versions": MARK if other else "as the first"})
+    return pd.DataFrame(rows)
 
 
 def run_seconds(runs: RunSet) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from ..evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
 from ..evaluate.results import BASE, BASELINE, OWN
 from ..pipeline.sweep_results import COLUMNS, ROLE, WRITTEN
 
-PRIMARY = [each for each in CONTRASTS if each.primary]
+PRIMARY = {each.label: each for each in CONTRASTS if each.primary}
 BESIDE = (BASE, BASELINE, NEUTRAL)  # models that write no role of their own
 KEY = ["seed", "task", "form", "item"]
 CURVE_COLUMNS = ["group", "model", "curve", "value", "low", "high", "n", "seeds"]
@@ -46,15 +46,14 @@ def comparable_rows(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
     there = [name for name in MEASURES if rows[rows.prefix == OWN_ROLE][name].notna().any()]
     require(measure in there, f"measure: {measure} was not measured behind an own role in these "
             f"runs; there are: {', '.join(there) or 'none: run chapter 5 or 6 in them'}")
-    chapters = rows.groupby("group", sort=False).chapter.agg(set)
-    for names in ({"infer", "evaluate"}, {"ablate"}):
-        if all(there & names for there in chapters):
-            kept = rows[rows.chapter.isin(names)]
-            return _as_chapter_5(kept) if "ablate" in names else kept
-    lacking = {name: there for name, there in chapters.items() if "evaluate" not in there}
-    require(False, f"runs: {next(iter(lacking))} has rows of {', '.join(sorted(*lacking.values()))}"
-            " alone, others have not; run the same chapters, 5 or 6, in all of them")
-    return rows
+    asked, designs = rows[rows.chapter != "ablate"], rows[rows.chapter == "ablate"]
+    if asked.group.nunique() == rows.group.nunique():
+        return asked
+    without = rows.group[~rows.group.isin(asked.group)].iloc[0]
+    require(designs.group.nunique() == rows.group.nunique(),
+            f"runs: {without} has rows of ablate alone, others have not; run the same chapters, 5 "
+            "or 6, in all of them")
+    return _as_chapter_5(designs)
 
 
 def _as_chapter_5(rows: pd.DataFrame) -> pd.DataFrame:
@@ -74,18 +73,10 @@ def role_curve(rows: pd.DataFrame) -> pd.DataFrame:
     """How often a role was written: `CURVE_COLUMNS` and the swept fields, Wilson's interval."""
     found, replies = [], rows[(rows.form == ROLE) & rows.model.isin(own_models(rows))]
     for (group, model), part in replies.groupby(["group", "model"], sort=False):
-        share = stats.rate(part.right.astype(bool))
         found.append({"group": group, "model": model, "curve": "roles written",
-                      "value": share.value, "low": share.low, "high": share.high, "n": share.n,
+                      **stats.rate(part.right.astype(bool)).columns("value"),
                       "seeds": part.seed.nunique()})
     return with_fields(pd.DataFrame(found, columns=CURVE_COLUMNS), rows)
-
-
-def _unaided(rows: pd.DataFrame) -> pd.DataFrame:
-    """Written answers of the baseline, and of models that wrote their own role before them."""
-    own, plain = rows.model.isin(own_models(rows)), rows.model == BASELINE
-    begun = (own & (rows.prefix == OWN_ROLE)) | (plain & (rows.prefix == NOTHING))
-    return rows[(rows.form == WRITTEN) & begun]
 
 
 def contrast_curve(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
@@ -105,7 +96,7 @@ def contrast_curve(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
             gates = gate(table[table.right.notna()])
             whole = likelihood_contrasts(_of_primary(table), measure, gates)
             for row in whole[whole.primary & (whole.task == ALL)].itertuples():
-                against = next(each.old[0] for each in PRIMARY if each.label == row.contrast)
+                against, _ = PRIMARY[row.contrast].old
                 found.append({"group": group, "model": model, "curve": f"minus {against}",
                               "value": row.difference, "low": row.low, "high": row.high,
                               "n": row.n, "seeds": row.seeds})
@@ -114,14 +105,17 @@ def contrast_curve(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
 
 def _of_primary(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the primary contrasts take; all others would only be computed for nothing."""
-    pairs = {pair for each in PRIMARY for pair in (each.new, each.old)}
+    pairs = {pair for each in PRIMARY.values() for pair in (each.new, each.old)}
     chosen = [pair in pairs for pair in zip(table.model, table.prefix, strict=True)]
     return table[np.array(chosen, dtype=bool)]  # an empty list would choose columns
 
 
 def written_curve(rows: pd.DataFrame) -> pd.DataFrame:
     """Right answers, each model minus the baseline, paired by item, the tasks counting the same."""
-    found, written = [], _unaided(rows)
+    # Answers of the baseline, and of models that wrote their own role before them.
+    own = rows.model.isin(own_models(rows)) & (rows.prefix == OWN_ROLE)
+    plain = (rows.model == BASELINE) & (rows.prefix == NOTHING)
+    written, found = rows[(rows.form == WRITTEN) & (own | plain)], []
     items = written.assign(arm=written.model, value=written.right.astype(float))
     for group, part in items.groupby("group", sort=False):
         for model in own_models(part):
@@ -129,8 +123,7 @@ def written_curve(rows: pd.DataFrame) -> pd.DataFrame:
             if len(both):
                 row = effects(both, model, BASELINE, "value")[ALL]
                 found.append({"group": group, "model": model, "curve": f"minus {BASELINE}",
-                              "value": row.value, "low": row.low, "high": row.high,
-                              "n": row.n, "seeds": row.seeds})
+                              **row.columns("value"), "seeds": row.seeds})
     return with_fields(pd.DataFrame(found, columns=CURVE_COLUMNS), rows)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from .. import profiles
 from ..errors import require
-from ..pipeline.chapters import CHAPTERS, other_run_folder, read_json, read_record
+from ..pipeline.chapters import other_run_folder, read_json
 from ..pipeline.run_record import run_record
 from ..pipeline.sweep_grid import cell_name, value_text
 from ..pipeline.sweep_results import cell_rows, field_columns
@@ -17,8 +18,8 @@ from ..pipeline.sweep_results import cell_rows, field_columns
 RUN_SEED = "run seed"
 COLUMN = {"seed": RUN_SEED, "model": "base model"}  # of fields whose names rows use otherwise
 RUN = "run"  # stands for a field where runs are alike in all fields: other versions, say
-NAMES = ("name", "about")  # fields that say nothing of how a run was made
 KEYS = ["group", "chapter", "model", "seed", "prefix", "task", "form", "item"]
+Cells = dict[str, tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]]  # rows, record, swept
 
 
 @dataclass(frozen=True)
@@ -75,39 +76,34 @@ def read_runs(folders: Sequence[str]) -> RunSet:
     Raises:
         UserError: a folder that is neither, a run that measured nothing, or a single run.
     """
-    require(isinstance(folders, list | tuple) and all(map(_is_text, folders)) and folders,
+    is_list = isinstance(folders, list | tuple) and folders
+    require(is_list and all(isinstance(name, str) and name.strip() for name in folders),
             f"runs: {folders!r} is no list of folders; write runs=[runs/cpu, other/runs/cpu], or "
             "the folder of a sweep")
     roots = [other_run_folder(name) for name in folders]
     parts = [_sweep(root) if (root / "sweep.json").is_file() else _run(root) for root in roots]
-    found = [(name, *cell) for names, part in zip(_short_names(roots), parts, strict=True)
-             for name, cell in ((f"{names}/{inner}" if inner and len(parts) > 1 else inner or names,
-                                 cell) for inner, cell in part.items())]
+    found: Cells = {}
+    for name, cells in zip(_short_names(roots), parts, strict=True):
+        for inner, cell in cells.items():
+            both = inner and len(parts) > 1  # which sweep, and which of its cells
+            found[f"{name}/{inner}" if both else inner or name] = cell
     require(len(found) > 1, f"runs: {folders[0]} is one run alone; give two or more, or the folder "
             "of a sweep")
-    records = {name: record for name, _, record, _ in found}
-    fields = [fields for *_, fields in found]
+    records = {name: record for name, (_, record, _) in found.items()}
+    fields = [swept for _, _, swept in found.values()]
     known = fields if len(parts) == 1 and all(fields) else _differing(records)
     known = [{COLUMN.get(name, name): value for name, value in one.items()} for one in known]
     if len({value_text([*one.values()]) for one in known}) < len(known):
         known = [{RUN: name} | one for name, one in zip(records, known, strict=True)]
-    rows = pd.concat([rows.assign(cell=name) for name, rows, *_ in found], ignore_index=True)
+    rows = pd.concat([rows.assign(cell=name) for name, (rows, *_) in found.items()],
+                     ignore_index=True)
     return RunSet(rows, dict(zip(records, known, strict=True)), records)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-Cells = dict[str, tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]]  # rows, record, swept
-
-
 def _run(root: Path) -> Cells:
-    record = run_record(root)
-    made = {name: found for name in CHAPTERS if (found := read_record(root, name))}
-    rows = cell_rows(root, made)
+    record, rows = run_record(root), cell_rows(root)
     require(len(rows), f"{root}: no finished chapter with items is there (finished: "
-            f"{', '.join(made)}); run chapter 4, 5 or 6 first")
+            f"{', '.join(record['seconds'])}); run chapter 4, 5 or 6 first")
     return {"": (rows, record, {})}
 
 
@@ -127,13 +123,12 @@ def _sweep(root: Path) -> Cells:
 def _short_names(roots: Sequence[Path]) -> list[str]:
     """The last parts of each path, as many as tell the paths apart."""
     parts = [Path(os.path.abspath(root)).parts for root in roots]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-count:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    twice = next(str(root) for root in roots if list(roots).count(root) > 1)
-    require(False, f"runs: {twice} is named twice; name it once")
-    return []
+    for root, part in zip(roots, parts, strict=True):
+        require(parts.count(part) == 1, f"runs: {root} is named twice; name it once")
+    count = 1
+    while len({part[-count:] for part in parts}) < len(parts):
+        count += 1
+    return ["/".join(part[-count:]) for part in parts]
 
 
 def _differing(records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -142,18 +137,16 @@ def _differing(records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     A field that some version of the package does not have yet is none of them.
     """
     flat = [flat_fields(record) for record in records.values()]
-    names = [name for name in flat[0] if name not in NAMES and all(name in one for one in flat)]
+    names = [name for name in flat[0] if all(name in one for one in flat)]
     differ = [name for name in names if len({value_text(one[name]) for one in flat}) > 1]
     return [{name: _plain(one[name]) for name in differ} for one in flat]
 
 
 def flat_fields(record: dict[str, Any]) -> dict[str, Any]:
-    """A run's profile as `{"sft.epochs": …}`, from its record."""
-    flat = {}
-    for name, value in record["provenance"].get("profile", {}).items():
-        parts = value.items() if isinstance(value, dict) else [(None, value)]
-        flat |= {f"{name}.{field}" if field else name: part for field, part in parts}
-    return flat | record.get("settings", {})  # a chapter copied from another cell has its profile
+    """How a run was made, as `{"sft.epochs": …}`, from its record."""
+    made = profiles.flat_fields(record["provenance"].get("profile", {}))
+    made |= record.get("settings", {})  # a chapter copied from another cell has its profile
+    return {name: value for name, value in made.items() if name not in ("name", "about")}
 
 
 def _plain(value: Any) -> Any:

@@ -51,6 +51,11 @@ def read_record(root: Path, name: str) -> dict[str, Any] | None:
     return read_json(root / name / "stage.json")
 
 
+def read_records(root: Path) -> dict[str, dict[str, Any]]:
+    """Those of all chapters that have finished in a run's folder."""
+    return {name: record for name in CHAPTERS if (record := read_record(root, name))}
+
+
 def page_record(page: Path) -> dict[str, Any] | None:
     """What papermill noted in an executed notebook, such as `end_time`; None where none is."""
     notebook = read_json(page)
@@ -86,8 +91,8 @@ def run_digest(name: str) -> str | None:
     root = find_folder(name)
     if root is None:
         return None
-    made = {chapter: record["outputs"] for chapter in CHAPTERS
-            if chapter != "compare" and (record := read_record(root, chapter))}
+    made = {chapter: record["outputs"] for chapter, record in read_records(root).items()
+            if chapter != "compare"}
     kept = {path.name: file_digest(path) for path in
             (root / "cells.json", root / "sweep.parquet") if path.is_file()}
     return text_digest([made, kept])

@@ -12,7 +12,7 @@ from typing import Any
 from ..devices import dtype_for
 from ..errors import require
 from ..files import write_json
-from ..profiles import Profile, flatten, load
+from ..profiles import Profile, changed, flatten
 from .chapters import CHAPTERS, read_json
 
 # The fields that one factor multiplies, with the least that still shows the method.
@@ -53,22 +53,16 @@ def read_minutes(text: str) -> float:
 
 def _measured_sizes(limit: float, profile: Profile, settings: dict[str, Any],
                     root: Path) -> dict[str, Any]:
-    from .. import sources
     from . import rates  # heavy: where sizes are kept, a run need not wait for it
 
-    all_rows = profile.data.model_copy(update={"question_rows": 10**9})
-    questions = sources.held_out_questions(profile.model_copy(update={"data": all_rows}))
-    samples = sources.training_samples(profile)
-    most = rates.most_sizes(profile, samples, questions)
-    measured, fields = rates.measure(profile, samples, questions, root), flatten(profile)
-    whole = {name: fields[name] or most[name] for name in most}  # null means all
+    data = rates.load_data(profile)
+    measured, whole = rates.measure(profile, data, root), data.sizes(profile)
 
     def predict(sizes: Sizes) -> dict[str, float]:
-        sized = load(profile.name, settings | whole | sizes, profile.seed)
-        return rates.predict(sized, measured)
+        return rates.predict(changed(profile, whole | sizes), measured)
 
     own = {name: size for name, size in whole.items() if name not in settings}
-    found = fit(limit, own, most, predict)
+    found = fit(limit, own, data.most, predict)
     return found | {"dtype": str(dtype_for(profile.dtype)), "rates": measured}
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import disable_progress_bars
 from transformers.utils.logging import disable_progress_bar
@@ -17,7 +17,7 @@ from ..evaluate.likelihood import encode_pairs, score_ids
 from ..evaluate.results import BASE
 from ..files import make_writable
 from ..generate import encode_prefill, generate_ids, prompt_text
-from ..profiles import Profile, trained_designs
+from ..profiles import Profile, changed, flatten, trained_designs
 from ..rows import Question, Sample
 from .plan import COMPARISON_TOKENS, COMPARISONS
 
@@ -39,18 +39,31 @@ CONTROLS = ("arc_easy", "piqa")
 Counts = dict[str, float]
 
 
-def most_sizes(profile: Profile, samples: Sequence[Sample],
-               questions: Sequence[Question]) -> dict[str, int]:
-    """What the data have of each size; of real benchmarks, what the profile for a card asks."""
-    starter = profile.data.benchmarks == "starter"
-    return {"data.train_rows": len(samples), "data.question_rows": len(questions),
-            "evaluate.items": MINI_ITEMS if starter else HUB_ITEMS,
-            "evaluate.choice_items": CONTROL_ITEMS if starter else HUB_ITEMS,
-            "evaluate.question_rows": len(questions)}
+class Data(NamedTuple):
+    """All that a profile could train on and ask."""
+
+    samples: list[Sample]
+    questions: list[Question]
+    most: dict[str, int]  # of each size; of real benchmarks, what the profile for a card asks
+
+    def sizes(self, profile: Profile) -> dict[str, int]:
+        """The profile's sizes; null means all."""
+        fields = flatten(profile)
+        return {name: fields[name] or most for name, most in self.most.items()}
 
 
-def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Question],
-            folder: Path) -> Counts:
+def load_data(profile: Profile) -> Data:
+    """All samples and questions of a profile, whatever its sizes, and how many there are."""
+    questions = sources.held_out_questions(changed(profile, {"data.question_rows": 10**9}))
+    samples, starter = sources.training_samples(profile), profile.data.benchmarks == "starter"
+    return Data(samples, questions, {
+        "data.train_rows": len(samples), "data.question_rows": len(questions),
+        "evaluate.items": MINI_ITEMS if starter else HUB_ITEMS,
+        "evaluate.choice_items": CONTROL_ITEMS if starter else HUB_ITEMS,
+        "evaluate.question_rows": len(questions)})
+
+
+def measure(profile: Profile, data: Data, folder: Path) -> Counts:
     """Tokens a second that are `trained`, `read` and `written` here, and lengths in tokens.
 
     Training is some steps of chapter 3's own, with the profile's model, precision and batch, in a
@@ -60,7 +73,7 @@ def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Que
     disable_progress_bar()
     began = time.perf_counter()
     count = max(32, STEPS * profile.sft.batch_size)
-    some = sources.take_evenly_spaced([s for s in samples if s.role] or samples, count)
+    some = sources.take_evenly_spaced([s for s in data.samples if s.role] or data.samples, count)
     design = get_design(profile.design if some[0].role else "none")
     model, tokenizer = models.load(profile.model, profile.dtype)
     lengths, bare = (sft.token_counts(tokenizer, some, each).clip(upper=profile.sft.max_length)
@@ -69,19 +82,19 @@ def measure(profile: Profile, samples: Sequence[Sample], questions: Sequence[Que
     pairs = [(context[-256:], text[:256]) for context, text in encode_pairs(
         tokenizer, contexts, [sample.conversations[1] for sample in some[:8]])]
     prompts = [encode_prefill(tokenizer, prompt_text(tokenizer, question.question))
-               for question in questions[:32]]
+               for question in data.questions[:32]]
     score_ids(model, pairs[:1])  # the first pass of a model is slower
     _, reading = _timed(score_ids, model, pairs)
     (replies, _), writing = _timed(generate_ids, model, prompts, max_new_tokens=24,
                                    batch_size=profile.infer.batch_size)
     del model
-    short = profile.sft.model_copy(update={"epochs": 1, "checkpoints": 0})
-    steps = sources.take_evenly_spaced(some, max(STEPS * short.batch_size, 8))
+    short = changed(profile, {"sft.epochs": 1, "sft.checkpoints": 0})
+    batch = profile.sft.batch_size
+    steps = sources.take_evenly_spaced(some, max(STEPS * batch, 8))
     make_writable(folder)
     with TemporaryDirectory(dir=folder) as place:
-        run = profile.model_copy(update={"sft": short})
-        for part in (steps[: short.batch_size], steps):
-            record = sft.train(run, part, design, Path(place))[2]
+        for part in (steps[:batch], steps):
+            record = sft.train(short, part, design, Path(place))[2]
     gc.collect()
     devices.alone_on_card()  # the chapters, in processes of their own, need the memory
     return {"trained": record["tokens"] / record["seconds"],
@@ -114,7 +127,8 @@ def trained(profile: Profile, lengths: Counts) -> Counts:
     sample = lengths["sample"] * profile.data.train_rows * profile.sft.epochs
     bare = lengths["bare"] * profile.data.train_rows * profile.sft.epochs
     first = (len(trained_designs(profile)) - 1) * sample + bare  # the baseline has no role
-    new = len(_new_designs(profile)) * profile.ablate.seeds
+    known = {design.name for design in trained_designs(profile).values()}
+    new = len({*profile.ablate.designs} - known) * profile.ablate.seeds
     return {"sft": profile.sft.seeds * first, "ablate": new * sample}
 
 
@@ -164,11 +178,6 @@ def written(profile: Profile, lengths: Counts) -> Counts:
     }
 
 
-def _new_designs(profile: Profile) -> set[str]:
-    """Those that chapter 3 does not train."""
-    return {*profile.ablate.designs} - {design.name for design in trained_designs(profile).values()}
-
-
 def _of_designs(profile: Profile) -> int:
     """Models that chapter 6 measures."""
     return len(profile.ablate.designs) * profile.ablate.seeds
@@ -181,9 +190,7 @@ def _annotated(profile: Profile) -> int:
 
 def _choice_items(profile: Profile, tasks: Sequence[str]) -> int:
     """Items of some tasks with options together."""
-    settings, starter = profile.evaluate, profile.data.benchmarks == "starter"
-    return sum(min(settings.choice_items, _there(starter, name)) for name in tasks)
-
-
-def _there(starter: bool, task: str) -> int:
-    return (CONTROL_ITEMS if task in CONTROLS else MINI_ITEMS) if starter else HUB_ITEMS
+    asked = profile.evaluate.choice_items
+    if profile.data.benchmarks == "hub":
+        return min(asked, HUB_ITEMS) * len(tasks)
+    return sum(min(asked, CONTROL_ITEMS if name in CONTROLS else MINI_ITEMS) for name in tasks)

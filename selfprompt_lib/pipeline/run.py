@@ -6,7 +6,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +19,9 @@ from traitlets.config import Config
 
 from ..errors import UserError, require
 from ..files import make_writable, write_json
-from ..profiles import Profile, flatten, load
+from ..profiles import Profile
 from ..provenance import peak_memory_gb
-from .chapters import CHAPTERS, Chapter, page_record, read_record
+from .chapters import CHAPTERS, Chapter, page_record, read_record, read_records
 from .inputs import why_run
 from .rehearsal import rehearse
 
@@ -33,8 +32,7 @@ from .rehearsal import rehearse
 TRAINING_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**25),
                         "MALLOC_TRIM_THRESHOLD_": str(2**35),
                         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-TRAINS, MEASURES = ("sft", "ablate"), ("evaluate", "ablate")
-ROOM = ("model", "infer.max_new_tokens", "evaluate.max_new_tokens")
+TRAINS = ("sft", "ablate")
 # Else each kernel warns that its connection, which stays on this machine, is not encrypted.
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
 
@@ -79,7 +77,7 @@ def run_chapters(
             continue
         print(f"{label} runs: {'; '.join(reasons[:4])}{' …' if len(reasons) > 4 else ''}")
         if not tried:
-            require_room(profile, chapters)
+            rehearse(profile, chapters)
             tried = True
         chapter_start = time.perf_counter()
         execute_notebook(chapter, parameters, root)
@@ -87,24 +85,6 @@ def run_chapters(
     write_report(profile, root)
     seconds = time.perf_counter() - run_start
     print(f"all done in {seconds:.0f} s; report: {root / 'report.json'}")
-
-
-def require_room(profile: Profile, chapters: Sequence[Chapter]) -> None:
-    """`rehearse` what chapters 5 and 6 need, where it is not in the package or may not fit.
-
-    Raises:
-        UserError: data that is missing, a faulty task, replies too long for the model's context.
-    """
-    if _has_more_to_try(profile, chapters):
-        rehearse(profile)
-
-
-def _has_more_to_try(profile: Profile, chapters: Sequence[Chapter]) -> bool:
-    """Whether chapters 5 and 6 need what is not in the package, or settings that may not fit."""
-    fields, usual = flatten(profile), flatten(load(profile.name))
-    own = fields["data.benchmarks"] == "hub" or fields["evaluate.include_path"]
-    changed = any(fields[name] != usual[name] for name in ROOM)
-    return bool(own or changed) and any(chapter.name in MEASURES for chapter in chapters)
 
 
 def execute_notebook(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
@@ -226,14 +206,12 @@ def _mark(process: psutil.Process) -> str | None:
 
 def write_report(profile: Profile, root: Path) -> None:
     """Collect the finished chapters in `report.json`: metrics, seconds, memory, provenance."""
-    stages = {}
-    for chapter in CHAPTERS.values():
-        record = read_record(root, chapter.name)
-        if record:
-            kept = ("metrics", "seconds", "peak_memory_gb", "finished", "provenance")
-            stages[chapter.name] = {"title": chapter.title} | {name: record[name] for name in kept}
-            page = page_record(chapter.executed_notebook(root)) or {}
-            if whole := page.get("duration"):  # with the start of the kernel
-                stages[chapter.name]["seconds"] = round(whole, 1)
+    stages, kept = {}, ("metrics", "seconds", "peak_memory_gb", "finished", "provenance")
+    for name, record in read_records(root).items():
+        chapter = CHAPTERS[name]
+        stages[name] = {"title": chapter.title} | {field: record[field] for field in kept}
+        page = page_record(chapter.executed_notebook(root)) or {}
+        if whole := page.get("duration"):  # with the start of the kernel
+            stages[name]["seconds"] = round(whole, 1)
     write_json(root / "report.json",
                {"profile": profile.name, "seed": profile.seed, "stages": stages})

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import require
-from .chapters import CHAPTERS, read_record
-
-TRAINED_ON = "train.jsonl"
-SHORT = 10  # digits of a digest that tell files apart
+from .chapters import read_records
 
 
 def run_record(root: Path) -> dict[str, Any]:
@@ -27,7 +24,7 @@ def run_record(root: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder is no run's.
     """
-    records = {name: record for name in CHAPTERS if (record := read_record(root, name))}
+    records = read_records(root)
     require(records, f"{root}: is no run's folder: no chapter has finished there; give one such as "
             "runs/cpu, or that of a sweep")
     by_time = dict(sorted(records.items(), key=lambda item: item[1]["finished"]))
@@ -46,8 +43,8 @@ def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
 
     Where two chapters have read a file, it is as the one read it that finished last.
     """
-    outputs = records.get("annotate", {}).get("outputs", {})
-    found = {f"annotate/{name}": outputs[name] for name in outputs if name == TRAINED_ON}
+    trained_on = records.get("annotate", {}).get("outputs", {}).get("train.jsonl")
+    found = {"annotate/train.jsonl": trained_on} if trained_on else {}
     for record in records.values():
         inputs = record["inputs"]
         found |= {name: value for name, value in inputs["fields"].items()
@@ -58,8 +55,8 @@ def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _code(records: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Digests of notebooks and of the package's files, but for those that only draw."""
-    return {f"{chapter}, {name}" if name == "notebook" else name: digest[:SHORT]
+    """The first digits of digests of notebooks and of the package's files that not only draw."""
+    return {f"{chapter}, {name}" if name == "notebook" else name: digest[:10]
             for chapter, record in records.items()
             for name, digest in record["inputs"]["code"].items()
             if not name.endswith(".jsonl") and not name.startswith("plots/")}

@@ -12,7 +12,7 @@ import yaml
 from .. import profiles
 from ..digests import text_digest
 from ..errors import UserError, require
-from ..files import run_folder, write_json
+from ..files import run_folder
 from ..profiles import Profile
 from .chapters import CHAPTERS, Chapter, read_json
 
@@ -183,11 +183,6 @@ def record_sweep(out: Path, asked: dict[str, Any], sharded: bool) -> dict[str, A
     labels = {*there["chapters"], *asked["chapters"]}
     chapters = [chapter.label for chapter in CHAPTERS.values() if chapter.label in labels]
     return asked | {"grid": grid, "chapters": chapters, "cells": there["cells"] | asked["cells"]}
-
-
-def write_sweep(out: Path, record: dict[str, Any]) -> None:
-    """Write `sweep.json`, by which the folder is known as a sweep's."""
-    write_json(out / "sweep.json", record)
 
 
 def read_shard(text: str | None) -> tuple[int, int]:

@@ -9,20 +9,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..checkpoints import free_gb
 from ..digests import text_digest
 from ..errors import require
 from ..files import write_json
-from ..profiles import Profile, flatten, load, seed_profiles, trained_designs
+from ..profiles import Profile, changed, flatten, seed_profiles, trained_designs
 from ..provenance import machine
 from .chapters import Chapter, read_json
 from .inputs import why_run
 from .sweep_grid import Cell
 
 TRAINING = "training "  # how the names of such pieces of work begin
-# Fields of the data that no training depends on.
+# How the fields begin that chapter 1 and a training depend on, but for its design and seed; and
+# fields of the data that no training does.
+ANNOTATES = ("model", "data.", "annotate.")
+TRAINS = (*ANNOTATES, "dtype", "sft.")
 ASKED = ("data.questions", "data.question_rows", "data.benchmarks", "data.mirror")
 
 
@@ -31,30 +33,29 @@ class Planned:
     """What is left of a cell, what that takes, and whether it fits into the memory that is free."""
 
     cell: Cell
-    left: tuple[Chapter, ...]
-    seconds: float
-    memory: float  # GB, of one training
-    free: float  # GB of memory
-    disk: float  # GB, of trainings that no earlier cell makes
+    left: tuple[Chapter, ...] = ()
+    seconds: float = 0
+    memory: float = 0  # GB, of one training
+    free: float = 0  # GB of memory
+    disk: float = 0  # GB, of trainings that no earlier cell makes
 
 
 def make_plan(cells: Sequence[Cell], chapters: Sequence[Chapter], out: Path) -> list[Planned]:
     """The plan of each cell, in order, made in a process that hands its memory back."""
-    left = [tuple(chapters_left(cell, chapters)) for cell in cells]
+    left = [_chapters_left(cell, chapters) for cell in cells]
     if not any(left):
-        return [Planned(cell, (), 0, 0, 0, 0) for cell in cells]
+        return [Planned(cell) for cell in cells]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_plan, cells, left, out).result()
 
 
-def chapters_left(cell: Cell, chapters: Sequence[Chapter]) -> list[Chapter]:
+def _chapters_left(cell: Cell, chapters: Sequence[Chapter]) -> tuple[Chapter, ...]:
     """The chapters of a cell that are not done, or that read one that is not."""
-    left: list[Chapter] = []
+    left: dict[str, Chapter] = {}
     for chapter in chapters:
-        waits = {each.name for each in left} & {*chapter.reads}
-        if waits or why_run_cell(chapter, cell)[0]:
-            left.append(chapter)
-    return left
+        if left.keys() & chapter.reads or why_run_cell(chapter, cell)[0]:
+            left[chapter.name] = chapter
+    return tuple(left.values())
 
 
 def why_run_cell(chapter: Chapter, cell: Cell) -> tuple[list[str], str]:
@@ -77,7 +78,7 @@ def _plan(cells: Sequence[Cell], left: Sequence[tuple[Chapter, ...]],
     found = []
     for cell, chapters in zip(cells, left, strict=True):
         if not chapters:
-            found.append(Planned(cell, (), 0, 0, 0, 0))
+            found.append(Planned(cell))
             continue
         profile = cell.profile
         shape = text_digest([profile.model, profile.dtype, profile.sft.model_dump()])
@@ -110,28 +111,18 @@ def _pieces(profile: Profile, chapters: Sequence[Chapter], out: Path) -> dict[st
     measured, sized = _measured(profile, out)
     predicted, tokens = rates.predict(sized, measured), rates.trained(sized, measured)
     fields, pieces = flatten(profile), {}
+    annotation = {name: value for name, value in fields.items() if name.startswith(ANNOTATES)}
+    training = {name: value for name, value in fields.items()
+                if name.startswith(TRAINS) and name not in ASKED}
     for chapter in chapters:
-        training = tokens.get(chapter.name, 0) / measured["trained"]
-        own = annotation_fields(fields) if chapter.name == "annotate" else fields
-        pieces[f"{chapter.name} {text_digest(own)}"] = predicted[chapter.name] - training
+        digest = text_digest(annotation if chapter.name == "annotate" else fields)
+        trained = tokens.get(chapter.name, 0) / measured["trained"]
+        pieces[f"{chapter.name} {digest}"] = predicted[chapter.name] - trained
     for design, seed in _trained(profile, chapters):
         length = measured["bare" if design == "none" else "sample"]
         steps = length * sized.data.train_rows * profile.sft.epochs
-        name = text_digest([design, seed, training_fields(fields)])
-        pieces[TRAINING + name] = steps / measured["trained"]
+        pieces[TRAINING + text_digest([design, seed, training])] = steps / measured["trained"]
     return pieces
-
-
-def annotation_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a flat profile that chapter 1 depends on."""
-    return {name: value for name, value in fields.items()
-            if name == "model" or name.startswith(("data.", "annotate."))}
-
-
-def training_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a flat profile that a training depends on, but for design and seed."""
-    return {name: value for name, value in fields.items() if name not in ASKED
-            and (name in ("model", "dtype") or name.startswith(("data.", "annotate.", "sft.")))}
 
 
 def _trained(profile: Profile, chapters: Sequence[Chapter]) -> Iterator[tuple[str, int]]:
@@ -147,15 +138,9 @@ def _trained(profile: Profile, chapters: Sequence[Chapter]) -> Iterator[tuple[st
 
 def _measured(profile: Profile, out: Path) -> tuple[dict[str, float], Profile]:
     """This machine's rates for the profile's model, and the profile with all sizes as numbers."""
-    from .. import sources
     from . import rates  # heavy, as above
 
-    every = profile.data.model_copy(update={"question_rows": 10**9})
-    questions = sources.held_out_questions(profile.model_copy(update={"data": every}))
-    samples = sources.training_samples(profile)
-    most, fields = rates.most_sizes(profile, samples, questions), flatten(profile)
-    own = {name: value for name, value in fields.items() if name not in ("name", "about")}
-    sized = load(profile.name, own | {name: fields[name] or most[name] for name in most})
+    data = rates.load_data(profile)
     asked = [profile.model, profile.dtype, profile.sft.micro_batch_size, profile.sft.max_length,
              machine()]
     path = out / "shared" / "rates" / f"{text_digest(asked)[:16]}.json"
@@ -163,9 +148,9 @@ def _measured(profile: Profile, out: Path) -> tuple[dict[str, float], Profile]:
     if measured is None:
         print(f"measuring how fast this machine trains, reads and writes with {profile.model} …",
               flush=True)
-        measured = rates.measure(profile, samples, questions, path.parent)
+        measured = rates.measure(profile, data, path.parent)
         write_json(path, measured)
-    return measured, sized
+    return measured, changed(profile, data.sizes(profile))
 
 
 def require_memory(plan: Sequence[Planned]) -> None:
@@ -199,21 +184,13 @@ def plan_text(plan: Sequence[Planned], chapters: Sequence[Chapter], out: Path) -
     return "\n".join(rows)
 
 
-class Pace:
-    """What is left of a sweep, by its plan and by what its finished cells have taken."""
+def left_text(plan: Sequence[Planned], took: Sequence[float]) -> str:
+    """How many cells are done, and the hours that the others will take, about.
 
-    def __init__(self, plan: Sequence[Planned]):
-        self.planned = {each.cell.name: each.seconds for each in plan}
-        self.took: dict[str, float] = {}
-
-    def done(self, name: str, seconds: float) -> None:
-        """A cell is done, or has failed, after so many seconds."""
-        self.took[name] = seconds
-
-    def text(self) -> str:
-        """How many cells are done, and the hours that the others will take, about."""
-        expected = sum(self.planned[name] for name in self.took)
-        left = sum(self.planned.values()) - expected
-        mended = left * sum(self.took.values()) / expected if expected else left
-        return (f"{len(self.took)} of {len(self.planned)} cells done, about {mended / 3600:.2f} h "
-                "left")
+    Args:
+        took: seconds of the first cells, which are done or have failed.
+    """
+    done, others = (sum(each.seconds for each in part)
+                    for part in (plan[: len(took)], plan[len(took) :]))
+    mended = others * sum(took) / done if done else others
+    return f"{len(took)} of {len(plan)} cells done, about {mended / 3600:.2f} h left"

@@ -8,7 +8,7 @@ import pandas as pd
 from ..digests import text_digest
 from ..files import run_folder, write_json
 from ..reading import read_json_lines
-from .chapters import CHAPTERS, read_record
+from .chapters import read_records
 from .run_record import run_record
 from .sweep_grid import value_text
 
@@ -31,11 +31,12 @@ def write_results(out: Path, record: dict[str, Any]) -> list[str]:
     tables, cells = [], {}
     for name, fields in record["cells"].items():
         root = run_folder(out / "cells" / name, record["profile"])
-        made = {chapter: found for chapter in CHAPTERS if (found := read_record(root, chapter))}
-        if made:
+        if read_records(root):
             settings = record["settings"] | fields
             cells[name] = {"fields": fields, "settings": settings} | run_record(root)
-            tables.append(_with_fields(cell_rows(root, made), name, fields))
+            rows = cell_rows(root)
+            about = pd.DataFrame({"cell": name, **field_columns(fields)}, index=rows.index)
+            tables.append(about.join(rows))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cell"])
     for field in set(table) & set(field_columns(record["cells"][next(iter(record["cells"]))])):
         if len({isinstance(value, str) for value in table[field]}) > 1:  # such as 16 and null
@@ -76,12 +77,7 @@ def field_columns(fields: dict[str, Any]) -> dict[str, Any]:
             else value_text(value) for field, value in fields.items() if field != "seed"}
 
 
-def _with_fields(rows: pd.DataFrame, name: str, fields: dict[str, Any]) -> pd.DataFrame:
-    """A cell's rows behind its name and its fields."""
-    return pd.DataFrame({"cell": name, **field_columns(fields)}, index=rows.index).join(rows)
-
-
-def cell_rows(root: Path, made: dict[str, Any]) -> pd.DataFrame:
+def cell_rows(root: Path) -> pd.DataFrame:
     """A run's rows: likelihoods, written answers and written roles, of the chapters that are done.
 
     Columns: `chapter` (`evaluate`, `ablate` or `infer`), those of the table of likelihoods, and
@@ -89,8 +85,10 @@ def cell_rows(root: Path, made: dict[str, Any]) -> pd.DataFrame:
     rows of written roles (`role`) have in it whether a role was written, and in `tokens` its length
     where that was counted.
     """
+    made = read_records(root)
     parts = [part.assign(chapter=chapter) for chapter in ("evaluate", "ablate") if chapter in made
-             for part in (_likelihoods(root / chapter), _answers(root / chapter, chapter))]
+             for part in (_table(root / chapter / "likelihoods.parquet"),
+                          _answers(root / chapter / "items.parquet", chapter))]
     if "infer" in made:
         parts.append(_replies(root / "infer", made["infer"]["provenance"]["seed"]))
     if "ablate" in made:
@@ -101,17 +99,15 @@ def cell_rows(root: Path, made: dict[str, Any]) -> pd.DataFrame:
     return table.reindex(columns=COLUMNS).astype(flags | {"item": str})
 
 
-def _likelihoods(folder: Path) -> pd.DataFrame:
-    path = folder / "likelihoods.parquet"
+def _table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
 
 
-def _answers(folder: Path, chapter: str) -> pd.DataFrame:
+def _answers(path: Path, chapter: str) -> pd.DataFrame:
     """Written answers, and whether a role was written before them."""
-    path = folder / "items.parquet"
-    if not path.is_file():
-        return pd.DataFrame()
-    items = pd.read_parquet(path)
+    items = _table(path)
+    if items.empty:
+        return items
     places = [_arm(arm, chapter) for arm in items.arm]
     items = items.assign(model=[model for model, _ in places], prefix=[text for _, text in places])
     roles = items[items.prefix == "own role"]
@@ -128,25 +124,21 @@ def _arm(arm: str, chapter: str) -> tuple[str, str]:
 
 def _replies(folder: Path, seed: int) -> pd.DataFrame:
     """Whether and how long roles were written for the held-out questions of chapter 4."""
-    parts = []
+    found = []
     for model in ("base", "baseline", "self-prompt"):
-        rows = _role_rows(folder / f"{model}.jsonl")
-        parts.append(rows.assign(model=model, seed=-1 if model == "base" else seed))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _role_rows(path: Path) -> pd.DataFrame:
-    rows = read_json_lines(path) if path.is_file() else []
-    return pd.DataFrame([{
-        "chapter": "infer", "prefix": "own role", "task": OPEN, "form": ROLE, "item": row["id"],
-        "stratum": row["domain"], "right": row["outcome"] == "role", "tokens": row["role_tokens"],
-    } for row in rows])
+        path = folder / f"{model}.jsonl"
+        about = {"chapter": "infer", "prefix": "own role", "task": OPEN, "form": ROLE,
+                 "model": model, "seed": -1 if model == "base" else seed}
+        for row in read_json_lines(path) if path.is_file() else []:
+            found.append(about | {"item": row["id"], "stratum": row["domain"],
+                                  "right": row["outcome"] == "role", "tokens": row["role_tokens"]})
+    return pd.DataFrame(found)
 
 
 def _design_roles(path: Path) -> pd.DataFrame:
     """The same of chapter 6, before every item that it measured; a model is named by its design."""
-    if not path.is_file():
-        return pd.DataFrame()
-    roles = pd.read_parquet(path)
+    roles = _table(path)
+    if roles.empty:
+        return roles
     return roles.assign(chapter="ablate", model=roles.design, prefix="own role", form=ROLE,
                         right=roles.role.notna())

@@ -17,7 +17,7 @@ from .. import __version__
 from ..digests import cache_folder
 from ..errors import require
 from ..files import make_writable, write_json
-from ..pipeline.chapters import CHAPTERS, read_record
+from ..pipeline.chapters import CHAPTERS, read_records
 from ..provenance import PACKAGE, PROJECT
 from ..reading import user_path
 from ..starter import SMOKE, STARTER
@@ -129,8 +129,9 @@ def _copy_part(name: str, source: Path, folder: Path) -> None:
     if name != "nice/run":
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         return
-    finished = [each for each in CHAPTERS.values() if read_record(source, each.name)]
-    profile = read_record(source, finished[0].name)["provenance"]["profile"]["name"]
+    records = read_records(source)
+    profile = next(iter(records.values()))["provenance"]["profile"]["name"]
+    finished = [CHAPTERS[name] for name in records]
     needed = {reads for each in finished for reads in needed_chapters(each)}
     make_writable(folder / profile / "nbs")
     place(source, folder / profile, finished, needed)

@@ -13,7 +13,7 @@ from ..digests import cache_folder
 from ..errors import UserError
 from ..files import make_writable, run_folder
 from ..packages import MEND, package_faults, python_found
-from ..profiles import Profile, flatten, load, parse_settings, trained_designs
+from ..profiles import Profile, changed, trained_designs
 from ..reading import user_path
 from ..starter import FROM_PYPI, SMOKE
 
@@ -45,14 +45,14 @@ def command(given: argparse.Namespace) -> int:
     profile = chosen_profile(given)
     root = run_folder(user_path(given.out).absolute(), profile.name)
     failed = 0
-    for finding in findings(profile, parse_settings(given.set), root, given.quick):
+    for finding in findings(profile, root, given.quick):
         print(finding, flush=True)
         failed += bool(finding.mend)
     print(f"{failed} to mend" if failed else f"ready for profile {profile.name}")
     return min(failed, 1)
 
 
-def findings(profile: Profile, settings: dict, root: Path, quick: bool) -> Iterator[Finding]:
+def findings(profile: Profile, root: Path, quick: bool) -> Iterator[Finding]:
     """All that is looked at, the costly last; a fault ends what depends on it."""
     yield Finding("Python", *python_found())
     faults = list(package_faults())
@@ -67,7 +67,7 @@ def findings(profile: Profile, settings: dict, root: Path, quick: bool) -> Itera
     yield model
     if not (model.mend or writable.mend):
         yield from _room(profile, root)
-        yield from () if quick else _times(profile, settings, root)
+        yield from () if quick else _times(profile, root)
 
 
 def _attempt(what: str, found: object, action) -> Finding:
@@ -135,19 +135,16 @@ def _room(profile: Profile, root: Path) -> Iterator[Finding]:
         yield Finding(what, f"{row.value} GB planned for training", "" if row.good else row.mend)
 
 
-def _times(profile: Profile, settings: dict, root: Path) -> Iterator[Finding]:
+def _times(profile: Profile, root: Path) -> Iterator[Finding]:
     """How long a step, a reply and a whole run take here, from rates that are measured now."""
-    from .. import sources
     from ..pipeline import rates  # as above
 
-    samples, questions = sources.training_samples(profile), sources.held_out_questions(profile)
-    measured = rates.measure(profile, samples, questions, root)
+    data = rates.load_data(profile)
+    measured = rates.measure(profile, data, root)
     step = profile.sft.batch_size * measured["sample"] / measured["trained"]
     reply = measured["reply"] / measured["written"]
     yield Finding("step", f"{step:.1f} s for one of training, {profile.sft.batch_size} samples")
     yield Finding("reply", f"{reply:.1f} s for one of {measured['reply']:.0f} tokens, in a batch")
-    fields, most = flatten(profile), rates.most_sizes(profile, samples, questions)
-    sizes = {name: fields[name] or most[name] for name in most}  # null means all
-    seconds = rates.predict(load(profile.name, settings | sizes, profile.seed), measured)
+    seconds = rates.predict(changed(profile, data.sizes(profile)), measured)
     yield Finding("run", f"about {sum(seconds.values()) / 60:.0f} minutes with its book, of which "
                   f"chapter 3 takes {seconds['sft'] / 60:.0f}")

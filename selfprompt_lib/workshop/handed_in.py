@@ -17,6 +17,7 @@ from ..errors import UserError, require
 from ..evaluate.likelihood_measure import COLUMNS
 from ..evaluate.prefixes import NOTHING
 from ..evaluate.results import BASE, UNTUNED, check_items
+from ..profiles import flat_fields
 from ..reading import one_line
 
 RECORD = "evaluate/stage.json"
@@ -45,9 +46,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """The fields of its profile that decide what is measured."""
         profile = self.record["provenance"]["profile"]
-        sections = {name: profile[name] for name in SECTIONS}
-        flat = {f"{name}.{field}" if field else name: value for name, part in sections.items()
-                for field, value in (part if isinstance(part, dict) else {"": part}).items()}
+        flat = flat_fields({name: profile[name] for name in SECTIONS})
         return {name: value for name, value in flat.items() if name not in FREE}
 
     @property
