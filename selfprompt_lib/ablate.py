@@ -53,9 +53,8 @@ def role_rates(roles: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
             part = replies[replies.design == name]
             wrote = [infer.wrote_role(row) for row in part.to_dict("records")]
             tokens = part.role_tokens[wrote]
-        rate = stats.rate(list(wrote))
-        rows.append({"design": name, "rate": rate.value, "low": rate.low, "high": rate.high,
-                     "n": rate.n, "tokens": tokens.mean() if len(tokens) else 0.0})
+        rows.append({"design": name, **stats.rate(list(wrote)).columns("rate"),
+                     "tokens": tokens.mean() if len(tokens) else 0.0})
     return pd.DataFrame(rows, columns=["design", "rate", "low", "high", "n", "tokens"])
 
 
@@ -114,8 +113,7 @@ def design_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     found = []
     for name, part in rows.groupby("model", sort=False):
         right = stats.rate(part.right.astype(bool))
-        found.append({"design": name, "accuracy": right.value, "low": right.low,
-                      "high": right.high, "n": right.n})
+        found.append({"design": name} | right.columns("accuracy"))
     return pd.DataFrame(found, columns=["design", "accuracy", "low", "high", "n"])
 
 
@@ -142,12 +140,9 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     if names and own.seed.nunique() > 1:
         part = own[own.model == names[0]]
         groups[SEEDS] = part.pivot(index="item", columns="seed", values="nats")
-    rows = []
-    for what, wide in groups.items():
-        if min(wide.shape) > 1:
-            rows.append({"what": what, **_spread(wide.to_numpy(), seed), "of": wide.shape[1],
-                         "n": len(wide)})
-    return pd.DataFrame(rows, columns=["what", "spread", "low", "high", "of", "n"])
+    found = [{"what": what, **_spread(wide.to_numpy(), seed), "of": wide.shape[1], "n": len(wide)}
+             for what, wide in groups.items() if min(wide.shape) > 1]
+    return pd.DataFrame(found, columns=["what", "spread", "low", "high", "of", "n"])
 
 
 def _spread(values: np.ndarray, seed: int) -> dict[str, float]:

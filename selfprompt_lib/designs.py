@@ -157,14 +157,13 @@ class DesignFile(BaseModel):
     @classmethod
     def _can_be_read(cls, template: str) -> str:
         try:
-            fields = template.format(expert="", brings="", request="", text="")
+            text = template.format(expert="x", brings="x", request="x", text="x")
         except (KeyError, ValueError, IndexError):
             raise ValueError("its fields are {expert}, {brings} and {request} of a role, or {text} "
                              "of another strategy; write any other brace twice") from None
-        if not template.split("{", 1)[0].strip() or fields == template:
+        if not template.split("{", 1)[0].strip() or text == template:
             raise ValueError("begin it with words of its own, by which it is known again in a "
                              "reply, and put a field behind them, such as {expert}")
-        text = template.format(**dict.fromkeys(("expert", "brings", "request", "text"), "x"))
         if split_thought(text).answer != text:
             raise ValueError("it holds a mark of a thought, such as <think> or <reason>, and "
                              "thoughts are left out where replies are read; use other words")

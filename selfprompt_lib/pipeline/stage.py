@@ -26,11 +26,16 @@ from ..provenance import describe, peak_memory_gb
 from .chapters import CHAPTERS, Chapter, run_digest
 from .inputs import artefact_digest, current_inputs, used_inputs
 
-PARAMETERS = {  # that every notebook takes, with how papermill is told one
-    "profile": (str, "-p {0} cpu"), "seed": (int, "-p {0} 1"), "out": (str | Path, "-r {0} {1}"),
-    "settings": (dict, "-y '{0}: {{sft.epochs: 2}}'"),
+SHARED = ("profile", "seed", "out", "settings")  # parameters that every notebook takes
+# Of those that are no mere texts: the type, in words, and how papermill is told one.
+PARAMETERS = {
+    "profile": (str, "text", "-p {0} cpu"),
+    "seed": (int, "a whole number from 0, or -1 for the profile", "-p {0} 1"),
+    "out": (str | Path, "text", "-r {0} {1}"),
+    "settings": (dict, "a dictionary of profile fields", "-y '{0}: {{sft.epochs: 2}}'"),
+    "runs": (list, "a list of folders", "-y '{0}: [runs/cpu, other/runs/cpu]'"),
 }
-OWN_PARAMETERS = {"runs": (list, "-y '{0}: [runs/cpu, other/runs/cpu]'")}  # that are no texts
+TEXT = (str, "text", "-r {0} '{1}'")
 NO_RESULT = ("stage.json", "trainer/")  # in a chapter's folder; see also `Stage.aside`
 
 
@@ -135,27 +140,23 @@ def read_parameters(
     """A notebook's parameters, checked: at its start, they are the plain values of its globals.
 
     Args:
-        own: those that only this notebook takes; texts, but for those of `OWN_PARAMETERS`.
+        own: those that only this notebook takes; texts, but for those of `PARAMETERS`.
 
     Raises:
         UserError: an unknown or ill-typed parameter, with the page that takes it.
     """
     plain = (str, int, float, bool, dict, list, tuple, type(None))
     hidden = {"In", "Out", "quit", "exit", "open"}
-    text = (str, "-r {0} '{1}'")
-    known = PARAMETERS | {name: OWN_PARAMETERS.get(name, text) for name in own}
+    known = {name: PARAMETERS.get(name, TEXT) for name in (*SHARED, *own)}
     for key, value in namespace.items():
         unknown = not key.startswith("_") and key not in {*known, *hidden}
         require(not (unknown and isinstance(value, plain)),
                 f"{page}: unknown parameter {key!r}; it takes {', '.join(known)}")
     given = {"seed": -1, "out": "runs", "settings": {}} | namespace
-    for key, (kind, call) in known.items():
+    for key, (kind, words, call) in known.items():
         value = given.get(key)
         fits = isinstance(value, kind) and not isinstance(value, bool) and value != ""
-        names = {str: "text", int: "a whole number", dict: "a dictionary of profile fields",
-                 list: "a list of folders"}
         require(fits and not (kind is int and value < -1),
-                f"{page}: {key} is {value!r}, but must be {names.get(kind, 'text')}"
-                f"{' from 0, or -1 for the profile' if kind is int else ''}; with papermill: "
+                f"{page}: {key} is {value!r}, but must be {words}; with papermill: "
                 + call.format(key, "FOLDER" if value in ("", None) else value))
     return {key: given[key] for key in known}

@@ -100,15 +100,14 @@ def run_faults(root: Path, chapter: Chapter) -> list[str]:
     record = read_record(root, chapter.name)
     if record is None:
         return [f"chapter {chapter.label} ({chapter.name}) has not finished"]
-    names = {name: digest for name, digest in record["outputs"].items()
-             if artefact_digest(root, f"{chapter.name}/{name}") != digest}
-    faults = [f"{chapter.name}/{name} is {_fault(root / chapter.name / name)}" for name in names]
+    faults = []
+    for name, digest in record["outputs"].items():
+        found = artefact_digest(root, f"{chapter.name}/{name}")
+        state = "cut off or changed" if found else "missing"
+        if found != digest:
+            faults.append(f"{chapter.name}/{name} is {state}")
     page = chapter.executed_notebook(root)
     return faults + ([] if page.is_file() else [f"nbs/{page.name} is missing"])
-
-
-def _fault(path: Path) -> str:
-    return "cut off or changed" if path.exists() else "missing"
 
 
 def _copy(source: Path, root: Path, chapter: Chapter) -> None:
