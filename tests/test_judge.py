@@ -179,11 +179,15 @@ def test_whatever_a_judge_reasons_first_its_verdict_is_read_or_refused(reason, m
 
 
 @pytest.mark.parametrize("word", ["Verdict: A ", "Verdict: A. ", "Verdict: A\n", "A, ", ". ", "[[", "# ", "Verdict (", "<think>"])
-def test_a_judge_that_loops_is_read_or_refused_at_once(word):
-    began = time.perf_counter()
-    with contextlib.suppress(ValueError):
-        assert FORM.read(word * 3000).verdict == "A"
-    assert time.perf_counter() - began < 5
+def test_a_judge_that_loops_ten_times_as_long_takes_no_hundred_times_as_long(word):
+    def seconds(times):
+        began = time.process_time()
+        with contextlib.suppress(ValueError):
+            assert FORM.read(word * times).verdict == "A"
+        return time.process_time() - began
+
+    short = max(seconds(300), 0.01)  # shorter is noise
+    assert seconds(3000) < 100 * short
 
 
 # The request

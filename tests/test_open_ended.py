@@ -1,6 +1,5 @@
 """Measures without a judge: likelihood, similarity, length, repetition, paired differences."""
 
-import time
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -73,15 +72,13 @@ def test_what_stands_before_the_reference_matters(smoke):
 
 def test_a_right_answer_is_likelier_than_another_question_s():
     model, tokenizer = models.load(models.STARTER)
-    begun, right = time.time(), open_ended.likelihoods(model, tokenizer, QUESTIONS[:6])
-    seconds = time.time() - begun
+    right = open_ended.likelihoods(model, tokenizer, QUESTIONS[:6])
     moved = [
         question.model_copy(update={"reference": other.reference})
         for question, other in zip(QUESTIONS[:6], [*QUESTIONS[1:6], QUESTIONS[0]], strict=True)
     ]
     wrong = open_ended.likelihoods(model, tokenizer, moved)
     assert np.mean(right) > np.mean(wrong) + 0.2 and -4 < np.mean(right) < -1
-    assert seconds < 30
 
 
 @pytest.mark.parametrize(

@@ -166,13 +166,16 @@ def test_both_readers_read_a_letter_in_the_asked_form(letter, form, options):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_loop_is_read_quickly(kind, loop):
-    doc, begun = (
-        {"options": ["a bank", "a library"], "prompt": "def f(x):\n", "entry_point": "f"},
-        time.process_time(),
-    )
-    extract_answer(kind, "strict", loop * (4000 // len(loop)), doc)
-    assert time.process_time() - begun < 1
+def test_a_loop_of_four_times_the_length_takes_no_twenty_times_as_long(kind, loop):
+    doc = {"options": ["a bank", "a library"], "prompt": "def f(x):\n", "entry_point": "f"}
+
+    def seconds(characters):
+        text, begun = loop * (characters // len(loop)), time.process_time()
+        extract_answer(kind, "strict", text, doc)
+        return time.process_time() - begun
+
+    short = max(seconds(1000), 0.01)  # shorter is noise
+    assert seconds(4000) < 20 * short
 
 
 @pytest.mark.parametrize("text, same", [("1,200.50", "1200.5"), (" 3/4", "0.75"), ("12.0", "12"), ("-0", "0"),
