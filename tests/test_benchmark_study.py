@@ -5,10 +5,11 @@ import re
 import shutil
 
 import benchmark_study as study
+import found
 import pandas as pd
 import pytest
+from measurements import MEASURED
 
-from selfprompt_lib import book
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
 from selfprompt_lib.evaluate.prefixes import likelihood_plan
 from selfprompt_lib.rows import STARTER_FOLDER
@@ -60,9 +61,11 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
         command("--seeds", "0;1")
 
 
-def test_what_we_found_tells_of_the_real_benchmarks_where_they_are_kept(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "BENCHMARKS", command())
-    page = book.found_page(tmp_path)
+def test_what_we_found_tells_of_the_real_benchmarks_where_they_are_kept(command, tmp_path):
+    for name in ("found", "likelihood"):
+        (tmp_path / name).symlink_to(MEASURED / name)
+    (tmp_path / "benchmarks").symlink_to(command())
+    page = found.found_page(tmp_path, tmp_path)
     part = page[page.index("## The real benchmarks"):page.index("## What it would take to know better")]
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", part)
     assert "| strategyqa | cloze |" in part and "| openbookqa | letters |" in part

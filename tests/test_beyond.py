@@ -2,13 +2,15 @@
 
 import json
 
+import beyond
 import keep_designs
 import keep_sweep
 import numpy as np
 import pandas as pd
 import pytest
+from measurements import MEASURED
 
-from selfprompt_lib import beyond, book, compare_runs, profiles, stats
+from selfprompt_lib import compare_runs, profiles, stats
 from selfprompt_lib.designs import NAMES, STRATEGIES
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline.sweep_results import COLUMNS
@@ -91,7 +93,7 @@ def pages(tmp_path_factory):
         measured, out = tmp_path_factory.mktemp("measured"), tmp_path_factory.mktemp("page")
         (measured / name).mkdir()
         make(measured / name)
-        found[name] = book.beyond_page(out, measured), out
+        found[name] = beyond.beyond_page(out, measured), out
     return found
 
 
@@ -108,7 +110,7 @@ def test_a_section_stands_where_its_measurement_is_kept_and_no_other_does(pages,
 
 
 def test_without_any_measurement_the_page_says_so(tmp_path):
-    page = book.beyond_page(tmp_path, tmp_path)
+    page = beyond.beyond_page(tmp_path, tmp_path)
     assert not any(title in page for title in SECTIONS.values()) and list(tmp_path.iterdir()) == []
     assert page.count(";") >= 8 and "reworded copies" in page
 
@@ -131,7 +133,7 @@ def test_strategies_of_more_seeds_are_kept_apart(tmp_path):
     for name, seeds in (("designs", (0,)), ("strategies", (0, 1, 2))):
         (tmp_path / name).mkdir()
         designs(tmp_path / name, seeds)
-    wordings, strategies = book.beyond_page(tmp_path, tmp_path).split("## Can other")
+    wordings, strategies = beyond.beyond_page(tmp_path, tmp_path).split("## Can other")
     told = "The 3 training seeds of `from-now-on` differ by 0.000 [0.000, 0.000]"
     assert "1 training seed," in wordings and told in wordings and "From the next section" in wordings
     assert "3 training seeds," in strategies and told in strategies
@@ -143,11 +145,11 @@ def test_both_sections_on_designs_are_corrected_together(tmp_path):
         (tmp_path / name).mkdir()
         designs(tmp_path / name)
     found = beyond.page_facts(tmp_path)
-    both = pd.concat([found[name]["contrasts"] for name in ("designs", "strategies")])
+    both = pd.concat([found[name]["drawn"] for name in ("designs", "strategies")])
     assert both.primary.nunique() == 2 and both.primary.sum() == found["designs"]["tests"] + found["strategies"]["tests"]
     for _, family in both.groupby("primary"):
         assert list(family.p_holm) == pytest.approx(stats.holm(list(family.p)))
-    assert f"over all {both.primary.sum()} comparisons" in book.beyond_page(tmp_path, tmp_path)
+    assert f"over all {both.primary.sum()} comparisons" in beyond.beyond_page(tmp_path, tmp_path)
 
 
 def test_a_sweep_by_hand(pages):
@@ -238,6 +240,6 @@ def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):
 
 
 def test_the_committed_measurements_have_all_wordings_and_strategies():
-    facts = beyond.page_facts(book.MEASURED)
+    facts = beyond.page_facts(MEASURED)
     assert set(facts["designs"]["names"]) == set(NAMES) and set(facts["strategies"]["names"]) == set(STRATEGIES)
     assert facts["designs"]["profile"]["data"]["questions"].endswith("unseen.jsonl") and facts["ladder"]["gate"]

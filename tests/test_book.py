@@ -8,12 +8,17 @@ import sys
 from html import unescape
 from pathlib import Path
 
+import found
+import front
 import nbformat
 import pytest
+import rendering
 import yaml
 from markdown_it import MarkdownIt
+from measurements import MEASURED
 
-from selfprompt_lib import book, front, profiles
+from selfprompt_lib import book, profiles
+from selfprompt_lib.errors import UserError
 from selfprompt_lib.evaluate.contrasts import CONTRASTS
 from selfprompt_lib.pipeline import CHAPTERS
 from selfprompt_lib.pipeline.stage import PARAMETERS
@@ -123,7 +128,7 @@ def test_toc_names_every_chapter():
     exercises = [path.stem for path in (PROJECT / "nbs" / "exercises").glob("*.ipynb")]
     assert all(f"nbs/exercises/{name}" in toc for name in exercises)
     named = set(re.findall(r"file: (\S+)", toc))
-    made = {"book/found", "book/beyond", "book/settings", *(page.removesuffix(".md") for page in book.PAGES.values())}
+    made = {"index", *(f"book/{name}" for name in ("status", "teaching", "try", "settings", "found", "beyond"))}
     there = {path.relative_to(PROJECT).with_suffix("").as_posix()
              for path in [*(PROJECT / "book").rglob("*.md"), *(PROJECT / "nbs").rglob("*.ipynb")]}
     assert named <= there | made
@@ -137,16 +142,28 @@ def test_every_test_that_the_recipe_names_exists():
 
 
 def test_the_page_of_the_kept_study_is_whole_and_the_readme_says_the_same(tmp_path):
-    from selfprompt_lib.evaluate import committed_study
-
-    page = book.found_page(tmp_path)
+    page = found.found_page(tmp_path)
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page)
     for name in re.findall(r"```\{figure\} (\S+)", page):
         assert (tmp_path / name).stat().st_size > 10_000
-    study = committed_study.facts(book.FOUND)
+    study = found.facts(MEASURED / "found")
     accuracy = front.measured({"likelihoods": {"contrasts": [], "fit": []}}, study)["accuracy"]
     assert study["answer"] in page and study["answer"].startswith(accuracy)
     assert accuracy in (PROJECT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("script", "told"), [
+    ("print('error: book: the build failed:\\na word', file=sys.stderr); sys.exit(2)", "book: the build failed:\na word"),
+    ("raise KeyError('stages')", "book: readme.py failed:\nTraceback .*KeyError: 'stages'"),
+])  # fmt: skip
+def test_what_the_builder_could_not_do_is_told_in_its_own_words(tmp_path, monkeypatch, script, told):
+    pages = tmp_path / "book" / "pages"
+    pages.mkdir(parents=True)
+    (pages / "readme.py").write_text(f"import sys\n{script}\n")
+    monkeypatch.setattr(book, "PROJECT", tmp_path)
+    with pytest.raises(UserError) as raised:
+        book.write_readme(tmp_path)
+    assert re.fullmatch(told, str(raised.value), re.DOTALL)
 
 
 def reply(domain, number, tokens, answer="It is.", role=None):
@@ -167,18 +184,18 @@ def test_examples_are_the_first_that_ended_of_domains_at_even_distances(tmp_path
     domains = [letter for letter in "abcdef" for _ in range(3)]
     own = [reply(domain, i, 100 if i % 3 == 0 else 20) for i, domain in enumerate(domains)]
     plain = [reply(domain, i, 90 if i == 4 else 89) for i, domain in enumerate(domains)]
-    found = front.examples(run_with(tmp_path, own, plain), 100)
-    assert [example["question"] for example in found["shown"]] == ["b 5?", "d 10?", "f 16?"]
-    assert (found["ended"], found["asked"]) == (11, 18)
-    models = [[model for model, _ in example["replies"]] for example in found["shown"]]
+    examples = front.examples(run_with(tmp_path, own, plain), 100)
+    assert [example["question"] for example in examples["shown"]] == ["b 5?", "d 10?", "f 16?"]
+    assert (examples["ended"], examples["asked"]) == (11, 18)
+    models = [[model for model, _ in example["replies"]] for example in examples["shown"]]
     assert models == [["self-prompt", "baseline"]] * 3
 
 
 def test_where_no_reply_ended_examples_are_of_all_questions(tmp_path):
     rows = [reply("a", 1, 100), reply("a", 2, 100), reply("b", 3, 100)]
-    found = front.examples(run_with(tmp_path, rows, rows), 100)
-    assert [example["question"] for example in found["shown"]] == ["a 1?", "b 3?"]
-    assert found["ended"] == 0
+    examples = front.examples(run_with(tmp_path, rows, rows), 100)
+    assert [example["question"] for example in examples["shown"]] == ["a 1?", "b 3?"]
+    assert examples["ended"] == 0
 
 
 HOSTILE = [
@@ -193,11 +210,11 @@ HOSTILE = [
 def test_a_models_text_is_shown_as_it_is(text):
     """HTML and Markdown both show the same characters, and no mark-up but line breaks."""
     lines = [line.strip() for line in text.splitlines()]
-    cell = f"| head |\n| --- |\n| *{front.as_markdown(text)}* |\n"
+    cell = f"| head |\n| --- |\n| *{rendering.as_markdown(text)}* |\n"
     shown = MarkdownIt("gfm-like").render(cell)
     assert shown.count("<td>") == 1 and "<!--" not in cell  # the README's own marks are such
     emphasized = re.search(r"<td><em>(.*)</em></td>", shown)[1]
-    for html in (emphasized, str(front.as_html(text))):
+    for html in (emphasized, str(rendering.as_html(text))):
         assert "\n" not in html
         assert [unescape(line).strip() for line in html.split("<br>")] == lines
         assert set(re.findall(r"<[^>]*>", html)) <= {"<br>"}
@@ -205,19 +222,16 @@ def test_a_models_text_is_shown_as_it_is(text):
 
 def test_only_long_texts_are_cut_and_at_a_word():
     text = "word " * 200
-    assert front.shortened(" " + text[:600]) == text[:599]
-    assert front.shortened(text[:599] + "s and more") == text[:594] + " …"
+    assert rendering.shortened(" " + text[:600]) == text[:599]
+    assert rendering.shortened(text[:599] + "s and more") == text[:594] + " …"
 
 
-def shown_run(root, contrasts, fit=()):
-    """A smoke run's record of chapter 5, as far as the front page asks it."""
+def metrics_of(contrasts):
+    """A smoke run's metrics of chapter 5, as far as the front page asks them."""
     difference = {"difference": 0.1, "low": -0.1, "high": 0.3, "n": 40, "seeds": 1, "p": 0.2,
                   "smallest": 0.3}
-    metrics = {"likelihoods": {"contrasts": contrasts, "gate": [], "fit": list(fit)},
-               "difference": difference, "tasks": ["mmlu", "gsm8k"]}
-    report = {"stages": {"evaluate": {"metrics": metrics}}}
-    (root / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    return metrics
+    return {"likelihoods": {"contrasts": contrasts, "gate": [], "fit": []},
+            "difference": difference, "tasks": ["mmlu", "gsm8k"]}
 
 
 def contrast(label, form="text", **more):
@@ -227,25 +241,25 @@ def contrast(label, form="text", **more):
             "p": 0.001, "smallest": 0.03, "p_holm": 0.002} | more
 
 
-def test_the_front_page_tells_three_contrasts_of_open_questions(tmp_path):
+def test_the_front_page_tells_three_contrasts_of_open_questions():
     labels = [each.label for each in CONTRASTS]
     rows = [contrast(label, form) for form in ("text", "cloze") for label in labels]
-    metrics = shown_run(tmp_path, rows)
+    metrics = metrics_of(rows)
     told = front.measured(metrics, None)
     assert told["likelihoods"].count("\n- *") == 3 and "Choices" not in told["likelihoods"]
     assert "+0.050 nats a token, 95% interval +0.020 to +0.080" in told["likelihoods"]
     assert "**+10 points**" in told["accuracy"] and "Over 40 items in 2 tasks" in told["accuracy"]
-    assert book.figure(tmp_path) == "contrasts.png"
+    assert front.figure(metrics) == "contrasts.png"
 
 
-def test_a_run_without_references_tells_of_choices_and_shows_the_other_figure(tmp_path):
-    metrics = shown_run(tmp_path, [contrast(CONTRASTS[0].label, "cloze")])
+def test_a_run_without_references_tells_of_choices_and_shows_the_other_figure():
+    metrics = metrics_of([contrast(CONTRASTS[0].label, "cloze")])
     told = front.measured(metrics, None)
     assert "Choices, cloze form" in told["likelihoods"] and "+0.050 nats" in told["likelihoods"]
     assert "cannot be measured" in told["fit"]
-    assert book.figure(tmp_path) == "differences.png"
-    nothing = front.measured(shown_run(tmp_path, []), None)
+    assert front.figure(metrics) == "differences.png"
+    nothing = front.measured(metrics_of([]), None)
     assert nothing["likelihoods"].startswith("No two models")
     alike = dict.fromkeys(("low", "high", "p", "smallest", "p_holm"))
-    same = front.measured(shown_run(tmp_path, [contrast(CONTRASTS[0].label, **alike)]), None)
+    same = front.measured(metrics_of([contrast(CONTRASTS[0].label, **alike)]), None)
     assert "both are the same" in same["likelihoods"]

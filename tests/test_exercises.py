@@ -5,13 +5,14 @@ import io
 import re
 import statistics
 
+import exercise_pages
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline import CHAPTERS, run
-from selfprompt_lib.workshop import exercises, learners, pages, solve, versions
+from selfprompt_lib.workshop import exercises, learners, solve, versions
 
 NOTEBOOKS = {each.label: exercises.exercise_notebook(each) for each in exercises.chapters_with_exercises()}
 KINDS = ("exercise", "hint", "solution", "check", "explanation")
@@ -47,7 +48,7 @@ def solved(request):
 
 def test_exercises_have_their_parts_in_order(solved):
     kinds = [kind(cell) for cell in solved.cells if kind(cell)]
-    numbers = [pages.HEAD.match(cell.source).groups() for cell in solved.cells if kind(cell) == "exercise"]
+    numbers = [exercise_pages.HEAD.match(cell.source).groups() for cell in solved.cells if kind(cell) == "exercise"]
     assert 3 <= len(numbers) <= 4 and {each[1] for each in numbers} <= {"predict", "change", "write", "explain"}
     assert [each[0].split(".")[1] for each in numbers] == [str(place) for place in range(1, len(numbers) + 1)]
     order = "".join({"exercise": "x", "hint": "h", "solution": "s", "check": "c", "explanation": "e"}[each] for each in kinds)
@@ -222,7 +223,7 @@ def test_solved_exercises_are_skipped_until_something_changes(road, monkeypatch)
 
 
 def test_pages_fold_hint_and_solution_and_show_no_place(solved):
-    page = pages.book_version(solved)
+    page = exercise_pages.book_version(solved)
     texts = [cell.source for cell in page.cells]
     starts = [text for text in texts if text.startswith("```{solution-start}")]
     assert len(starts) == sum(text.startswith("```{solution-end}") for text in texts) >= 3

@@ -3,18 +3,17 @@
 import hashlib
 import json
 import os
-import runpy
 import shutil
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import beyond_ladder
+import ladder_table
 import pytest
 
 from selfprompt_lib import models, profiles, starter
-from selfprompt_lib.evaluate.committed_ladder import ladder_facts
-from selfprompt_lib.pipeline import ladder
 from selfprompt_lib.pipeline.sweep_grid import make_cells, parse_grid
 from selfprompt_lib.provenance import PROJECT
 from selfprompt_lib.settings import Profile
@@ -101,7 +100,7 @@ def test_the_second_model_is_known_by_name_and_its_terms_are_told():
 
 def test_the_table_of_rungs_needs_no_network(monkeypatch):
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked the network"))
-    rows = ladder.ladder_table()
+    rows = ladder_table.ladder_table()
     assert [row["model"] for row in rows][:2] == list(starter.FROM_PYPI)
     sizes = [row["parameters"] for row in rows]
     assert sizes == sorted(sizes) and len(set(sizes)) == len(rows)
@@ -119,18 +118,15 @@ def test_the_table_of_rungs_needs_no_network(monkeypatch):
 
 
 def test_the_rungs_of_a_profile_are_one_sweep(tmp_path):
-    words = ladder.sweep_command("cpu").split()
+    words = ladder_table.sweep_command("cpu").split()
     pairs = [value for flag, value in zip(words, words[1:], strict=False) if flag == "--set"]
     grid = parse_grid([words[words.index("--grid") + 1]])
     cells = make_cells("cpu", profiles.parse_settings(pairs), grid, tmp_path)
     assert [cell.profile.model for cell in cells] == list(starter.FROM_PYPI)
 
 
-def test_the_committed_table_is_the_present_one(monkeypatch):
-    studies = PROJECT / "book" / "studies"
-    monkeypatch.syspath_prepend(studies)
-    page = runpy.run_path(str(studies / "ladder_table.py"))["table_page"]()
-    assert page == (PROJECT / "book" / "measured" / "ladder.md").read_text(encoding="utf-8")
+def test_the_committed_table_is_the_present_one():
+    assert ladder_table.table_page() == (PROJECT / "book" / "measured" / "ladder.md").read_text(encoding="utf-8")
 
 
 def gate_row(task, form, right, low, chance):
@@ -140,21 +136,21 @@ def gate_row(task, form, right, low, chance):
 
 def test_what_the_gate_says(tmp_path):
     def of(letters):
-        return {"provenance": {"precision": "float32"}, "gate": [
+        return {"provenance": {"precision": "float32", "machine": "two cores"}, "seconds": 90, "gate": [
             gate_row("arc_easy", "cloze", 0.5, 0.38, 0.25), gate_row("piqa", "cloze", 0.7, 0.57, 0.5),
             gate_row("arc_easy", "letters", 0.4, 0.3, 0.25), gate_row("piqa", "letters", 0.6, letters, 0.5)]}
 
     path = tmp_path / "ladder.json"
     path.write_text(json.dumps({"models": {"b-1.7b": of(0.55), "a-135m": of(0.45)}}))
-    found = ladder_facts(path)
+    found = beyond_ladder.facts(path)
     assert [row["model"] for row in found["gate"]] == ["a-135m"] * 2 + ["b-1.7b"] * 2
     assert [row["letters_better"] for row in found["gate"]] == [True, False, True, True]
     assert all(row["cloze_better"] for row in found["gate"])
     assert found["gate"][1]["cloze"] == "70% [57, 80]" and found["gate"][1]["n"] == 60
-    assert found["letters_from"] == "b-1.7b" and "b-1.7b" in found["said"] and not found["trained"]
+    assert (found["asked"], found["minutes"], found["machine"]) == (60, 3, "two cores")
+    assert "b-1.7b" in found["said"] and not found["trained"]
     path.write_text(json.dumps({"models": {"a-135m": of(0.45)}}))
-    assert ladder_facts(path)["letters_from"] is None
-    assert "up to a-135m" in ladder_facts(path)["said"]
+    assert "up to a-135m" in beyond_ladder.facts(path)["said"]
 
 
 def test_what_tuning_did_is_told(tmp_path):
@@ -165,7 +161,9 @@ def test_what_tuning_did_is_told(tmp_path):
                    {"design": "none", "rate": 0.0, "low": 0.0, "high": 0.1, "n": 50},
                    {"design": "from-now-on", "rate": 0.9, "low": 0.79, "high": 0.96, "n": 50}]}
     path = tmp_path / "ladder.json"
-    path.write_text(json.dumps({"models": {"a-270m": {"provenance": {"precision": "bfloat16"}, "gate": [],
-                                                      "trained": trained}}}))
-    row, = ladder_facts(path)["trained"]
+    gate = [gate_row("arc_easy", form, 0.5, 0.4, 0.25) for form in ("cloze", "letters")]
+    made = {"precision": "bfloat16", "machine": "a card"}
+    path.write_text(json.dumps({"models": {
+        "a-270m": {"provenance": made, "seconds": 90, "gate": gate, "trained": trained}}}))
+    row, = beyond_ladder.facts(path)["trained"]
     assert row["rate"] == "90% [79, 96]" and row["contrasts"][0]["told"] == "−0.031 [−0.050, +0.010]"

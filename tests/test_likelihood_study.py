@@ -3,11 +3,13 @@
 import json
 import re
 
+import found
 import likelihood_study as study
 import pandas as pd
 import pytest
+from measurements import MEASURED
 
-from selfprompt_lib import book, models
+from selfprompt_lib import models
 from selfprompt_lib.designs import DESIGNS, GAP
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
 from selfprompt_lib.evaluate.open_ended import likelihoods
@@ -62,15 +64,14 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
     assert list(own.nats) == pytest.approx(likelihoods(*base, asked), abs=0.02)
 
 
-def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "likelihood_facts", book.likelihood_facts.__wrapped__)
-    monkeypatch.setattr(book, "BENCHMARKS", tmp_path / "none")
-    monkeypatch.setattr(book, "LIKELIHOOD", tmp_path / "none")
-    before = book.found_page(tmp_path)
+def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path):
+    (tmp_path / "found").symlink_to(MEASURED / "found")
+    before = found.found_page(tmp_path, tmp_path)
     assert "## In plain words" in before and "###" not in before and "unseen" not in before
 
-    monkeypatch.setattr(book, "LIKELIHOOD", out := command())
-    page = book.found_page(tmp_path)
+    out = command()
+    (tmp_path / "likelihood").symlink_to(out)
+    page = found.found_page(tmp_path, tmp_path)
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", page) and "real benchmarks\n" not in page
     first, older = page.split("## The earlier study")
     assert before.rpartition("## How it was measured")[2] == older.rpartition("### How it was measured")[2]

@@ -3,11 +3,12 @@
 import json
 
 import pytest
+import settings_page
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from selfprompt_lib import profiles, settings_page
+from selfprompt_lib import profiles
 from selfprompt_lib.profiles import TASKS, Profile, flatten, load, names, parse_settings
 from selfprompt_lib.sections import Client
 

@@ -6,10 +6,10 @@ import nbformat
 import pytest
 import yaml
 from nbformat import v4
+from published import launch_row, publish
 
 from selfprompt_lib.pipeline import CHAPTERS
 from selfprompt_lib.provenance import PROJECT
-from selfprompt_lib.published import launch_row, publish
 
 REPOSITORY = {"url": "https://github.com/someone/fork", "branch": "main"}
 WRITTEN = """profile: str = "cpu"  # a profile

@@ -248,10 +248,9 @@ def test_a_chapter_says_which_one_must_run_first(tmp_path):
 
 
 def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused):
+    import found
     import keep_study
     import pandas as pd
-
-    from selfprompt_lib.evaluate import committed_study
 
     kept = tmp_path / "found"
     module = [sys.executable, keep_study.__file__]
@@ -262,13 +261,13 @@ def test_a_finished_run_is_kept_as_a_study_without_texts(road, tmp_path, refused
     items = pd.read_parquet(kept / "items.parquet")
     whole = pd.read_parquet(road / "smoke" / "evaluate" / "items.parquet")
     assert not {"question", "reply", "role"} & set(items) and len(items) == len(whole)
-    facts = committed_study.facts(kept)
+    facts = found.facts(kept)
     assert (
         facts["record"]["profile"] == "smoke"
         and facts["differences"][-1]["task"] == "all"
         and facts["answer"]
     )
-    committed_study.draw(kept, tmp_path)
+    found.draw(kept, tmp_path)
     drawn = {path.stem.removeprefix("found-") for path in tmp_path.glob("*.png")}
     assert drawn == {"accuracy", "tasks", "seeds", "others", "probes"}
     record = json.loads((kept / "record.json").read_text())

@@ -3,13 +3,16 @@
 import json
 import re
 
+import front
 import nbformat
+import plans
 import pytest
+import slides
 import yaml
+from build_book import run_pages
+from rendering import TEMPLATES
 
-from selfprompt_lib import book
 from selfprompt_lib.pipeline import CHAPTERS
-from selfprompt_lib.workshop import plans, slides
 
 PLANS = {plan.name: plan for plan in plans.read_plans()}
 QUICK = dict.fromkeys(CHAPTERS, 60.0)
@@ -44,9 +47,13 @@ def test_chapters_run_one_after_the_other_and_a_class_never_waits_unless_told():
     assert plans.clock(75.2) == "1:16" and plans.clock(60) == "1:00"
 
 
+def teaching_page(root):
+    return run_pages(root, front.page_facts(root))["book/teaching.md"]
+
+
 def test_the_page_tells_the_runs_own_minutes_and_what_to_do_where_they_do_not_fit(road, tmp_path):
     report = json.loads((road / "smoke" / "report.json").read_text())
-    page = book.render("teaching.md.jinja", road / "smoke")
+    page = teaching_page(road / "smoke")
     total = sum(stage["seconds"] for stage in report["stages"].values())
     assert f"{total / 60:.0f} minutes for everything" in page and "nobody waits" in page
     for plan in PLANS.values():
@@ -58,12 +65,12 @@ def test_the_page_tells_the_runs_own_minutes_and_what_to_do_where_they_do_not_fi
     for name in ("evaluate", "infer", "annotate"):
         (slow / name).symlink_to(road / "smoke" / name)
     (slow / "report.json").write_text(json.dumps(report))
-    page = book.render("teaching.md.jinja", slow)
+    page = teaching_page(slow)
     assert page.count("does not work as it stands") == 2 and "at “Chapter 3” the class would wait 1:" in page
 
 
 def test_every_slide_that_a_plan_or_page_names_is_in_the_deck():
-    deck = re.findall(r"^##? (.+)$", (book.TEMPLATES / "slides.md.jinja").read_text(), re.M)
+    deck = re.findall(r"^##? (.+)$", (TEMPLATES / "slides.md.jinja").read_text(), re.M)
     assert 18 <= len(deck) <= 24
     named = re.findall(r"slides? \*([^*]+)\*", yaml.safe_dump(yaml.safe_load(plans.PLANS.read_text()), width=10**6))
     assert len(named) >= 4 and set(named) <= set(deck)

@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
+import rendering
+import side_by_side
 
-from selfprompt_lib import book, side_by_side
 from selfprompt_lib.files import write_rows
 
 TOOL = re.compile(r'<div class="replies" id="replies".*?</script>', re.DOTALL)
@@ -50,7 +51,7 @@ def test_what_an_older_run_did_not_ask_is_left_out(tmp_path):
 
 
 def test_no_text_ends_the_element_that_holds_the_data():
-    text = side_by_side.as_json([HOSTILE, "\u2028"])
+    text = rendering.as_json([HOSTILE, "\u2028"])
     assert "<" not in text and "\n" not in text and json.loads(text) == [HOSTILE, "\u2028"]
 
 
@@ -63,7 +64,7 @@ def address(road, tmp_path_factory):
             (site / part.name).symlink_to(part)
     stages = json.loads((road / "smoke" / "report.json").read_text(encoding="utf-8"))["stages"]
     kept = side_by_side.kept_replies(written(tmp_path_factory.mktemp("run"), arms()))
-    page = book._template("try.md.jinja").render(stages=stages, kept=kept, as_json=side_by_side.as_json)
+    page = rendering.render("try.md.jinja", {"stages": stages, "kept": kept})
     built = (html / "book" / "try.html").read_text(encoding="utf-8")
     assert len(TOOL.findall(built)) == 1
     (site / "book").mkdir()

@@ -1,8 +1,8 @@
 """The exercises of a chapter: how their notebooks begin, and where they lie.
 
 They are written as solutions, `nbs/exercises/01_annotate.ipynb`. `versions` makes the learner's and
-the teacher's of them, `pages` the book's, `solve` executes them, and `learners` writes a folder for
-a workshop.
+the teacher's of them, `solve` executes them, and `learners` writes a folder for a workshop; the
+book's pages are made in `book/pages`.
 """
 
 from collections.abc import Iterator
@@ -29,6 +29,15 @@ def executed_exercises(chapter: Chapter, root: Path) -> Path:
 def chapters_with_exercises() -> Iterator[Chapter]:
     """Those that have a notebook of exercises, in their order."""
     return (each for each in CHAPTERS.values() if exercise_notebook(each).is_file())
+
+
+def shown_exercises(root: Path) -> list[Path]:
+    """The notebooks that the book shows: as the run executed them, else as they are written."""
+    pages = []
+    for chapter in chapters_with_exercises():
+        executed = executed_exercises(chapter, root)
+        pages.append(executed if executed.is_file() else exercise_notebook(chapter))
+    return pages
 
 
 def chapters_until(chapter: Chapter) -> list[Chapter]:

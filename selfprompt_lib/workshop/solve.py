@@ -16,7 +16,7 @@ from .exercises import (
     exercise_notebook,
 )
 
-NO_MATTER = (*NEUTRAL, "book.py", "front.py", "resources/templates/", "workshop/")
+NO_MATTER = (*NEUTRAL, "book.py", "workshop/")
 CELL_LIMIT = 600  # seconds; each takes a few, but on a slow machine or with a large model more
 
 

@@ -3,18 +3,17 @@
 `book/studies/role_choice_study.py` makes the folder that is read here.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from measurements import difference_text, read_record
 
-from .. import plots, stats
-from ..evaluate.compare import ALL
-from ..evaluate.contrasts import MEASURES, TEXT
-from ..evaluate.likelihood_report import signed
-from ..evaluate.role_choice import ALWAYS, GAP_RULE, MODEL, NEVER, choice_gains
+from selfprompt_lib import plots, stats
+from selfprompt_lib.evaluate.compare import ALL
+from selfprompt_lib.evaluate.contrasts import MEASURES, TEXT
+from selfprompt_lib.evaluate.role_choice import ALWAYS, GAP_RULE, MODEL, NEVER, choice_gains
 
 OVER = {NEVER: [ALWAYS, MODEL, GAP_RULE], ALWAYS: [MODEL, GAP_RULE]}  # the rules beside each
 OTHER_WORDS = {NEVER: "never to write one", ALWAYS: "always to write one"}
@@ -22,19 +21,19 @@ OTHER_WORDS = {NEVER: "never to write one", ALWAYS: "always to write one"}
 
 def facts(folder: Path) -> dict[str, Any]:
     """What the section says: one row a share, task and rule, and sentences."""
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    record = read_record(folder)
     parts = [_gains(folder, name).assign(without=float(name)) for name in record]
     gains = pd.concat(parts, ignore_index=True)
     tests = _tests(gains)
     first = next(iter(record.values()))
     return {
-        "record": record, "profile": first["provenance"]["profile"],
+        "profile": first["provenance"]["profile"],
         "precision": first["provenance"]["precision"], "machine": first["provenance"]["machine"],
         "shares": [float(name) for name in record], "seeds": int(gains.seeds.max()),
         "minutes": sum(part["minutes"] for part in record.values()),
         "rows": _table(gains, tests), "tests": len(tests), "answer": choice_text(tests),
         "tasks": gains[gains.task != ALL].drop_duplicates("task").set_index("task").n.to_dict(),
-        "gains": gains,
+        "measures": list(dict.fromkeys(gains.measure)), "drawn": gains,
     }
 
 
@@ -69,10 +68,10 @@ def _table(gains: pd.DataFrame, tests: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in gains[gains.rule != NEVER].to_dict("records"):
         key = (row["without"], row["task"], row["form"])
-        over = [known.loc[(*key, row["rule"], against)] if row["rule"] in OVER[against] else None
-                for against in (NEVER, ALWAYS)]
+        told = [_told(known.loc[(*key, row["rule"], against)]) if row["rule"] in OVER[against]
+                else "–" for against in (NEVER, ALWAYS)]
         rows.append({"without": row["without"], "task": _task(row), "rule": row["rule"],
-                     "given": row["share"], "told": [_told(one) for one in over]})
+                     "given": row["share"], "told": told})
     return rows
 
 
@@ -81,13 +80,8 @@ def _task(row: dict[str, Any]) -> str:
     return name if row["form"] == TEXT else f"{name} ({row['form']})"
 
 
-def _told(row: pd.Series | None) -> str:
-    if row is None:
-        return "–"
-    if pd.isna(row.low):
-        return signed(row.difference)
-    star = "\\*" if row.p_holm < 0.05 else ""
-    return f"{signed(row.difference)}{star} [{signed(row.low)}, {signed(row.high)}]"
+def _told(row: pd.Series) -> str:
+    return difference_text(row.difference, row.low, row.high, row.p_holm)
 
 
 def choice_text(tests: pd.DataFrame) -> str:
@@ -108,7 +102,7 @@ def choice_text(tests: pd.DataFrame) -> str:
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
     """Each rule minus never to write a role, by task: one figure a measure."""
-    gains, drawn = found["gains"], {}
+    gains, drawn = found["drawn"], {}
     for measure, rows in gains[gains.rule != NEVER].groupby("measure", sort=False):
         rows = rows.rename(columns={f"over_{NEVER}_low": "low", f"over_{NEVER}_high": "high"})
         tasks = pd.Series(map(_task, rows.to_dict("records")), index=rows.index)

@@ -3,7 +3,6 @@
 `book/studies/keep_designs.py` makes the folders that are read here.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +11,17 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from measurements import difference_text, is_kept, read_record
 
-from .. import ablate, plots, stats
-from ..ablate_measure import TUNED_WITHOUT
-from ..designs import get_design
-from ..evaluate.likelihood_measure import OPEN
-from ..evaluate.likelihood_report import signed
-from ..evaluate.prefixes import NEUTRAL
-from ..evaluate.results import BASE
-from ..roles.fit import WHOLE, WITHOUT_TASK
-from ..rows import ROLE
+from selfprompt_lib import ablate, plots, stats
+from selfprompt_lib.ablate_measure import TUNED_WITHOUT
+from selfprompt_lib.designs import get_design
+from selfprompt_lib.evaluate.likelihood_measure import OPEN
+from selfprompt_lib.evaluate.likelihood_report import signed
+from selfprompt_lib.evaluate.prefixes import NEUTRAL
+from selfprompt_lib.evaluate.results import BASE
+from selfprompt_lib.roles.fit import WHOLE, WITHOUT_TASK
+from selfprompt_lib.rows import ROLE
 
 BESIDE = [NEUTRAL, TUNED_WITHOUT]
 USUAL = "from-now-on"  # the design of the other chapters
@@ -41,12 +41,14 @@ class Section:
 
 
 def read_section(folder: Path, of_strategies: bool = False) -> Section | None:
-    """The measurement in `folder`; None where it has none of the section's designs.
+    """The measurement kept in `folder`; None where it has none of the section's designs.
 
     Args:
         of_strategies: of the other strategies and not of the roles' wordings.
     """
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    if not is_kept(folder):
+        return None
+    record = read_record(folder)
     table = pd.read_parquet(folder / "likelihoods.parquet")
     roles = pd.read_parquet(folder / "roles.parquet")
     there = [name for name in dict.fromkeys(roles.design) if name not in BESIDE]
@@ -92,9 +94,9 @@ def facts(section: Section) -> dict[str, Any]:
         "rows": [rows[name] for name in [*names, *beside] if name in rows],
         "answer": ablate.report_text(*_of(names, rates, text), spread.head(0)),
         "heeded": heeded_text(_of(names, text)[0]), "sensitive": spread_text(spread, record),
-        "seeds_differ": seeds_text(spread), "contrasts": text,
+        "seeds_differ": seeds_text(spread),
         "figure": "beyond-strategies" if of_strategies else "beyond-wordings",
-        "drawn": [*names, *(name for name in beside if name != TUNED_WITHOUT)],
+        "order": [*names, *(name for name in beside if name != TUNED_WITHOUT)], "drawn": text,
     }
 
 
@@ -133,16 +135,13 @@ def _row(name: str, rates: pd.DataFrame, text: pd.DataFrame, fit: pd.DataFrame,
         "rate": str(stats.Estimate(rate.rate, rate.low, rate.high, rate.n)) if writes else "–",
         "fit": [found.get(part) for part in (WHOLE, WITHOUT_TASK)],
         "trained": record["metrics"]["training_tokens"][name],
-        "told": [told(mine.loc[against]) if against in mine.index else "–" for against in AGAINST],
+        "told": [_told(mine.loc[against]) if against in mine.index else "–"
+                 for against in AGAINST],
     }
 
 
-def told(row: pd.Series) -> str:
-    """A difference with its interval, and a star where it counts after Holm's correction."""
-    if pd.isna(row.low):
-        return signed(row.difference)
-    star = "\\*" if row.p_holm < 0.05 else ""
-    return f"{signed(row.difference)}{star} [{signed(row.low)}, {signed(row.high)}]"
+def _told(row: pd.Series) -> str:
+    return difference_text(row.difference, row.low, row.high, row.p_holm)
 
 
 def heeded_text(contrasts: pd.DataFrame) -> str:
@@ -201,9 +200,9 @@ def seeds_text(spread: pd.DataFrame) -> str:
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
     """Differences behind a design's own text, in the section's figure."""
-    shown = found["contrasts"][found["contrasts"].against != ablate.AGAINST_OTHER]
-    order = found["drawn"].index
-    rows = shown.sort_values("design", key=lambda names: names.map(order), kind="stable")
+    shown = found["drawn"][found["drawn"].against != ablate.AGAINST_OTHER]
+    place = found["order"].index
+    rows = shown.sort_values("design", key=lambda names: names.map(place), kind="stable")
     plots.set_style()
     return {found["figure"]: plots.interval_plot(
         rows, "difference", "design", group="against", zero=True, shares=False,

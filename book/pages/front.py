@@ -1,23 +1,47 @@
 """What the front page and the README show of a run: replies to read, and what was measured."""
 
-import re
+import json
 from pathlib import Path
 from typing import Any
 
+import found
 import pandas as pd
-from markupsafe import Markup, escape
+from measurements import MEASURED
+from rendering import LONGEST
 
-from .evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY, likelihood_text
-from .evaluate.report import overall_text
-from .evaluate.results import BASELINE, OWN
-from .reading import read_json_lines
-from .roles.fit import fit_text
-from .sources import take_evenly_spaced
+from selfprompt_lib.evaluate.likelihood_report import (
+    AGAINST_NEUTRAL,
+    ANOTHER,
+    PRIMARY,
+    likelihood_text,
+)
+from selfprompt_lib.evaluate.report import overall_text
+from selfprompt_lib.evaluate.results import BASELINE, OWN
+from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.reading import read_json_lines
+from selfprompt_lib.roles.fit import fit_text
+from selfprompt_lib.sources import take_evenly_spaced
 
-EXAMPLES, LONGEST = 3, 600  # questions to show; characters of a text before it is cut
+EXAMPLES = 3  # questions to show
 SHOWN = PRIMARY, AGAINST_NEUTRAL, ANOTHER  # contrasts
 ROOM = 0.9  # of the tokens that a reply may have: one that stays below ended by itself
-MARKS = re.compile(r"([\\`*_\[\]&$~|@]|:(?=//))")  # what means something within a line of Markdown
+
+
+def page_facts(root: Path) -> dict[str, Any]:
+    """What every page of the run in `root` may tell.
+
+    `report` as kept, `stages` of it by chapter, and `chapters` by label; `examples` and `measured`
+    as below; `figure`, the file's name; `study`: facts of the kept study, or None.
+    """
+    report = json.loads((root / "report.json").read_text(encoding="utf-8"))
+    stages, study = report["stages"], found.facts(MEASURED / "found")
+    metrics = stages["evaluate"]["metrics"]
+    limit = stages["infer"]["provenance"]["profile"]["infer"]["max_new_tokens"]
+    chapters = [{"name": chapter.name, "label": chapter.label, "title": chapter.title,
+                 "notebook": chapter.notebook.name} for chapter in CHAPTERS.values()]
+    return {"report": report, "stages": stages, "chapters": chapters, "study": study,
+            "examples": examples(root, limit), "figure": figure(metrics),
+            "measured": measured(metrics, study)}
 
 
 def examples(root: Path, limit: int) -> dict[str, Any]:
@@ -47,21 +71,11 @@ def examples(root: Path, limit: int) -> dict[str, Any]:
     return {"shown": shown, "ended": len(ended), "asked": len(pairs), "longest": LONGEST}
 
 
-def as_html(text: str) -> Markup:
-    """A model's text as HTML in one line, for it must not end the block it stands in."""
-    return Markup("<br>").join(escape(line) for line in shortened(text).splitlines())
-
-
-def as_markdown(text: str) -> str:
-    """A model's text in one line of Markdown, with nothing in it that Markdown would obey."""
-    lines = (MARKS.sub(r"\\\1", line).replace("<", "&lt;") for line in shortened(text).splitlines())
-    return "<br>".join(lines)
-
-
-def shortened(text: str) -> str:
-    """A text without the space around it, cut at a word where it is longer than `LONGEST`."""
-    text = text.strip()
-    return text if len(text) <= LONGEST else text[:LONGEST].rsplit(maxsplit=1)[0] + " …"
+def figure(metrics: dict[str, Any]) -> str:
+    """Chapter 5's figure of open questions, or of benchmarks where none had a reference."""
+    contrasts = metrics["likelihoods"]["contrasts"]
+    of_open_questions = any(row["form"] == "text" for row in contrasts)
+    return "contrasts.png" if of_open_questions else "differences.png"
 
 
 def measured(metrics: dict[str, Any], study: dict[str, Any] | None) -> dict[str, str]:
@@ -71,12 +85,13 @@ def measured(metrics: dict[str, Any], study: dict[str, Any] | None) -> dict[str,
         metrics: that chapter 5 recorded.
         study: facts of the kept study; where there is none, `accuracy` is of this run.
     """
-    found, larger = metrics["likelihoods"], study["metrics"] if study else metrics
-    rows = [row for row in found["contrasts"] if row["contrast"] in SHOWN]
+    likelihoods, larger = metrics["likelihoods"], study["metrics"] if study else metrics
+    rows = [row for row in likelihoods["contrasts"] if row["contrast"] in SHOWN]
     first = rows and (rows[0]["form"], rows[0]["measure"])  # open questions, where there were any
     contrasts = pd.DataFrame([row for row in rows if (row["form"], row["measure"]) == first])
+    fit = likelihoods["fit"]
     return {
-        "fit": fit_text(pd.DataFrame(found["fit"], columns=None if found["fit"] else ["roles"])),
+        "fit": fit_text(pd.DataFrame(fit, columns=None if fit else ["roles"])),
         "likelihoods": likelihood_text(contrasts.fillna(float("nan"))),
         "accuracy": overall_text(pd.Series(larger["difference"]), len(larger["tasks"])),
     }

@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from measurements import difference_text
 
-from .. import compare_runs, plots, stats
-from ..compare_runs.curves import GAIN
-from ..evaluate.likelihood_report import signed
-from ..evaluate.results import BASELINE
-from ..pipeline.sweep_grid import value_text
-from ..pipeline.sweep_results import ROLE
+from selfprompt_lib import compare_runs, plots, stats
+from selfprompt_lib.compare_runs.curves import GAIN
+from selfprompt_lib.evaluate.results import BASELINE
+from selfprompt_lib.pipeline.sweep_grid import value_text
+from selfprompt_lib.pipeline.sweep_results import ROLE
 
 WITHOUT_ROLE = "without-role"
 SWEEPS = {  # name of the folder → title, and what was changed
@@ -46,7 +46,7 @@ def facts(folder: Path) -> dict[str, Any]:
     profile, field = next(iter(runs.records.values()))["provenance"], runs.axis()
     title, changed = SWEEPS[folder.name]
     return {
-        "name": folder.name, "title": title, "changed": changed, "field": field, "model": model,
+        "name": folder.name, "title": title, "changed": changed, "field": field,
         "rows": _table(roles, curve, contrasts, field),
         "answer": compare_runs.cells_text(contrasts, overview, UNIT),
         "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
@@ -54,7 +54,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "base": profile["profile"]["model"], "precision": profile["precision"],
         "machine": profile["machine"], "command": command(record),
         "domains": domain_rates(rows[rows.model == model], field),
-        "curve": curve[curve.curve == f"minus {BASELINE}"], "roles": roles,
+        "drawn": curve[curve.curve == f"minus {BASELINE}"],
     }
 
 
@@ -65,17 +65,12 @@ def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
     table = []
     for row in roles.itertuples():
         mine = curve[curve.group == row.group].set_index("curve")
-        told = {name: _told(part) for name, part in mine.iterrows()}
+        told = {name: difference_text(part.value, part.low, part.high)
+                for name, part in mine.iterrows()}
         table.append({"value": roles.loc[row.Index, field], "told": told,
                       "rate": str(stats.Estimate(row.value, row.low, row.high, row.n)),
                       "p": gains.p_holm.get(row.group)})
     return table
-
-
-def _told(row: pd.Series) -> str:
-    if math.isnan(row.low):
-        return signed(row.value)
-    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
 
 
 def _sizes(records: dict[str, dict[str, Any]]) -> list[str]:
@@ -120,7 +115,7 @@ def _value(value: Any) -> str:
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
     """What the role brings over the baseline, along the swept field."""
-    drawn = plots.sweep_plot(found["curve"], found["field"], f"minus the baseline, {UNIT}",
+    drawn = plots.sweep_plot(found["drawn"], found["field"], f"minus the baseline, {UNIT}",
                              zero=True)
     drawn.set_title("")  # the caption says it
     return {f"beyond-{found['name']}": drawn}

@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from measurements import difference_text
+from rendering import render
 
-from .. import plots
-from ..designs import designs_of, get_design
-from ..errors import UserError, require
-from ..evaluate.compare import ALL
-from ..evaluate.contrasts import MEASURES
-from ..evaluate.likelihood_report import QUESTIONS, signed
-from ..pipeline.chapters import CHAPTERS
-from ..provenance import PROJECT
-from ..reading import read_json_lines
-from ..rows import Sample
-from ..sources import take_evenly_spaced
+from selfprompt_lib import plots
+from selfprompt_lib.designs import designs_of, get_design
+from selfprompt_lib.errors import UserError, require
+from selfprompt_lib.evaluate.compare import ALL
+from selfprompt_lib.evaluate.contrasts import MEASURES
+from selfprompt_lib.evaluate.likelihood_report import QUESTIONS
+from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.provenance import PROJECT
+from selfprompt_lib.reading import read_json_lines
+from selfprompt_lib.rows import Sample
+from selfprompt_lib.sources import take_evenly_spaced
 
-STYLE = Path(__file__).parents[1] / "resources" / "slides" / "deck.css"
+STYLE = Path(__file__).with_name("deck.css")
 # Figures by words of their cell, which stand in no other of that chapter.
 FIGURES = {"outcomes": ("annotate", "What became of each request"),
            "ranks": ("roles", "plots.rank_curves("), "loss": ("sft", "plots.loss_curves("),
@@ -50,16 +52,18 @@ UNUSED = ("revealjs/css", "revealjs/plugin/[!n]*", "revealjs/dist/*.map", "revea
           "revealjs/plugin/notes/*.esm.js", "conf.py", "*.md")
 
 
-def build(text: str, root: Path, out: Path) -> Path:
-    """Build the deck into `out`; returns its page.
+def build(root: Path, facts: dict[str, Any], out: Path) -> Path:
+    """Build the deck of the run in `root` into `out`; returns its page.
 
     Args:
-        text: the slides in Markdown, rendered from `slides.md.jinja` for the run in `root`.
+        facts: of the run, as all its pages get them (`front.page_facts`).
 
     Raises:
         UserError: a figure is missing, or the builder warns, with its last words.
     """
     source = out.with_name(f"{out.name}-source")
+    contrasts = shown_contrasts(facts["stages"])
+    text = render("slides.md.jinja", facts | {"deck": deck_facts(root, contrasts)})
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     (source / "index.md").write_text(text, encoding="utf-8")
@@ -68,7 +72,7 @@ def build(text: str, root: Path, out: Path) -> Path:
         shutil.copy(file, source)
     for name, (chapter, words) in FIGURES.items():
         (source / f"{name}.png").write_bytes(figure(root, chapter, words))
-    draw_contrasts(root, source)
+    draw_contrasts(contrasts, source)
     shutil.rmtree(out, ignore_errors=True)
     builder = [sys.executable, "-m", "sphinx", "-b", "revealjs", "-W", "-q", "-E", "-d",
                str(source / "_build"), str(source), str(out)]
@@ -94,36 +98,33 @@ def figure(root: Path, chapter: str, words: str) -> bytes:
             if picture := output.get("data", {}).get("image/png"):
                 return base64.b64decode("".join(picture))
     raise UserError(f"{page}: no cell with {words!r} has a figure for the slides; run it again, "
-                    "or mend FIGURES in selfprompt_lib/workshop/slides.py")
+                    "or mend FIGURES in book/pages/slides.py")
 
 
-def shown_contrasts(root: Path) -> pd.DataFrame:
+def shown_contrasts(stages: dict[str, Any]) -> pd.DataFrame:
     """The first three questions of chapter 5 that a run has answered, one row each.
 
     Columns are those of chapter 5's contrasts, with `question` and `effect`, in words.
     """
-    record = json.loads((root / "report.json").read_text(encoding="utf-8"))
-    rows = pd.DataFrame(record["stages"]["evaluate"]["metrics"]["likelihoods"]["contrasts"])
+    rows = pd.DataFrame(stages["evaluate"]["metrics"]["likelihoods"]["contrasts"])
     titles = {contrast: question for contrast, question, _ in QUESTIONS[:3]}
     rows = rows[(rows.task == ALL) & rows.contrast.isin(titles)].infer_objects()
     rows = rows.merge(rows[["form", "measure"]].head(1))  # open questions, where there were any
     rows[["low", "high"]] = rows[["low", "high"]].astype(float)
-    effect = [f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
-              for row in rows.itertuples()]
+    effect = [difference_text(row.difference, row.low, row.high) for row in rows.itertuples()]
     return rows.assign(question=rows.contrast.map(titles), effect=effect)
 
 
-def draw_contrasts(root: Path, folder: Path) -> None:
+def draw_contrasts(rows: pd.DataFrame, folder: Path) -> None:
     """The figure of those three, in a shape that fits a slide."""
-    rows = shown_contrasts(root)
     rows = rows.assign(contrast=rows.question)
     axes = plots.contrast_plot(rows, MEASURES[rows.measure[0]])
     axes.figure.set_size_inches(plots.WIDTH, 3.4)  # low, so that its letters are large on a slide
     plots.save_figures({"contrasts": axes}, folder)
 
 
-def facts(root: Path) -> dict[str, Any]:
-    """What the slides show of a run besides its report.
+def deck_facts(root: Path, contrasts: pd.DataFrame) -> dict[str, Any]:
+    """What the slides show of a run besides what all pages may tell.
 
     `sample`: the first that was trained on; `designs`: its role in each design; `roles`: replies to
     read, at even distances; `contrasts`: rows of `shown_contrasts`.
@@ -131,8 +132,10 @@ def facts(root: Path) -> dict[str, Any]:
     sample = Sample.model_validate(read_json_lines(root / "annotate" / "train.jsonl")[0])
     written = read_json_lines(root / "infer" / "self-prompt.jsonl")
     with_role = [row for row in written if row["role"]] or written
-    return {"sample": sample, "roles": take_evenly_spaced(with_role, READ),
+    return {"sample": {"question": sample.question, "answer": sample.answer,
+                       "role": sample.role.model_dump()},
             "designs": {name: design.role_text(sample.role) for name, design
                         in designs_of(sample.role.strategy).items() if name not in UNSHOWN},
             "opening": get_design("from-now-on").opening,
-            "contrasts": shown_contrasts(root).to_dict("records")}
+            "roles": take_evenly_spaced(with_role, READ),
+            "contrasts": contrasts.to_dict("records")}

@@ -1,33 +1,54 @@
-"""The study committed in book/measured/found, as the page "What we found" tells and draws it.
+"""The page *What we found*: the study of written answers, and those of likelihoods.
 
-`book/studies/keep_study.py` makes that folder from a run; `selfprompt_lib.book` makes the page.
+The first lies in book/measured/found, where `book/studies/keep_study.py` keeps it of a run; the
+front page and the README tell of it, too.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import found_likelihood
 import pandas as pd
+from measurements import MEASURED, is_kept, read_record
+from rendering import render
 
-from .. import plots
-from . import gallery
-from .compare import (
-    ALL,
+from selfprompt_lib import plots
+from selfprompt_lib.evaluate import (
+    accuracy_of_seed,
     arm_contrasts,
     differences,
+    gallery,
     needed_sizes,
+    readings,
+    report_text,
     role_contrasts,
     seed_differences,
+    vs_chance,
 )
-from .report import report_text, vs_chance
-from .results import accuracy_of_seed, readings
+from selfprompt_lib.evaluate.compare import ALL
 
 PAIR = "self-prompt", "baseline"
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """What the page says, from the folder: tables as lists of rows, sentences, and the record."""
+def found_page(out: Path, measured: Path = MEASURED) -> str:
+    """The page of the studies kept in `measured`; its figures are drawn into `out`."""
+    study = facts(measured / "found")
+    likelihood = found_likelihood.facts(measured / "likelihood", out)
+    if not study and not likelihood:
+        return ("# What we found\n\nNo measurement is kept here yet. "
+                "[Measuring more](measuring.md) tells how to make one.\n")
+    if study:
+        draw(measured / "found", out)
+    real = found_likelihood.benchmark_facts(measured / "benchmarks", out)
+    return render("found.md.jinja", (study or {}) | {"likelihood": likelihood, "real": real})
+
+
+@cache
+def facts(folder: Path) -> dict[str, Any] | None:
+    """What the page says: tables as lists of rows, sentences, the record; None where none is."""
+    if not is_kept(folder):
+        return None
     items, record, main, other = _kept(folder)
     more = needed_sizes(items, *PAIR)
     metrics = record["stages"]["evaluate"]["metrics"]
@@ -42,7 +63,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "answer": report_text(main, other[other.contrast.str.startswith("its own")], more),
         "differences": main.to_dict("records"), "others": other.to_dict("records"),
         "needed": more.to_dict("records"),
-        "readings": {(row.arm, row.reader): row for row in readings(items).itertuples()},
+        "readings": readings(items).set_index(["arm", "reader"]).to_dict("index"),
         "roles": own.groupby("seed").wrote_role.mean().to_dict(),
         "minutes": sum(stage["seconds"] for stage in record["stages"].values()) / 60,
     }
@@ -70,7 +91,7 @@ def _right(items: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def draw(folder: Path, out: Path) -> None:
-    """The page's figures as PNG files in `out`."""
+    """The study's figures as PNG files in `out`."""
     items, record, main, other = _kept(folder)
     seed = record["stages"]["evaluate"]["provenance"]["seed"]
     sides = "self-prompt better", "baseline better"
@@ -93,6 +114,5 @@ def draw(folder: Path, out: Path) -> None:
 def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Items and record, and the tables that words and figures need, which take seconds."""
     items = pd.read_parquet(folder / "items.parquet")
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     others = pd.concat([role_contrasts(items), arm_contrasts(items)], ignore_index=True)
-    return items, record, differences(items, *PAIR), others
+    return items, read_record(folder), differences(items, *PAIR), others

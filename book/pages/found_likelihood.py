@@ -1,32 +1,43 @@
-"""The studies in book/measured/likelihood and benchmarks, as the page "What we found" tells them.
+"""The studies of likelihoods on the page *What we found*: of open questions, of benchmarks.
 
-`likelihood_study.py` and `benchmark_study.py` of book/studies make these folders;
-`selfprompt_lib.book` makes the page.
+`likelihood_study.py` and `benchmark_study.py` of book/studies make their folders in book/measured.
 """
 
-import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from measurements import difference_text, is_kept, read_record
 
-from .. import plots
-from .compare import ALL
-from .contrasts import MEASURES, TEXT, gate, likelihood_contrasts, likelihood_sizes
-from .likelihood_measure import OPEN as TRIED
-from .likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY, likelihood_text, signed
-from .prefixes import likelihood_plan
+from selfprompt_lib import plots
+from selfprompt_lib.evaluate import (
+    gate,
+    likelihood_contrasts,
+    likelihood_plan,
+    likelihood_sizes,
+    likelihood_text,
+)
+from selfprompt_lib.evaluate.compare import ALL
+from selfprompt_lib.evaluate.contrasts import MEASURES, TEXT
+from selfprompt_lib.evaluate.likelihood_measure import OPEN as TRIED
+from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
 UNDECIDED = "neither likelier nor less likely, as far as can be seen,"
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """What the page says, from the folder: tables as lists of rows, sentences, and the record."""
-    table, record, unseen, every = _kept(folder)
+def facts(folder: Path, out: Path) -> dict[str, Any] | None:
+    """What the page says: tables as lists of rows, sentences, the record; None where none is.
+
+    The figures are drawn into `out`.
+    """
+    if not is_kept(folder):
+        return None
+    table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
+    every, unseen = pd.DataFrame(record["contrasts"]), _of_set(table, UNSEEN)
+    _draw(unseen, every, out)
     sizes, seeds = likelihood_sizes(table[table.task == UNSEEN]), record["seeds"]
     return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
@@ -41,11 +52,14 @@ def facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def benchmark_facts(folder: Path) -> dict[str, Any]:
-    """What the page says of the real benchmarks and of LIMA's prompts."""
-    table = pd.read_parquet(folder / "likelihoods.parquet")
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return _choices(table, pd.DataFrame(record["contrasts"])) | {
+def benchmark_facts(folder: Path, out: Path) -> dict[str, Any] | None:
+    """What the page says of the real benchmarks and of LIMA's prompts; as `facts`."""
+    if not is_kept(folder):
+        return None
+    table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
+    every = pd.DataFrame(record["contrasts"])
+    plots.save_figures(_odds_figure("benchmarks", every), out)
+    return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": record["seeds"],
         "minutes": sum(seed["minutes"] for seed in record["seeds"].values())}
 
@@ -89,14 +103,11 @@ def _primary_odds(every: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _told(rows: pd.DataFrame) -> list[str]:
-    """Differences with their intervals, in nats."""
-    return [f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
-            if pd.notna(row.low) else signed(row.difference) for row in rows.itertuples()]
+    return [difference_text(row.difference, row.low, row.high) for row in rows.itertuples()]
 
 
-def draw(folder: Path, out: Path) -> None:
-    """The page's figures as PNG files in `out`."""
-    _, _, unseen, every = _kept(folder)
+def _draw(unseen: pd.DataFrame, every: pd.DataFrame, out: Path) -> None:
+    """Figures of the study of open questions, whose choices are of mini benchmarks."""
     primary, words = every[every.contrast == PRIMARY], MEASURES
     drawn = {
         "likelihood-unseen": plots.contrast_plot(
@@ -108,21 +119,7 @@ def draw(folder: Path, out: Path) -> None:
     plots.save_figures(drawn | _odds_figure("likelihood-choices", every), out)
 
 
-def draw_benchmarks(folder: Path, out: Path) -> None:
-    """The figure of the real benchmarks as a PNG file in `out`."""
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    plots.save_figures(_odds_figure("benchmarks", pd.DataFrame(record["contrasts"])), out)
-
-
 def _odds_figure(name: str, every: pd.DataFrame) -> dict[str, Axes]:
     """The first primary contrast of choices by task, where any were measured."""
     odds = every[(every.contrast == PRIMARY) & (every.measure == ODDS)]
     return {name: plots.contrast_by_task_plot(odds, MEASURES[ODDS], PRIMARY)} if len(odds) else {}
-
-
-@cache
-def _kept(folder: Path) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """The table and its record; contrasts on the unseen questions, and those of everything."""
-    table = pd.read_parquet(folder / "likelihoods.parquet")
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return table, record, _of_set(table, UNSEEN), pd.DataFrame(record["contrasts"])

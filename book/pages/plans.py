@@ -1,7 +1,7 @@
 """The plans of the page *Teaching this book*: who does what when, and when the machine is ready.
 
-Minutes of people are written down (resources/workshop/plans.yaml); those of the machine come from a
-run's report, so that they are never older than the book.
+Minutes of people are written down in plans.yaml; those of the machine come from a run's report, so
+that they are never older than the book.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from ..pipeline.chapters import CHAPTERS
-from .handed_in import packed
+from selfprompt_lib.pipeline import CHAPTERS
+from selfprompt_lib.workshop.handed_in import packed
 
-PLANS = Path(__file__).parents[1] / "resources" / "workshop" / "plans.yaml"
+PLANS = Path(__file__).with_name("plans.yaml")
 MOST = 20  # times as slow as the measured machine, beyond which nobody asks
 
 
@@ -98,12 +98,31 @@ def slowest(plan: Plan, seconds: dict[str, float]) -> float:
 def page_facts(root: Path, stages: dict[str, Any]) -> dict[str, Any]:
     """What the page tells of a run in `root`.
 
-    `plans`: each plan with its timetable and `slowest`, from the `stages` of the report; `pack_kb`:
-    the size of the file that a laptop hands in.
+    `plans`: the plans on the machine that needed the seconds of `stages`, those of the report, as
+    `plan_facts`; `pack_kb`: the size of the file that a laptop hands in.
     """
     seconds = {name: stage["seconds"] for name, stage in stages.items()}
-    plans = [(plan, timetable(plan, seconds), slowest(plan, seconds)) for plan in read_plans()]
-    return {"plans": plans, "pack_kb": -(-len(packed(root)) // 1024)}
+    return {"plans": [plan_facts(plan, seconds) for plan in read_plans()],
+            "pack_kb": -(-len(packed(root)) // 1024)}
+
+
+def plan_facts(plan: Plan, seconds: dict[str, float]) -> dict[str, Any]:
+    """A plan as the page shows it, with times in words.
+
+    `slots`: begin, minutes, title, text, and what the machine has to do; `late`: title of the first
+    slot at which a class would wait, and how long, or None; `slowest`: as the function says.
+    """
+    rows = timetable(plan, seconds)
+    late = next((row for row in rows if row.late), None)
+    return {
+        "name": plan.name, "about": plan.about, "length": clock(plan.minutes),
+        "slots": [{"begin": clock(row.begin), "minutes": row.slot.minutes,
+                   "title": row.slot.title, "text": row.slot.text, "machine": machine_text(row)}
+                  for row in rows],
+        "end": clock(rows[-1].end), "minutes": sum(row.slot.minutes for row in rows),
+        "late": late and {"title": late.slot.title, "wait": clock(late.late)},
+        "slowest": slowest(plan, seconds),
+    }
 
 
 def clock(minutes: float) -> str:

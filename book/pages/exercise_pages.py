@@ -5,10 +5,10 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from published import publish
 
-from ..published import publish
-from .exercises import chapters_with_exercises, executed_exercises, exercise_notebook
-from .versions import tags, without_markers
+from selfprompt_lib.workshop.exercises import shown_exercises
+from selfprompt_lib.workshop.versions import tags, without_markers
 
 HEAD = re.compile(r"## Exercise ([\da]+\.\d+) \((\w+)\): (.*)\n")
 EXERCISE = """\
@@ -30,12 +30,6 @@ and open `workshop/learner/exercises/{0}`. This page shows them solved, with hin
 folded; its outputs are of the run that the book was made from.
 ```"""
 FOLDED = {"solution", "check", "explanation"}
-
-
-def shown_exercises(root: Path) -> list[Path]:
-    """The notebooks that the book shows: as the run executed them, else as they are written."""
-    return [page if (page := executed_exercises(each, root)).is_file() else exercise_notebook(each)
-            for each in chapters_with_exercises()]
 
 
 def write_pages(root: Path, source: Path, repository: dict[str, str]) -> None:

@@ -1,10 +1,9 @@
 """The page *Try it*: a run's kept replies to each held-out question, as data for the page."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from .reading import read_json_lines
+from selfprompt_lib.reading import read_json_lines
 
 MODELS = "base", "baseline", "self-prompt"  # files of chapter 4: three models, free to begin as
 GIVEN = "own-role", "swapped", "forced"  # they like; and the self-prompt model behind given roles
@@ -36,8 +35,3 @@ def _rows(path: Path) -> dict[str, dict[str, Any]]:
     """The rows of a file by their id; none where it is empty, or an older run has none."""
     there = path.is_file() and path.stat().st_size
     return {row["id"]: row for row in read_json_lines(path)} if there else {}
-
-
-def as_json(value: Any) -> str:
-    """JSON in one line that can stand in a page's script element: no text in it can end that."""
-    return json.dumps(value).replace("<", "\\u003c")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from .profiles import flatten, load
-from .sections import Section
-from .settings import Profile
+from selfprompt_lib.profiles import flatten, load
+from selfprompt_lib.sections import Section
+from selfprompt_lib.settings import Profile
 
 SHOWN = "cpu"  # the profile whose values stand beside the defaults
 
