@@ -281,6 +281,17 @@ def test_a_finished_training_is_kept_and_not_repeated(trained):
     assert models.model_digest(str(run.parent / "copy")) == models.model_digest(str(run / "finished"))
 
 
+@pytest.mark.parametrize("kept, wanted, usable", [(3, 3, True), (1, 1, True), (1, 3, False), (0, 0, True), (0, 1, False)])
+def test_a_finished_training_with_fewer_checkpoints_than_wanted_is_not_taken_up(trained, tmp_path, kept, wanted, usable):
+    profile, whole, record = trained
+    run = shutil.copytree(whole, tmp_path / "run")
+    for epoch in range(1, 4 - kept):
+        shutil.rmtree(run / f"checkpoint-{epoch}")
+    settings = profile.sft.model_copy(update={"checkpoints": wanted})
+    found = sft.reusable_run(run, profile.model_copy(update={"sft": settings}))
+    assert (found == json.loads(json.dumps(record))) if usable else found is None
+
+
 def test_only_whole_checkpoints_count(trained, tmp_path):
     run = shutil.copytree(trained[1], tmp_path / "run")
     names = [path.name for path in sft.list_checkpoints(run)]

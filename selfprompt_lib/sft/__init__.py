@@ -17,6 +17,7 @@ from .runs import (
     list_checkpoints,
     read_finished_run,
     report_text,
+    reusable_run,
     run_name,
     save_model,
     throughput_text,

@@ -98,7 +98,7 @@ def _print_audit(profile: Profile, samples: list[Sample], design: Design, folder
     """What a training is and needs, before it starts; printed once."""
     found = sft.preflight(profile, samples, design, *models.shape(profile.model), folder, count)
     if process.is_main_process:
-        done = sft.read_finished_run(folder / sft.run_name(profile, samples, design))
+        done = sft.reusable_run(folder / sft.run_name(profile, samples, design), profile)
         print(f"design {design.name}, seed {profile.seed}" + (": already trained" if done else ""))
         print(found[["check", "value"]].to_string(index=False, header=False), flush=True)
 
@@ -106,7 +106,7 @@ def _print_audit(profile: Profile, samples: list[Sample], design: Design, folder
 def _train_once(profile: Profile, samples: list[Sample], design: Design, folder: Path) -> dict:
     """One training, unless it is finished; its model goes to `folder`, where chapter 3 has it."""
     trainings = trainings_folder(folder.parents[1])
-    record = sft.read_finished_run(trainings / sft.run_name(profile, samples, design))
+    record = sft.reusable_run(trainings / sft.run_name(profile, samples, design), profile)
     if record is None:
         held_out = sources.validation_samples(profile, samples) if design.writes_role else ()
         record = sft.train(profile, samples, design, trainings, held_out)[2]

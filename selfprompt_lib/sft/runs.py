@@ -72,6 +72,13 @@ def read_finished_run(run: Path) -> dict[str, Any] | None:
     return json.loads((run / FINISHED / RECORD).read_text(encoding="utf-8"))["record"]
 
 
+def reusable_run(run: Path, profile: Profile) -> dict[str, Any] | None:
+    """The record of a finished run that has as many checkpoints as the profile keeps, else None."""
+    record = read_finished_run(run)
+    wanted = min(profile.sft.checkpoints, int(profile.sft.epochs))
+    return record if record is not None and checkpoint_count(run) >= wanted else None
+
+
 def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run: Path,
                       profile: Profile) -> None:
     """Write a finished run as an ordinary checkpoint folder with `run.json`, whole or not at all.

@@ -23,11 +23,11 @@ from .dropout import residual_dropout
 from .runs import (
     FINISHED,
     SHARDS,
-    checkpoint_count,
     copy_finished_run,
     drop_checkpoints,
     last_checkpoint,
     read_finished_run,
+    reusable_run,
     run_name,
     save_finished_run,
     try_saving,
@@ -103,12 +103,12 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
             later a full disk.
     """
     run = folder / run_name(profile, samples, design)
-    record = read_finished_run(run)
+    record = reusable_run(run, profile)
     if record is not None:
-        if checkpoint_count(run) >= min(profile.sft.checkpoints, int(profile.sft.epochs)):
-            if this_process().is_main_process:
-                print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
-            return *models.load(str(run / FINISHED), profile.dtype), record
+        if this_process().is_main_process:
+            print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
+        return *models.load(str(run / FINISHED), profile.dtype), record
+    if read_finished_run(run) is not None:
         drop_checkpoints(run)  # more are wanted now: they come of training only
     devices.alone_on_card()  # the trainer needs all of it
     set_seed(profile.seed)
