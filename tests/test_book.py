@@ -21,7 +21,7 @@ from selfprompt_lib import book, profiles
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.evaluate.contrasts import CONTRASTS
 from selfprompt_lib.pipeline import CHAPTERS
-from selfprompt_lib.pipeline.stage import PARAMETERS
+from selfprompt_lib.pipeline.stage import SHARED
 
 PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = [chapter.notebook for chapter in CHAPTERS.values()]
@@ -83,7 +83,7 @@ def test_help_notebook_reads_well():
         capture_output=True,
         text=True,
     ).stdout
-    for name in (*PARAMETERS, "question"):
+    for name in (*SHARED, "question"):
         assert re.search(rf"{name}: (str|int|dict) \(default .*\)\s+\w", told), (name, told)
 
 
