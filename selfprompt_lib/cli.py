@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -23,11 +24,17 @@ def run_command(
 ) -> int:
     """Call `command(*given)` and return the exit status of the process.
 
-    That is the command's own (0 for None), 2 for an error that the user can mend, whose message
-    goes to `tell`, and 130 where the user stopped it; then `tell` also says what was `kept`.
+    That is the command's own (0 for None), 1 where nobody reads what it prints, 2 for an error that
+    the user can mend, whose message goes to `tell`, and 130 where the user stopped it; then `tell`
+    also says what was `kept`.
     """
     try:
-        return command(*given) or 0
+        status = command(*given) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read what is printed wanted no more, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except UserError as error:
         tell(f"error: {error}")
         return 2

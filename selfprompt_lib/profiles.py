@@ -148,6 +148,11 @@ def seed_profiles(profile: Profile, count: int | None = None) -> list[Profile]:
     return [profile.model_copy(update={"seed": seed}) for seed in seeds]
 
 
+def seed_name(name: str, seed: int, first: int) -> str:
+    """What chapter 3 calls a model of a seed: its name alone for the profile's `first` one."""
+    return name if seed == first else f"{name}-seed{seed}"
+
+
 def trained_designs(profile: Profile) -> dict[str, Design]:
     """The models that chapter 3 compares, by name: what each learns to write."""
     names = {"self-prompt": profile.design, "baseline": "none"}

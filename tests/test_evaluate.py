@@ -10,7 +10,7 @@ from selfprompt_lib import evaluate, models, profiles
 from selfprompt_lib.designs import GAP, get_design
 from selfprompt_lib.evaluate import measure_arms, measurement_plan, results
 from selfprompt_lib.generate import count_tokens
-from selfprompt_lib.pipeline import rehearsal, run
+from selfprompt_lib.pipeline import notebooks, rehearsal, run
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 from selfprompt_lib.sections import fields_noted
 
@@ -198,7 +198,7 @@ def test_what_chapter_5_needs_is_tried_before_any_work(changed, parts, tmp_path,
         rehearsal._try(bad)
     ran = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "execute_notebook", lambda chapter, *_: ran.append(chapter.name))
+        patch.setattr(notebooks, "execute_chapter", lambda chapter, *_: ran.append(chapter.name))
         patch.setattr(rehearsal, "ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
         with refused(*parts):
             run.run_chapters(bad, {}, tmp_path / "smoke", run.selected_chapters(None, None))

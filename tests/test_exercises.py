@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from selfprompt_lib.errors import UserError
-from selfprompt_lib.pipeline import CHAPTERS, run
+from selfprompt_lib.pipeline import CHAPTERS, notebooks
 from selfprompt_lib.workshop import exercises, learners, solve, versions
 
 NOTEBOOKS = {each.label: exercises.exercise_notebook(each) for each in exercises.chapters_with_exercises()}
@@ -190,7 +190,7 @@ def test_a_solution_that_takes_for_ever_is_ended_and_named(tmp_path, refused):
     cells = [nbformat.v4.new_markdown_cell("## Exercise 1.1 (predict): Wait"), new_code_cell("while True:\n    pass")]
     nbformat.write(new_notebook(cells=cells), tmp_path / "slow.ipynb")
     with pytest.raises(UserError) as caught:
-        run.execute(tmp_path / "slow.ipynb", tmp_path / "done.ipynb", {}, "exercises", cell_limit=1)
+        notebooks.execute(tmp_path / "slow.ipynb", tmp_path / "done.ipynb", {}, "exercises", cell_limit=1)
     message = str(caught.value)
     assert "slow.ipynb, cell 1 (Exercise 1.1 (predict): Wait): took longer than 1 s" in message
     assert (tmp_path / "done.failed.ipynb").is_file()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from selfprompt_lib.pipeline.chapters import Chapter
-from selfprompt_lib.pipeline.run import execute_notebook
+from selfprompt_lib.pipeline.notebooks import execute_chapter
 
 START = """import os, subprocess
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -59,7 +59,7 @@ def left(folder):
 ])  # fmt: skip
 def test_a_chapter_that_dies_says_why_in_one_line_and_leaves_nothing_running(chapter, tmp_path, source, parts):
     with pytest.raises(ValueError) as caught:
-        execute_notebook(chapter(source), {}, tmp_path)
+        execute_chapter(chapter(source), {}, tmp_path)
     first, kept = str(caught.value).splitlines()
     assert first.startswith("tiny.ipynb") and [part for part in parts if part not in first] == []
     (copy,) = (tmp_path / "nbs").iterdir()
@@ -69,7 +69,7 @@ def test_a_chapter_that_dies_says_why_in_one_line_and_leaves_nothing_running(cha
 
 
 def test_a_chapter_that_is_done_leaves_nothing_running(chapter, tmp_path):
-    execute_notebook(chapter("print(1)"), {}, tmp_path)
+    execute_chapter(chapter("print(1)"), {}, tmp_path)
     assert [path.name for path in (tmp_path / "nbs").iterdir()] == ["tiny.ipynb"]
     assert left(tmp_path) == []
 
@@ -78,11 +78,11 @@ STOPPED = """
 import signal
 from pathlib import Path
 from selfprompt_lib.cli import heed_signals, run_command
-from selfprompt_lib.pipeline.run import execute_notebook
+from selfprompt_lib.pipeline.notebooks import execute_chapter
 from test_killed import Tiny
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
 heed_signals()
-raise SystemExit(run_command(execute_notebook, Tiny("3", "sft", "Fine-tune"), {}, Path.cwd()))
+raise SystemExit(run_command(execute_chapter, Tiny("3", "sft", "Fine-tune"), {}, Path.cwd()))
 """
 
 

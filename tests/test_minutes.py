@@ -1,14 +1,17 @@
 """`run --minutes N`: sizes that fit the time, from rates measured here; kept, and set as by --set."""
 
 import json
+import os
+import shutil
 
 import pytest
 
-from selfprompt_lib import profiles
+from selfprompt_lib import profiles, starter
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.evaluate import load_choices, load_tasks
 from selfprompt_lib.evaluate.robustness import load_probes
-from selfprompt_lib.pipeline import minutes, rates
+from selfprompt_lib.pipeline import forecast, minutes, rates
+from selfprompt_lib.pipeline.chapters import CHAPTERS
 
 RATES = {"trained": 600.0, "read": 2000.0, "written": 400.0, "sample": 300.0, "bare": 240.0,
          "reply": 230.0, "seconds": 15.0}
@@ -92,6 +95,30 @@ def test_the_counts_of_data_are_those_of_the_package():
     probes = load_probes(None)
     assert len({probe.kind for probe in probes}) == rates.PROBE_KINDS
     assert len(probes) == rates.PROBE_KINDS * rates.PROBES
+
+
+def test_a_run_is_told_how_long_it_takes(capsys, tmp_path, monkeypatch):
+    shutil.copytree(starter.made("smoke"), tmp_path / "smoke")
+    monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path))
+    profile = profiles.load("smoke")
+    first = forecast._predict(profile)
+    assert "measuring how fast" in capsys.readouterr().out
+    assert forecast._predict(profile) == first
+    assert "measuring" not in capsys.readouterr().out
+    [kept] = (tmp_path / "rates").glob("*.json")
+    os.utime(kept, (0, 0))
+    forecast._predict(profile)
+    assert "measuring how fast" in capsys.readouterr().out
+    told = forecast.forecast_text({name: first[name] for name in ("sft", "infer")})
+    assert f"about {(first['sft'] + first['infer']) / 60:.0f} minutes on this machine" in told
+    assert "Fine-tune" in told and "--minutes" in told
+
+
+@pytest.mark.parametrize("profile, chapters", [("cpu", ["1", "2", "7"]), ("smoke", ["3", "4"])])
+def test_nothing_is_measured_for_a_run_that_is_short_anyway(profile, chapters, capsys):
+    some = [chapter for chapter in CHAPTERS.values() if chapter.label in chapters]
+    assert forecast.predicted_seconds(profiles.load(profile), some) == {}
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("given", ["0", "-3", "soon", "nan", "inf", ""])

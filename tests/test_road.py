@@ -153,7 +153,7 @@ def test_a_field_that_names_a_file_is_its_content(road, tmp_path):
     ("ablate.py", "0.9", "0.8", ["ablate"]),
     ("sft/dropout.py", "return", "pass; return", ["sft", "ablate"]),
     ("plots/base.py", "#DE8F05", "#DE8F06", list(CHAPTERS)),
-    ("pipeline/run.py", "python3", "python4", []),
+    ("pipeline/notebooks.py", "python3", "python4", []),
 ])  # fmt: skip
 def test_what_is_said_reruns_nothing_and_what_is_done_reruns_those_who_use_it(road, tmp_path, monkeypatch, file, old, new, again):
     package = tmp_path / "selfprompt_lib"

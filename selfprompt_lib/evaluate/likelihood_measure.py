@@ -12,7 +12,7 @@ import pandas as pd
 from .. import infer, models
 from ..designs import get_design
 from ..kept import keep
-from ..profiles import Profile, seed_profiles, trained_designs
+from ..profiles import Profile, seed_name, seed_profiles, trained_designs
 from ..rows import Question, Role
 from ..sources import held_out_questions, take_evenly_spaced
 from .benchmarks import load_tasks
@@ -67,8 +67,8 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
     full, found = profile.evaluate.contrasts == "full", []
     cloze, letters = (choices[form] for form in FORMS)
     for run in seed_profiles(profile):
-        suffix = "" if run.seed == profile.seed else f"-seed{run.seed}"
-        places = {name: str(source("sft", name + suffix)) for name in trained_designs(profile)}
+        places = {name: str(source("sft", seed_name(name, run.seed, profile.seed)))
+                  for name in trained_designs(profile)}
         if run.seed == profile.seed:
             places[BASE] = profile.model
         plan, tasks_plan = ([pair for pair in likelihood_plan(full, options) if pair[0] in places]

@@ -17,7 +17,7 @@ from ..designs import get_design
 from ..digests import PACKAGE, path_digest
 from ..errors import require
 from ..kept import keep
-from ..profiles import Profile, seed_profiles
+from ..profiles import Profile, seed_name, seed_profiles
 from ..reading import user_path
 from ..rows import Role
 from ..tasks import TASKS_FOLDER
@@ -92,7 +92,7 @@ def measure_arms(profile: Profile, tasks: dict[str, Any], source: Callable[[str,
           f"up to {profile.evaluate.max_new_tokens} tokens a reply")
     parts = []
     for name, seed, arms in plan:
-        tuned = name if seed == profile.seed else f"{name}-seed{seed}"
+        tuned = seed_name(name, seed, profile.seed)
         place = profile.model if name == BASE else str(source("sft", tuned))
         drawn = experts if EXPERT in arms else ()
         parts.append(measure_model(profile, tasks, place, seed, arms, drawn, folder))

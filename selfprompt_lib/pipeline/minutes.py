@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices import dtype_for
+from ..digests import cache_folder
 from ..errors import require
 from ..files import write_json
 from ..profiles import Profile, changed, flatten
@@ -34,8 +35,7 @@ def choose_sizes(minutes: str, profile: Profile, settings: dict[str, Any], root:
         if kept:
             old = kept["asked"]["minutes"]
             print(f"{path}: its sizes, for {old:g} minutes or other settings, are replaced")
-        print("measuring how fast this machine trains, reads and writes …")
-        kept = {"asked": asked} | _measured_sizes(asked["minutes"], profile, settings, root)
+        kept = {"asked": asked} | _measured_sizes(asked["minutes"], profile, settings)
         write_json(path, kept)
     print(table(kept, path))
     return kept["sizes"]
@@ -51,12 +51,12 @@ def read_minutes(text: str) -> float:
     return number
 
 
-def _measured_sizes(limit: float, profile: Profile, settings: dict[str, Any],
-                    root: Path) -> dict[str, Any]:
+def _measured_sizes(limit: float, profile: Profile,
+                    settings: dict[str, Any]) -> dict[str, Any]:
     from . import rates  # heavy: where sizes are kept, a run need not wait for it
 
-    data = rates.load_data(profile)
-    measured, whole = rates.measure(profile, data, root), data.sizes(profile)
+    measured, data = rates.measure_once(profile, cache_folder() / "rates", anew=True)
+    whole = data.sizes(profile)
 
     def predict(sizes: Sizes) -> dict[str, float]:
         return rates.predict(changed(profile, whole | sizes), measured)

@@ -1,6 +1,8 @@
 """What each chapter of a run takes on this machine: rates measured here, times tokens to come."""
 
 import gc
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +14,16 @@ from transformers.utils.logging import disable_progress_bar
 
 from .. import devices, models, sft, sources
 from ..designs import get_design
+from ..digests import text_digest
 from ..evaluate import likelihood_plan, measurement_plan, scored_tasks
 from ..evaluate.likelihood import encode_pairs, score_ids
 from ..evaluate.results import BASE
-from ..files import make_writable
+from ..files import make_writable, write_json
 from ..generate import encode_prefill, generate_ids, prompt_text
 from ..profiles import Profile, changed, flatten, trained_designs
+from ..provenance import machine
 from ..rows import Question, Sample
+from .chapters import read_json
 from .plan import COMPARISON_TOKENS, COMPARISONS
 
 # Seconds that hardly grow with the sizes: libraries and models are loaded, figures drawn, a server
@@ -26,6 +31,7 @@ from .plan import COMPARISON_TOKENS, COMPARISONS
 # took 22 to 94 s; `book` is its building. What the chapters train, read and write comes on top.
 START = {"annotate": 29, "roles": 22, "sft": 36, "infer": 36, "evaluate": 36, "ablate": 20,
          "compare": 12, "judge": 30, "robustness": 30, "book": 24}
+DAY = 86400  # seconds
 STEPS = 2  # of training that are measured, after one that is not: the first one is slow
 PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
 ITEM_TOKENS = 150  # an item with its options and a role, about
@@ -102,6 +108,26 @@ def measure(profile: Profile, data: Data, folder: Path) -> Counts:
             "written": sum(map(len, replies)) / writing,
             "sample": lengths.tokens.mean(), "bare": bare.tokens.mean(),
             "reply": lengths.answer.mean(), "seconds": time.perf_counter() - began}
+
+
+def measure_once(profile: Profile, folder: Path, anew: bool = False) -> tuple[Counts, Data]:
+    """`measure`, kept in `folder` for a day, and the data it was measured with.
+
+    No longer than a day, because other work may have slowed this machine at the time.
+    """
+    data = load_data(profile)
+    asked = [profile.model, profile.dtype, os.environ.get("SELFPROMPT_BF16"), profile.design,
+             profile.data.train, profile.sft.micro_batch_size, profile.sft.max_length,
+             platform.node(), machine()]
+    path = folder / f"{text_digest(asked)[:16]}.json"
+    kept = path.exists() and time.time() - path.stat().st_mtime < DAY
+    measured = read_json(path) if kept and not anew else None
+    if measured is None:
+        print(f"measuring how fast this machine trains, reads and writes with {profile.model} …",
+              flush=True)
+        measured = measure(profile, data, folder)
+        write_json(path, measured)
+    return measured, data
 
 
 def _timed(function: Callable, *given: Any, **options: Any) -> tuple[Any, float]:

@@ -23,8 +23,9 @@ from ..reading import user_path
 from . import sweep_plan
 from .chapters import Chapter, read_record
 from .inputs import why_run
+from .notebooks import execute_chapter
 from .rehearsal import check_inputs, rehearse
-from .run import execute_notebook, write_report
+from .run import write_report
 from .sweep_grid import (
     Cell,
     chosen_chapters,
@@ -154,7 +155,7 @@ def run_cell(cell: Cell, chapters: Sequence[Chapter], others: Sequence[Path]) ->
             if chapter.name == "annotate":
                 _take_replies(cell.root, others)
             began = time.perf_counter()
-            execute_notebook(chapter, cell.parameters, cell.root)
+            execute_chapter(chapter, cell.parameters, cell.root)
             print(f"{label} done in {time.perf_counter() - began:.0f} s")
     write_report(cell.profile, cell.root)
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from ..checkpoints import free_gb
 from ..digests import text_digest
 from ..errors import require
-from ..files import write_json
 from ..profiles import Profile, changed, flatten, seed_profiles, trained_designs
-from ..provenance import machine
-from .chapters import Chapter, read_json
+from .chapters import Chapter
 from .inputs import why_run
 from .sweep_grid import Cell
 
@@ -108,7 +106,8 @@ def _pieces(profile: Profile, chapters: Sequence[Chapter], out: Path) -> dict[st
     """Seconds of each piece of a cell's work, by what tells it apart from other cells' pieces."""
     from . import rates  # heavy, as above
 
-    measured, sized = _measured(profile, out)
+    measured, data = rates.measure_once(profile, out / "shared" / "rates")
+    sized = changed(profile, data.sizes(profile))
     predicted, tokens = rates.predict(sized, measured), rates.trained(sized, measured)
     fields, pieces = flatten(profile), {}
     annotation = {name: value for name, value in fields.items() if name.startswith(ANNOTATES)}
@@ -134,23 +133,6 @@ def _trained(profile: Profile, chapters: Sequence[Chapter]) -> Iterator[tuple[st
     if "ablate" in names:
         for run in seed_profiles(profile, profile.ablate.seeds):
             yield from ((design, run.seed) for design in profile.ablate.designs)
-
-
-def _measured(profile: Profile, out: Path) -> tuple[dict[str, float], Profile]:
-    """This machine's rates for the profile's model, and the profile with all sizes as numbers."""
-    from . import rates  # heavy, as above
-
-    data = rates.load_data(profile)
-    asked = [profile.model, profile.dtype, profile.sft.micro_batch_size, profile.sft.max_length,
-             machine()]
-    path = out / "shared" / "rates" / f"{text_digest(asked)[:16]}.json"
-    measured = read_json(path)
-    if measured is None:
-        print(f"measuring how fast this machine trains, reads and writes with {profile.model} …",
-              flush=True)
-        measured = rates.measure(profile, data, path.parent)
-        write_json(path, measured)
-    return measured, changed(profile, data.sizes(profile))
 
 
 def require_memory(plan: Sequence[Planned]) -> None:

@@ -16,7 +16,7 @@ from ..cli import add_profile_arguments, chosen_profile, run_command
 from ..designs import DESIGNS, Design, get_design
 from ..errors import require
 from ..files import make_writable, run_folder, trainings_folder, write_json
-from ..profiles import Profile, seed_profiles, trained_designs
+from ..profiles import Profile, seed_name, seed_profiles, trained_designs
 from ..reading import user_path
 from ..rows import Sample, read_rows
 from .trainer import accumulation_steps, this_process
@@ -80,7 +80,7 @@ def _train_designs(given: argparse.Namespace, process) -> None:
 def model_folder(design: Design, profile: Profile, first_seed: int) -> str:
     """The folder in `<out>/<profile>/sft/` that chapter 3 gives to a design's model."""
     name = {"none": "baseline", profile.design: "self-prompt"}.get(design.name, design.name)
-    return name if profile.seed == first_seed else f"{name}-seed{profile.seed}"
+    return seed_name(name, profile.seed, first_seed)
 
 
 def _samples(given: argparse.Namespace, root: Path, profile: Profile) -> list[Sample]:

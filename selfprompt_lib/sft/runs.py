@@ -74,9 +74,7 @@ def read_finished_run(run: Path) -> dict[str, Any] | None:
 
 def reusable_run(run: Path, profile: Profile) -> dict[str, Any] | None:
     """The record of a finished run that has as many checkpoints as the profile keeps, else None."""
-    record = read_finished_run(run)
-    wanted = min(profile.sft.checkpoints, int(profile.sft.epochs))
-    return record if record is not None and checkpoint_count(run) >= wanted else None
+    return read_finished_run(run) if has_checkpoints(run, profile) else None
 
 
 def save_finished_run(accelerator, model, tokenizer, record: dict[str, Any], run: Path,
@@ -148,6 +146,11 @@ def list_checkpoints(run: Path) -> list[Path]:
 def checkpoint_count(run: Path) -> int:
     """How many checkpoints a run has kept, whether one card trained it or several."""
     return sum(len(_checkpoint_folders(place)) for place in (run, run / SHARDS))
+
+
+def has_checkpoints(run: Path, profile: Profile) -> bool:
+    """Whether a finished run has kept as many checkpoints as the profile wants."""
+    return checkpoint_count(run) >= min(profile.sft.checkpoints, int(profile.sft.epochs))
 
 
 def drop_checkpoints(run: Path) -> None:

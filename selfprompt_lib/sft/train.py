@@ -14,7 +14,7 @@ from trl import SFTConfig
 
 from .. import devices, models
 from ..designs import Design
-from ..profiles import Profile, seed_profiles
+from ..profiles import Profile, seed_name, seed_profiles
 from ..rows import Sample
 from .audit import preflight
 from .callbacks import Progress, UpdateFraction
@@ -25,9 +25,9 @@ from .runs import (
     SHARDS,
     copy_finished_run,
     drop_checkpoints,
+    has_checkpoints,
     last_checkpoint,
     read_finished_run,
-    reusable_run,
     run_name,
     save_finished_run,
     try_saving,
@@ -103,12 +103,12 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
             later a full disk.
     """
     run = folder / run_name(profile, samples, design)
-    record = reusable_run(run, profile)
-    if record is not None:
+    record = read_finished_run(run)
+    if record is not None and has_checkpoints(run, profile):
         if this_process().is_main_process:
             print(f"taken up: this training is finished ({record['steps']} steps), {run.name}")
         return *models.load(str(run / FINISHED), profile.dtype), record
-    if read_finished_run(run) is not None:
+    if record is not None:
         drop_checkpoints(run)  # more are wanted now: they come of training only
     devices.alone_on_card()  # the trainer needs all of it
     set_seed(profile.seed)
@@ -213,7 +213,7 @@ def train_other_seeds(profile: Profile, samples: Sequence[Sample], designs: dict
     for other in seed_profiles(profile)[1:]:
         for name, design in designs.items():
             record = train(other, samples, design, trainings)[2]
-            saved = folder / f"{name}-seed{other.seed}"
+            saved = folder / seed_name(name, other.seed, profile.seed)
             copy_finished_run(trainings / record["checkpoints"], saved)
             records[name].append(record)
     return records

@@ -7,7 +7,6 @@ from typing import Any
 from ..digests import PACKAGE, file_digest, folder_digests, text_digest
 from ..files import make_writable
 from ..pipeline.inputs import NEUTRAL
-from ..pipeline.run import execute
 from ..profiles import Profile, flatten
 from .exercises import (
     chapters_until,
@@ -35,6 +34,8 @@ def solve_all(profile: Profile, parameters: dict[str, Any], root: Path) -> None:
         stamp = executed.with_suffix(".sha256")
         if executed.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
             continue
+        from ..pipeline.notebooks import execute  # heavy: where nothing is stale, nobody waits
+
         start = time.perf_counter()
         execute(notebook, executed, parameters, f"exercises of chapter {chapter.label}",
                 cell_limit=CELL_LIMIT)

