@@ -57,6 +57,10 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
         command("--choices", "none")
     with refused("--seeds 0;1", "commas"):
         command("--seeds", "0;1")
+    own_tasks = out.parent / "tasks"
+    own_tasks.mkdir()
+    with refused("--out kept", "other settings"):
+        command("--set", f"evaluate.include_path={own_tasks}")
 
     base = models.load("smoke", "auto")
     asked = study.sources.take_evenly_spaced(read_rows(STARTER_FOLDER / "heldout.jsonl", Question), 2)

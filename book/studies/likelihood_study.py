@@ -21,6 +21,7 @@ from seed_parts import add_seed_arguments, measure_seeds, read_seeds
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.digests import path_digest
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import (
     all_contrasts,
@@ -39,6 +40,7 @@ from selfprompt_lib.evaluate.results import BASE, BASELINE, OWN
 from selfprompt_lib.files import write_json
 from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
+from selfprompt_lib.reading import user_path
 from selfprompt_lib.roles import fit_text, load_embedder, role_fit
 from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
 from selfprompt_lib.sft.runs import FINISHED
@@ -58,7 +60,8 @@ RECIPE = {"data.train_rows": 64, "sft.epochs": 1, "sft.batch_size": 4, "sft.micr
 TRAIN = {"starter": {"data.train": "starter"},
          "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
 READ = {"name": True, "model": True, "dtype": True, "design": True, "data": True, "sft": True,
-        "infer": True, "roles": {"embedder"}, "evaluate": {"tasks", "items", "subset_seed"}}
+        "infer": True, "roles": {"embedder"},
+        "evaluate": {"tasks", "items", "subset_seed", "include_path"}}
 WORK = Path("runs/likelihood")  # models, and what was measured of a seed
 Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
 
@@ -189,15 +192,22 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
     before = json.loads(record.read_text(encoding="utf-8"))
     fields, off = before["settings"]["profile"], type(profile.data)().model_dump(mode="json")
     fields["data"] = off | fields["data"]  # a field that is newer than the study has to be off
+    fields["evaluate"].setdefault("include_path", None)
     require(before["settings"] == settings_of(profile, plans),
             f"--out {out}: holds a study of other settings; give another folder")
     return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}
 
 
 def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
-    """What is the same for all seeds of a study, in fields that it reads, without a path."""
+    """What is the same for all seeds of a study, in fields that it reads, without a path.
+
+    The mirror's data are those of the hub, wherever it lies; of a folder with the user's own tasks
+    it is the content that counts.
+    """
     fields = profile.model_dump(mode="json", include=READ)
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
+    own_tasks = fields["evaluate"]["include_path"]
+    fields["evaluate"]["include_path"] = own_tasks and path_digest(user_path(own_tasks))
     return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}
 
 

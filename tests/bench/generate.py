@@ -214,12 +214,12 @@ def rows_of(speeds, names):
     table = [{"new tokens a second": way}
              | {name: spread(found[name]) if found.get(name) else "–" for name in names}
              for way, found in speeds.items()]  # fmt: skip
-    if "ours" in speeds and len(speeds) > 1:
-        best = {name: max(statistics.median(found[name]) for way, found in speeds.items()
-                          if way != "ours" and found.get(name)) for name in names}  # fmt: skip
+    others = {name: [statistics.median(found[name]) for way, found in speeds.items()
+                     if way != "ours" and found.get(name)] for name in names}  # fmt: skip
+    if "ours" in speeds and all(others.values()):
         table.append({"new tokens a second": "ours, times the best of the others"}
-                     | {name: f"{statistics.median(speeds['ours'][name]) / best[name]:.2f}"
-                        for name in names})  # fmt: skip
+                     | {name: f"{statistics.median(speeds['ours'][name]) / max(found):.2f}"
+                        for name, found in others.items()})  # fmt: skip
     return table
 
 
