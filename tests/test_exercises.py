@@ -214,7 +214,7 @@ def test_a_run_is_found_from_each_folder_of_notebooks(tmp_path, monkeypatch, fol
 
 def test_solved_exercises_are_skipped_until_something_changes(road, monkeypatch):
     ran = []
-    monkeypatch.setattr(solve, "execute", lambda notebook, *_, **__: ran.append(notebook.name))
+    monkeypatch.setattr(notebooks, "execute", lambda notebook, *_, **__: ran.append(notebook.name))
     from selfprompt_lib import profiles
 
     given = {"profile": "smoke", "seed": 0, "out": str(road), "settings": {}}

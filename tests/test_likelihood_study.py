@@ -57,15 +57,23 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
         command("--choices", "none")
     with refused("--seeds 0;1", "commas"):
         command("--seeds", "0;1")
-    own_tasks = out.parent / "tasks"
-    own_tasks.mkdir()
-    with refused("--out kept", "other settings"):
-        command("--set", f"evaluate.include_path={own_tasks}")
 
     base = models.load("smoke", "auto")
     asked = study.sources.take_evenly_spaced(read_rows(STARTER_FOLDER / "heldout.jsonl", Question), 2)
     own = table[(table.model == "base") & (table.task == "open questions")]
     assert list(own.nats) == pytest.approx(likelihoods(*base, asked), abs=0.02)
+
+
+def test_other_tasks_of_the_user_s_own_are_another_study_wherever_they_lie(tmp_path):
+    def settings(folder, content):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "mine.yaml").write_text(content)
+        chosen = study.profiles.load("smoke", {"evaluate.include_path": str(tmp_path / folder)})
+        return study.settings_of(chosen, ((), ()))
+
+    first = settings("one", "task: mine")
+    assert first == settings("two", "task: mine") != settings("one", "task: other")
+    assert str(tmp_path) not in json.dumps(first)
 
 
 def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path):

@@ -18,8 +18,11 @@ def cells_text(contrasts: pd.DataFrame, overview: pd.DataFrame, unit: str) -> st
         overview: of `run_overview`.
         unit: of the measure, such as "nats a token".
     """
-    parts = [_quantity_text(name, contrasts[contrasts.quantity == name], unit)
-             for name in (LEVEL, GAIN) if name in set(contrasts.get("quantity", []))]
+    told = {name: _quantity_text(contrasts[contrasts.quantity == name], unit)
+            for name in (LEVEL, GAIN) if name in set(contrasts.get("quantity", []))}
+    if len(set(told.values())) < len(told):  # cells with one baseline: both differ by the same
+        told = {f"{LEVEL}, and in the {GAIN}, which is the same here": told[LEVEL]}
+    parts = [f"**{name[0].upper()}{name[1:]}**, {text}" for name, text in told.items()]
     marked = overview[overview.versions == MARK].run
     if len(marked):
         named = ", ".join(f"`{name}`" for name in marked[:NAMED])
@@ -29,11 +32,11 @@ def cells_text(contrasts: pd.DataFrame, overview: pd.DataFrame, unit: str) -> st
     return "\n\n".join(parts or ["No two cells have likelihoods to compare."])
 
 
-def _quantity_text(name: str, rows: pd.DataFrame, unit: str) -> str:
+def _quantity_text(rows: pd.DataFrame, unit: str) -> str:
     seen = rows[rows.p_holm < HOLDS]
     reference, seeds = rows.reference.iloc[0], int(rows.seeds.max())
-    text = (f"**{name[0].upper()}{name[1:]}**, against `{reference}`: {len(seen)} of {len(rows)} "
-            f"cells differ after Holm's correction")
+    text = (f"against `{reference}`: {len(seen)} of {len(rows)} cells differ after Holm's "
+            "correction")
     if len(seen):
         told = [f"`{row.group}` {signed(row.difference)} {unit} [{signed(row.low)}, "
                 f"{signed(row.high)}]" for row in seen.itertuples()]
