@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from measurements import difference_text
 
-from selfprompt_lib import compare_runs, plots, stats
+from selfprompt_lib import compare_runs, plots, profiles, sources, stats
 from selfprompt_lib.compare_runs.curves import GAIN
 from selfprompt_lib.evaluate.results import BASELINE
 from selfprompt_lib.pipeline.sweep_grid import value_text
@@ -45,6 +45,8 @@ def facts(folder: Path) -> dict[str, Any]:
     contrasts, overview = compare_runs.cell_contrasts(rows), compare_runs.run_overview(runs)
     profile, field = next(iter(runs.records.values()))["provenance"], runs.axis()
     title, changed = SWEEPS[folder.name]
+    if field == "data.domains":
+        changed += f" {chosen_domains(record)}"
     return {
         "name": folder.name, "title": title, "changed": changed, "field": field,
         "rows": _table(roles, curve, contrasts, field),
@@ -56,6 +58,18 @@ def facts(folder: Path) -> dict[str, Any]:
         "domains": domain_rates(rows[rows.model == model], field),
         "drawn": curve[curve.curve == f"minus {BASELINE}"],
     }
+
+
+def chosen_domains(record: dict[str, Any]) -> str:
+    """Which domains the samples of each cell are from, where they are not from all."""
+    told = []
+    for value in record["grid"]["data.domains"]:
+        if value is not None:
+            settings = record["settings"] | {"data.domains": value}
+            samples = sources.training_samples(profiles.load(record["profile"], settings))
+            names = dict.fromkeys(sample.domain for sample in samples)
+            told.append(f"`{value}`: {', '.join(names)}")
+    return f"{'; '.join(told)}; `null`: all."
 
 
 def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
