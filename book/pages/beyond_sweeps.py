@@ -61,15 +61,14 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def chosen_domains(record: dict[str, Any]) -> str:
-    """Which domains the samples of each cell are from, where they are not from all."""
+    """Which domains the samples of each cell are from."""
     told = []
     for value in record["grid"]["data.domains"]:
-        if value is not None:
-            settings = record["settings"] | {"data.domains": value}
-            samples = sources.training_samples(profiles.load(record["profile"], settings))
-            names = dict.fromkeys(sample.domain for sample in samples)
-            told.append(f"`{value}`: {', '.join(names)}")
-    return f"{'; '.join(told)}; `null`: all."
+        settings = record["settings"] | {"data.domains": value}
+        samples = sources.training_samples(profiles.load(record["profile"], settings))
+        names = ", ".join(dict.fromkeys(sample.domain for sample in samples))
+        told.append(f"`{value_text(value)}`: {'all' if value is None else names}")
+    return f"{'; '.join(told)}."
 
 
 def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,

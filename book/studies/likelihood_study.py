@@ -201,8 +201,7 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
 def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
     """What is the same for all seeds of a study, in fields that it reads, without a path.
 
-    The mirror's data are those of the hub, wherever it lies; of a folder with the user's own tasks
-    it is the content that counts.
+    A mirror holds the hub's data, wherever it lies; of the user's own tasks the content counts.
     """
     fields = profile.model_dump(mode="json", include=READ)
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
