@@ -122,8 +122,9 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
     For models tuned on each design, behind what they write (the mean of its seeds); for one model
     that gets the same texts as prompts: the untuned one and the baseline. The paper says that tuned
-    models are the less sensitive (arXiv 2407.08995, section 5). Beside it stands the spread over
-    training seeds, if there are some. Only role designs that stand before the answer.
+    models are the less sensitive (arXiv 2407.08995, section 5). Beside it stands the spread between
+    the training seeds of a design, if there are some: the root of the designs' mean variance. Only
+    role designs that stand before the answer.
 
     Returns:
         Columns what, spread (nats a token), low, high (95%, bootstrap over questions), of (how many
@@ -131,17 +132,21 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """
     rows = table[(table.task == OPEN) & table.nats.notna()]
     names = [name for name in dict.fromkeys(rows.model) if name != BASE and is_worded_role(name)]
-    own = rows[rows.prefix == OWN_ROLE]
-    groups = {TUNED: own[own.model.isin(names)].pivot_table(
-        index="item", columns="model", values="nats")}
+    own = rows[(rows.prefix == OWN_ROLE) & rows.model.isin(names)]
+    wide = {TUNED: own.pivot_table(index="item", columns="model", values="nats")}
     for model, what in ((BASE, "prompted, untuned"), (TUNED_WITHOUT, "prompted, baseline")):
         part = rows[(rows.model == model) & rows.prefix.isin([PROMPT + name for name in names])]
-        groups[what] = part.pivot(index="item", columns="prefix", values="nats")
-    if names and own.seed.nunique() > 1:
-        part = own[own.model == names[0]]
-        groups[SEEDS] = part.pivot(index="item", columns="seed", values="nats")
-    found = [{"what": what, **_spread(wide.to_numpy(), seed), "of": wide.shape[1], "n": len(wide)}
-             for what, wide in groups.items() if min(wide.shape) > 1]
+        wide[what] = part.pivot(index="item", columns="prefix", values="nats")
+    seeds = own.seed.nunique()
+    if seeds > 1:
+        wide[SEEDS] = own.pivot(index="item", columns=["model", "seed"], values="nats")
+    found = []
+    for what, some in wide.items():
+        some = some.dropna()
+        if min(some.shape) > 1:
+            of = seeds if what == SEEDS else some.shape[1]
+            values = some.to_numpy().reshape(len(some), -1, of)
+            found.append({"what": what, **_spread(values, seed), "of": of, "n": len(some)})
     return pd.DataFrame(found, columns=["what", "spread", "low", "high", "of", "n"])
 
 
@@ -149,22 +154,25 @@ def _spread(values: np.ndarray, seed: int) -> dict[str, float]:
     """The standard deviation between columns without what items make of it, with its interval.
 
     Args:
-        values: shape (items, designs).
+        values: shape (items, sets, columns); of several sets, the root of the mean variance.
     """
+    items, sets, columns = values.shape
+
     def between(some: np.ndarray, axis: int = -1) -> np.ndarray:
-        # shape (..., designs, items), drawn items last, as SciPy has it
+        # shape (..., sets * columns, items), drawn items last, as SciPy has it
+        some = some.reshape(*some.shape[:-2], sets, columns, items)
         means = some.mean(axis=-1)
         left = some - means[..., None] - some.mean(axis=-2, keepdims=True) \
             + some.mean(axis=(-1, -2), keepdims=True)
-        designs, items = some.shape[-2:]
-        noise = (left**2).sum(axis=(-1, -2)) / ((designs - 1) * (items - 1)) / items
-        return np.sqrt(np.maximum(0.0, means.var(axis=-1, ddof=1) - noise))
+        noise = (left**2).sum(axis=(-1, -2)) / ((columns - 1) * (items - 1)) / items
+        variance = (means.var(axis=-1, ddof=1) - noise).mean(axis=-1)
+        return np.sqrt(np.maximum(0.0, variance))
 
-    by_design = values.T
-    found = bootstrap(tuple(by_design), lambda *rows, axis=-1: between(np.stack(rows, axis=-2)),
+    by_column = values.reshape(items, sets * columns).T
+    found = bootstrap(tuple(by_column), lambda *rows, axis=-1: between(np.stack(rows, axis=-2)),
                       paired=True, vectorized=True, n_resamples=DRAWS, method="percentile",
                       rng=np.random.default_rng(seed)).confidence_interval
-    return {"spread": float(between(by_design)), "low": float(found.low), "high": float(found.high)}
+    return {"spread": float(between(by_column)), "low": float(found.low), "high": float(found.high)}
 
 
 def summarize(profile: Profile, rates: pd.DataFrame, fit: pd.DataFrame, contrasts: pd.DataFrame,

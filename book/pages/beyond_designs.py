@@ -191,11 +191,18 @@ def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
 
 
 def seeds_text(spread: pd.DataFrame) -> str:
-    """How far the training seeds of one design are apart; nothing where there is one seed."""
-    rows = spread[spread.what == ablate.SEEDS]
-    return "".join(f"The {int(row.of)} training seeds of `{USUAL}` differ by {row.spread:.3f} "
-                   f"[{row.low:.3f}, {row.high:.3f}] nats a token (standard deviation)."
-                   for row in rows.itertuples())
+    """How far the training seeds of a design are apart; nothing where there is one seed."""
+    rows = spread.set_index("what")
+    if ablate.SEEDS not in rows.index:
+        return ""
+    row, designs = rows.loc[ablate.SEEDS], rows.of.get(ablate.TUNED, 1)
+    whose = f"`{USUAL}`" if designs == 1 else f"one design (on average over {designs})"
+    text = (f"The {int(row.of)} training seeds of {whose} differ by {row.spread:.3f} "
+            f"[{row.low:.3f}, {row.high:.3f}] nats a token (standard deviation)")
+    if designs == 1:
+        return text + "."
+    return text + (f": if the wording did not matter, means of {int(row.of)} seeds would still "
+                   f"differ by {row.spread / math.sqrt(row.of):.3f}.")
 
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
