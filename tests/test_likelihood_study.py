@@ -4,7 +4,9 @@ import json
 import re
 
 import found
+import found_more
 import likelihood_study as study
+import numpy as np
 import pandas as pd
 import pytest
 from measurements import MEASURED
@@ -106,3 +108,29 @@ def test_the_neutral_model_is_trained_on_the_beginning_of_what_stands_before_ans
         trained, text = neutral.role_text(sample.role), text.removesuffix(GAP)
         shorter, longer = sorted([trained, text], key=len)
         assert longer.startswith(shorter.rstrip(".")) and len(shorter) > 0.8 * len(longer)
+
+
+def test_a_study_with_more_samples_stands_beside_the_first_and_is_paired_by_item_and_seed(tmp_path):
+    """The kept study, and a copy of three seeds in which the self-prompt model is better by 0.05 behind its own role."""
+    (tmp_path / "likelihood").symlink_to(MEASURED / "likelihood")
+    assert found_more.facts(tmp_path, tmp_path) is None
+    table = pd.read_parquet(MEASURED / "likelihood" / "likelihoods.parquet").query("seed < 3")
+    own = (table.model == "self-prompt") & (table.prefix == "own role")
+    noise = np.random.default_rng(0).normal(0, 0.01, own.sum())
+    table.loc[own, "nats"] += 0.05 + noise - noise.mean()
+    record = json.loads((MEASURED / "likelihood" / "record.json").read_text())
+    record["seeds"] = {seed: record["seeds"][seed] for seed in "012"}
+    for training in record["seeds"]["0"]["trainings"].values():
+        training |= {"samples": 200, "steps": 50}
+    (tmp_path / "likelihood-200").mkdir()
+    table.to_parquet(tmp_path / "likelihood-200" / "likelihoods.parquet")
+    (tmp_path / "likelihood-200" / "record.json").write_text(json.dumps(record))
+
+    page = found.found_page(tmp_path, tmp_path)
+    first = json.loads((MEASURED / "likelihood" / "record.json").read_text())["seeds"]
+    size = first["0"]["trainings"]["self-prompt"]["samples"]
+    assert re.search(rf"\| {size} samples \| \d+ \| {len(first)} \|", page) and "| 200 samples | 50 | 3 |" in page
+    changed = float(re.search(r"gain over the baseline changes by \+(0\.\d+)", page)[1])
+    assert changed == pytest.approx(0.05, abs=0.004) and "on the 3 seeds that both have" in page
+    assert (tmp_path / "likelihood-samples.png").stat().st_size > 10_000
+

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import found_likelihood
+import found_more
 import pandas as pd
 from measurements import MEASURED, is_kept, read_record
 from rendering import render
@@ -41,7 +42,9 @@ def found_page(out: Path, measured: Path = MEASURED) -> str:
     if study:
         draw(measured / "found", out)
     real = found_likelihood.benchmark_facts(measured / "benchmarks", out)
-    return render("found.md.jinja", (study or {}) | {"likelihood": likelihood, "real": real})
+    more = found_more.facts(measured, out)
+    return render("found.md.jinja",
+                  (study or {}) | {"likelihood": likelihood, "real": real, "more": more})
 
 
 @cache

@@ -1,0 +1,69 @@
+"""The study of likelihoods with more training samples, on the page *What we found*.
+
+`likelihood_study.py --set data.train_rows=200 --out book/measured/likelihood-200` keeps one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from measurements import difference_text, is_kept, read_record
+
+from selfprompt_lib import plots
+from selfprompt_lib.compare_runs.curves import GAIN, LEVEL, cell_contrasts
+from selfprompt_lib.evaluate import likelihood_contrasts
+from selfprompt_lib.evaluate.compare import ALL
+from selfprompt_lib.evaluate.contrasts import MEASURES
+from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
+
+UNSEEN = "unseen questions"
+SHOWN = [PRIMARY, AGAINST_NEUTRAL, ANOTHER]
+
+
+def facts(measured: Path, out: Path) -> dict[str, Any] | None:
+    """Studies that differ in the number of samples, on the unseen questions; None of one alone.
+
+    The figure is drawn into `out`.
+    """
+    folders = [measured / "likelihood", *sorted(measured.glob("likelihood-*"))]
+    studies = sorted((read_study(folder) for folder in folders if is_kept(folder)),
+                     key=lambda study: study["samples"])
+    if len(studies) < 2:
+        return None
+    drawn = pd.concat([study["contrasts"] for study in studies]).set_index("contrast").loc[SHOWN]
+    plots.set_style()
+    plots.save_figures({"likelihood-samples": plots.interval_plot(
+        drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
+        axis=MEASURES["nats"])}, out)
+    return {"studies": studies, "against": [_against(studies[0], more) for more in studies[1:]]}
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """What is said of one study: its size, its seeds, and the contrasts that are shown."""
+    table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
+    training = next(iter(record["seeds"].values()))["trainings"]["self-prompt"]
+    rows, label = table[table.task == UNSEEN], f"{training['samples']} samples"
+    found = likelihood_contrasts(rows)
+    found = found[(found.task == ALL) & found.contrast.isin(SHOWN)].assign(**{"trained on": label})
+    told = found.set_index("contrast").loc[SHOWN].itertuples()
+    seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
+    return {"samples": training["samples"], "steps": training["steps"], "label": label,
+            "record": record, "seeds": seeds, "rows": rows, "contrasts": found,
+            "minutes": sum(each["minutes"] for each in record["seeds"].values()),
+            "wrote": min(each["wrote_role"][UNSEEN] for each in record["seeds"].values()),
+            "told": [difference_text(row.difference, row.low, row.high, row.p_holm)
+                     for row in told]}
+
+
+def _against(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
+    """What more samples change, on the seeds that both studies have."""
+    both = pd.concat([study["rows"].assign(group=study["label"], chapter="evaluate")
+                      for study in (few, many)])
+    common = set(few["seeds"]) & set(many["seeds"])
+    rows = cell_contrasts(both[both.seed.isin(map(int, common))]).set_index("quantity")
+    told = {name: difference_text(row.difference, row.low, row.high, row.p)
+            for name, row in rows.iterrows()}
+    gain = rows.loc[GAIN]
+    return {"label": many["label"], "reference": few["label"], "seeds": len(common),
+            "level": told[LEVEL], "gain": told[GAIN], "differs": gain.p < 0.05,
+            "smallest": gain.smallest}
