@@ -140,6 +140,23 @@ def test_strategies_of_more_seeds_are_kept_apart(tmp_path):
     assert "| `plan` |" in strategies and "| `plan` |" not in wordings and "| `title-only` |" not in strategies
 
 
+def test_wordings_at_equal_tokens_stand_beside_those_at_equal_samples(tmp_path):
+    for name in ("designs", "designs-tokens"):
+        assert "At equal tokens" not in beyond.beyond_page(tmp_path, tmp_path)
+        (tmp_path / name).mkdir()
+        designs(tmp_path / name)
+    record = json.loads((tmp_path / "designs-tokens" / "record.json").read_text())
+    record["metrics"]["samples"] |= {"neutral": 48, "from-now-on": 50, "title-only": 60}
+    (tmp_path / "designs-tokens" / "record.json").write_text(json.dumps(record))
+    table = pd.read_parquet(tmp_path / "designs-tokens" / "likelihoods.parquet")
+    table.loc[(table.model == "from-now-on") & (table.prefix == "own role"), "nats"] += 0.2
+    table.to_parquet(tmp_path / "designs-tokens" / "likelihoods.parquet")
+    page = beyond.beyond_page(tmp_path, tmp_path).split("### At equal tokens")[1].split("## Can other")[0]
+    row = next(line for line in page.splitlines() if line.startswith("| `from-now-on`")).replace("\\*", "")
+    assert row.startswith("| `from-now-on` | 50 | 12,345 | +0.250 [") and "| +0.450 [" in row
+    assert "64 samples have 12,345 tokens, and the others get 48 to 60 samples" in page and "| `plan` |" not in page
+
+
 def test_both_sections_on_designs_are_corrected_together(tmp_path):
     for name in ("designs", "strategies"):
         (tmp_path / name).mkdir()

@@ -12,6 +12,7 @@ import beyond_choice
 import beyond_designs
 import beyond_ladder
 import beyond_sweeps
+import beyond_tokens
 from measurements import MEASURED, is_kept
 from rendering import render
 
@@ -33,8 +34,8 @@ def beyond_page(out: Path, measured: Path = MEASURED) -> str:
 def page_facts(measured: Path) -> dict[str, Any]:
     """What each section says, None where its measurement is not kept.
 
-    Keys: designs, strategies, sweeps (by name), ladder, choice, without_role, and missing: what is
-    not measured yet. In each section, `drawn` holds the tables of its figures.
+    Keys: designs, equal_tokens, strategies, sweeps (by name), ladder, choice, without_role, and
+    missing: what is not measured yet. In each section, `drawn` holds the tables of its figures.
     """
     sweeps = {name: beyond_sweeps.facts(measured / "sweeps" / name)
               for name in beyond_sweeps.SWEEPS
@@ -59,7 +60,9 @@ def _design_facts(measured: Path) -> dict[str, Any]:
         "designs": beyond_designs.read_section(designs),
         "strategies": beyond_designs.read_section(strategies, of_strategies=True)}
     beyond_designs.correct_together([section for section in read.values() if section])
-    return {name: section and beyond_designs.facts(section) for name, section in read.items()}
+    told = {name: section and beyond_designs.facts(section) for name, section in read.items()}
+    return told | {"equal_tokens": beyond_tokens.facts(measured / "designs-tokens",
+                                                       read["designs"])}
 
 
 def _missing(found: dict[str, Any]) -> list[str]:

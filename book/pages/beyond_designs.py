@@ -39,6 +39,11 @@ class Section:
     rates: pd.DataFrame
     contrasts: pd.DataFrame  # of open questions
 
+    @property
+    def order(self) -> list[str]:
+        """In which order designs are drawn and told; the model tuned without is no row."""
+        return [*self.names, *(name for name in self.beside if name != TUNED_WITHOUT)]
+
 
 def read_section(folder: Path, of_strategies: bool = False) -> Section | None:
     """The measurement kept in `folder`; None where it has none of the section's designs.
@@ -96,7 +101,7 @@ def facts(section: Section) -> dict[str, Any]:
         "heeded": heeded_text(_of(names, text)[0]), "sensitive": spread_text(spread, record),
         "seeds_differ": seeds_text(spread),
         "figure": "beyond-strategies" if of_strategies else "beyond-wordings",
-        "order": [*names, *(name for name in beside if name != TUNED_WITHOUT)], "drawn": text,
+        "order": section.order, "drawn": text,
     }
 
 
@@ -135,12 +140,13 @@ def _row(name: str, rates: pd.DataFrame, text: pd.DataFrame, fit: pd.DataFrame,
         "rate": str(stats.Estimate(rate.rate, rate.low, rate.high, rate.n)) if writes else "–",
         "fit": [found.get(part) for part in (WHOLE, WITHOUT_TASK)],
         "trained": record["metrics"]["training_tokens"][name],
-        "told": [_told(mine.loc[against]) if against in mine.index else "–"
+        "told": [told(mine.loc[against]) if against in mine.index else "–"
                  for against in AGAINST],
     }
 
 
-def _told(row: pd.Series) -> str:
+def told(row: Any) -> str:
+    """A row of `Section.contrasts` in words."""
     return difference_text(row.difference, row.low, row.high, row.p_holm)
 
 
