@@ -3,6 +3,7 @@
 import json
 
 import beyond
+import beyond_sweeps
 import keep_designs
 import keep_sweep
 import numpy as np
@@ -126,6 +127,9 @@ def test_wordings_and_strategies_by_hand(pages):
     # Means 0.25 and 0.1: a standard deviation of 0.106 at most; as prompts 2 nats apart: √2, without noise.
     assert "differ by 1.414 [1.414, 1.414] (untuned) and 1.414" in page and "as the paper says" in page
     assert "less likely with 1, after Holm" in page.split("## Can other")[1]
+    short = page.split("## In plain words")[1].split("\n## ")[0]
+    assert "0 of 2 wordings" in short and "likelier with 0 of them and less likely with 0." in short
+    assert "0 of 1 strategies" in short and "likelier with 0 of them and less likely with 1." in short
 
 
 def test_strategies_of_more_seeds_are_kept_apart(tmp_path):
@@ -169,10 +173,19 @@ def test_both_sections_on_designs_are_corrected_together(tmp_path):
     assert f"over all {both.primary.sum()} comparisons" in beyond.beyond_page(tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("field, value, words", [
+    ("data.train_rows", 64, "64 samples"), ("data.shuffled_roles", 0.3, "30% wrong roles"),
+    ("data.domains", 3.0, "3 domains"), ("data.domains", None, "all domains")])
+def test_a_value_of_a_swept_field_in_words(field, value, words):
+    assert beyond_sweeps.cell_words(field, value) == words
+
+
 def test_a_sweep_by_hand(pages):
     page = pages["sweeps"][0]
     assert "| 8 | 100% [51, 100] | +0.120" in page and "| 100 | 100% [51, 100] | +1.500" in page
     assert "`train_rows=100` +1.380 nats a token" in page  # of the gain, and as the baseline stays, of the level
+    short = page.split("## In plain words")[1].split("\n## ")[0]
+    assert "for at least 90% of the questions from 8 samples on. A role brings more with 100 samples (+1.380" in short
     assert "8 samples in 2 steps, 64" not in page and "8 samples in 2 steps, 100 samples in 25 steps" in page
     assert "--set data.questions=" in page and "--grid data.train_rows=8,100 --out FOLDER" in page
 

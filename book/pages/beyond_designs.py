@@ -98,6 +98,7 @@ def facts(section: Section) -> dict[str, Any]:
         "tests": int(text.primary.sum()),
         "rows": [rows[name] for name in [*names, *beside] if name in rows],
         "answer": ablate.report_text(*_of(names, rates, text), spread.head(0)),
+        "short": short_text(names, rates, text, spread),
         "heeded": heeded_text(_of(names, text)[0]), "sensitive": spread_text(spread, record),
         "seeds_differ": seeds_text(spread),
         "figure": "beyond-strategies" if of_strategies else "beyond-wordings",
@@ -148,6 +149,24 @@ def _row(name: str, rates: pd.DataFrame, text: pd.DataFrame, fit: pd.DataFrame,
 def told(row: Any) -> str:
     """A row of `Section.contrasts` in words."""
     return difference_text(row.difference, row.low, row.high, row.p_holm)
+
+
+def short_text(names: list[str], rates: pd.DataFrame, contrasts: pd.DataFrame,
+               spread: pd.DataFrame) -> str:
+    """The section in two or three sentences, for the top of the page."""
+    what = "wordings" if get_design(names[0]).strategy == ROLE else "strategies"
+    learned = (rates[rates.design.isin(names)].rate >= 0.9).sum()
+    rows = contrasts[contrasts.design.isin(names) & (contrasts.against == ablate.AGAINST_NONE)]
+    better, worse = (((rows.p_holm < 0.05) & (sign * rows.difference > 0)).sum()
+                     for sign in (1, -1))
+    text = (f"{learned} of {len(names)} {what} are written for at least 90% of the questions. "
+            "Against a model tuned without any text, good answers are likelier with "
+            f"{better} of them and less likely with {worse}.")
+    tuned = spread[spread.what == ablate.TUNED]
+    if what == "wordings" and len(tuned):
+        text += (f" The wording matters: tuned models differ by {tuned.spread.iloc[0]:.3f} nats a "
+                 "token." if tuned.low.iloc[0] > 0 else " That the wording matters was not seen.")
+    return text
 
 
 def heeded_text(contrasts: pd.DataFrame) -> str:

@@ -15,6 +15,8 @@ from measurements import difference_text
 
 from selfprompt_lib import compare_runs, plots, profiles, sources, stats
 from selfprompt_lib.compare_runs.curves import GAIN
+from selfprompt_lib.compare_runs.summary import HOLDS
+from selfprompt_lib.evaluate.likelihood_report import signed
 from selfprompt_lib.evaluate.results import BASELINE
 from selfprompt_lib.pipeline.sweep_grid import value_text
 from selfprompt_lib.pipeline.sweep_results import ROLE
@@ -32,6 +34,11 @@ SWEEPS = {  # name of the folder → title, and what was changed
                    "the answer."),
 }
 UNIT = "nats a token"
+WORDS = {"data.train_rows": "samples", "data.domains": "domains", "data.experts": "experts",
+         "data.duplicates": "reworded copies", "data.shuffled_roles": "wrong roles",
+         "data.without_role": "samples without a role"}
+SHARES = ("data.duplicates", "data.shuffled_roles", "data.without_role")
+LEARNED = 0.9  # of the questions that a role is written for
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -51,6 +58,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "name": folder.name, "title": title, "changed": changed, "field": field,
         "rows": _table(roles, curve, contrasts, field),
         "answer": compare_runs.cells_text(contrasts, overview, UNIT),
+        "short": short_text(roles, contrasts, field),
         "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
         "sizes": _sizes(runs.records), "minutes": overview.minutes.sum(),
         "base": profile["profile"]["model"], "precision": profile["precision"],
@@ -69,6 +77,40 @@ def chosen_domains(record: dict[str, Any]) -> str:
         names = ", ".join(dict.fromkeys(sample.domain for sample in samples))
         told.append(f"`{value_text(value)}`: {'all' if value is None else names}")
     return f"{'; '.join(told)}."
+
+
+def short_text(roles: pd.DataFrame, contrasts: pd.DataFrame, field: str) -> str:
+    """The sweep in a sentence or two, for the top of the page."""
+    text = ""
+    if field == "data.train_rows":
+        few = roles[roles.value < LEARNED][field].max()  # the most samples that did not do
+        enough = roles[roles[field] > few][field].min() if pd.notna(few) else roles[field].min()
+        if pd.notna(enough):
+            text = (f"A role is written for at least {LEARNED:.0%} of the questions from {enough} "
+                    "samples on. ")
+    if field == "data.without_role":
+        text = (f"A model that is shown bare answers, too, still writes a role for "
+                f"{roles.value.min():.0%} of the questions or more. ")
+    gains = contrasts[contrasts.quantity == GAIN]
+    seen, values = gains[gains.p_holm < HOLDS], roles.set_index("group")[field]
+    if len(seen):
+        told = [f"{'more' if row.difference > 0 else 'less'} with "
+                f"{cell_words(field, values[row.group])} ({signed(row.difference)} {UNIT})"
+                for row in seen.itertuples()]
+        reference = cell_words(field, values[gains.reference.iloc[0]])
+        return f"{text}A role brings {', '.join(told)} than with {reference}."
+    text += "No difference was seen in what a role brings"
+    if pd.notna(smallest := gains.smallest.median()):
+        text += f"; {smallest:.2g} {UNIT} would have been seen four times in five"
+    return text + "."
+
+
+def cell_words(field: str, value: Any) -> str:
+    """A value of a swept field as a sentence has it: `30% wrong roles`."""
+    unit = WORDS[field]
+    if pd.isna(value):
+        return f"all {unit}"
+    return f"{value:.0%} {unit}" if field in SHARES else f"{value:.0f} {unit}"
 
 
 def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
