@@ -116,9 +116,10 @@ def measure_once(profile: Profile, folder: Path, anew: bool = False) -> tuple[Co
     No longer than a day, because other work may have slowed this machine at the time.
     """
     data = load_data(profile)
+    made_with = {name: value for name, value in machine().items() if name != "commit"}
     asked = [profile.model, profile.dtype, os.environ.get("SELFPROMPT_BF16"), profile.design,
              profile.data.train, profile.sft.micro_batch_size, profile.sft.max_length,
-             platform.node(), machine()]
+             platform.node(), made_with]
     path = folder / f"{text_digest(asked)[:16]}.json"
     kept = path.exists() and time.time() - path.stat().st_mtime < DAY
     measured = read_json(path) if kept and not anew else None
