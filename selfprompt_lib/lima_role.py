@@ -179,7 +179,7 @@ def published_quality() -> dict[str, Any]:
 
 
 def published_readings() -> dict[str, list]:
-    """The published review sheets: name of the reading → `roles.read_sheet` of its readers."""
+    """The published review sheets: name of the reading → `roles.read_sheet` of its raters."""
     from . import roles  # loads SciPy, which the command line need not wait for
 
     readings: dict[str, list] = {}

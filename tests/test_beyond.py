@@ -123,7 +123,7 @@ def test_wordings_and_strategies_by_hand(pages):
     assert "| +0.250 [" in rows["from-now-on"].replace("\\*", "")
     assert "| +0.400" in rows["from-now-on"] and "| +0.150" in rows["from-now-on"]
     assert "| 50% | – | 12,345 | −0.450" in rows["plan"] and "| −0.300" in rows["plan"]
-    assert "64 samples of starter in 16 steps" in page and "4 open questions;" in page
+    assert "64 samples of starter in 16 steps" in page and "4 held-out open questions;" in page
     # Means 0.25 and 0.1: a standard deviation of 0.106 at most; as prompts 2 nats apart: √2, without noise.
     assert "differ by 1.414 [1.414, 1.414] (untuned) and 1.414" in page and "as the paper says" in page
     assert "less likely with 1, after Holm" in page.split("## Can other")[1]
@@ -175,14 +175,15 @@ def test_both_sections_on_designs_are_corrected_together(tmp_path):
 
 @pytest.mark.parametrize("field, value, words", [
     ("data.train_rows", 64, "64 samples"), ("data.shuffled_roles", 0.3, "30% wrong roles"),
-    ("data.domains", 3.0, "3 domains"), ("data.domains", None, "all domains")])
+    ("data.domains", 1, "1 domain"), ("data.domains", "null", "all domains"),
+    ("data.without_role", 1.0, "100% samples without a role")])
 def test_a_value_of_a_swept_field_in_words(field, value, words):
     assert beyond_sweeps.cell_words(field, value) == words
 
 
 def test_a_sweep_by_hand(pages):
     page = pages["sweeps"][0]
-    assert "| 8 | 100% [51, 100] | +0.120" in page and "| 100 | 100% [51, 100] | +1.500" in page
+    assert "| 8 samples | 100% [51, 100] | +0.120" in page and "| 100 samples | 100% [51, 100] | +1.500" in page
     assert "`train_rows=100` +1.380 nats a token" in page  # of the gain, and as the baseline stays, of the level
     short = page.split("## In plain words")[1].split("\n## ")[0]
     assert "for at least 90% of the questions from 8 samples on. A role brings more with 100 samples (+1.380" in short

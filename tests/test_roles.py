@@ -809,7 +809,7 @@ def test_kappa_is_what_the_textbook_says():
     """50 rows: 20 twice yes, 15 twice no, 5 and 10 otherwise: agreement 0.7, by chance 0.5."""
     one = sheet_of(relevant=[True] * 25 + [False] * 25)
     other = sheet_of(relevant=[True] * 20 + [False] * 5 + [True] * 10 + [False] * 15)
-    table = roles.between_readers(one, other.sample(frac=1, random_state=0)).set_index("criterion")
+    table = roles.between_raters(one, other.sample(frac=1, random_state=0)).set_index("criterion")
     assert table.loc["relevant"].tolist() == pytest.approx([0.7, 0.4, 50])
     assert table.loc["passes"].tolist() == pytest.approx([0.7, 0.4, 50])
 
@@ -827,7 +827,7 @@ KAPPAS = [
 
 def test_kappa_at_its_ends():
     for one, other, same, kappa in KAPPAS:
-        table = roles.between_readers(sheet_of(hides=one), sheet_of(hides=other))
+        table = roles.between_raters(sheet_of(hides=one), sheet_of(hides=other))
         found = table.set_index("criterion").loc["hides"]
         assert found["same verdict"] == same
         assert found.kappa is None if kappa is None else found.kappa == pytest.approx(kappa)
@@ -835,7 +835,7 @@ def test_kappa_at_its_ends():
 
 def test_an_undefined_kappa_is_null_in_the_artefact(tmp_path):
     one, other = sheet_of(hides=[True, False, True]), sheet_of(hides=[True, False, False])
-    write_json(tmp_path / "stage.json", roles.between_readers(one, other).to_dict("records"))
+    write_json(tmp_path / "stage.json", roles.between_raters(one, other).to_dict("records"))
     assert "NaN" not in (tmp_path / "stage.json").read_text()
     kappas = {
         row["criterion"]: row["kappa"] for row in json.loads((tmp_path / "stage.json").read_text())
@@ -848,12 +848,12 @@ def test_readings_are_set_side_by_side_and_reported():
     passed = roles.rows_that_pass({"first": [one, other]})
     assert passed.reading.tolist() == ["first, reader 1", "first, reader 2"]
     assert passed.share.tolist() == pytest.approx([2 / 3, 1])
-    agreed = roles.reader_agreement({"first": [one, other]})
+    agreed = roles.rater_agreement({"first": [one, other]})
     assert agreed.loc["hides", ("first", "same verdict")] == pytest.approx(2 / 3)
-    record = roles.reader_metrics([one, other])
+    record = roles.rater_metrics([one, other])
     assert len(record["reviews"]) == 2 and record["between_readers"][0]["n"] == 3
-    assert roles.reader_metrics([one])["between_readers"] is None
-    assert roles.reader_metrics([])["reviews"] == []
+    assert roles.rater_metrics([one])["between_readers"] is None
+    assert roles.rater_metrics([])["reviews"] == []
 
 
 def test_the_report_has_the_chapters_figures():
@@ -880,9 +880,9 @@ def test_the_report_has_the_chapters_figures():
 
 def test_readers_are_compared_on_common_rows_only(refused):
     one, other = sheet_of(hides=[True, False, True, False]), sheet_of(hides=[True, True])
-    assert set(roles.between_readers(one, other).n) == {2}
+    assert set(roles.between_raters(one, other).n) == {2}
     with refused("no row in common", "give both readers the same sheet"):
-        roles.between_readers(one, other.assign(id=["x", "y"]))
+        roles.between_raters(one, other.assign(id=["x", "y"]))
 
 
 # The sheet in a browser

@@ -63,8 +63,8 @@ def _gate_rows(name: str, of_model: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _said(able: list[str], order: list[str]) -> str:
     if not able:
-        return (f"Letters are not seen to work in every task for any of the {len(order)} models "
-                f"that were measured, up to {order[-1]}.")
+        return (f"None of the {len(order)} models that were measured, up to {order[-1]}, is seen "
+                "to be better than guessing by letters in every task.")
     return f"The smallest model that is better than guessing by letters in every task: {able[0]}."
 
 

@@ -60,6 +60,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "answer": compare_runs.cells_text(contrasts, overview, UNIT),
         "short": short_text(roles, contrasts, field),
         "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
+        "set": "unseen" if "unseen" in profile["profile"]["data"]["questions"] else "held-out",
         "sizes": _sizes(runs.records), "minutes": overview.minutes.sum(),
         "base": profile["profile"]["model"], "precision": profile["precision"],
         "machine": profile["machine"], "command": command(record),
@@ -107,10 +108,10 @@ def short_text(roles: pd.DataFrame, contrasts: pd.DataFrame, field: str) -> str:
 
 def cell_words(field: str, value: Any) -> str:
     """A value of a swept field as a sentence has it: `30% wrong roles`."""
-    unit = WORDS[field]
-    if pd.isna(value):
-        return f"all {unit}"
-    return f"{value:.0%} {unit}" if field in SHARES else f"{value:.0f} {unit}"
+    if value == value_text(None):
+        return f"all {WORDS[field]}"
+    unit = WORDS[field].removesuffix("s") if value == 1 and field not in SHARES else WORDS[field]
+    return f"{value:.0%} {unit}" if field in SHARES else f"{value} {unit}"
 
 
 def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
@@ -122,7 +123,8 @@ def _table(roles: pd.DataFrame, curve: pd.DataFrame, contrasts: pd.DataFrame,
         mine = curve[curve.group == row.group].set_index("curve")
         told = {name: difference_text(part.value, part.low, part.high)
                 for name, part in mine.iterrows()}
-        table.append({"value": roles.loc[row.Index, field], "told": told,
+        value = roles.loc[row.Index, field]
+        table.append({"value": value, "words": cell_words(field, value), "told": told,
                       "rate": str(stats.Estimate(row.value, row.low, row.high, row.n)),
                       "p": gains.p_holm.get(row.group)})
     return table
@@ -173,4 +175,5 @@ def figures(found: dict[str, Any]) -> dict[str, Axes]:
     drawn = plots.sweep_plot(found["drawn"], found["field"], f"minus the baseline, {UNIT}",
                              zero=True)
     drawn.set_title("")  # the caption says it
+    drawn.set_xlabel(f"{WORDS[found['field']]} ({found['field']})")
     return {f"beyond-{found['name']}": drawn}

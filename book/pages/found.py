@@ -106,7 +106,7 @@ def draw(folder: Path, out: Path) -> None:
                                        "Each pair of models"),
         "found-others": plots.interval_plot(
             other, "difference", "contrast", zero=True, title="Other arms, and other roles",
-            axis="difference in accuracy, 95% intervals"),
+            axis="points of accuracy, 95% intervals"),
     }
     if probes := _probe_rates(record):
         drawn["found-probes"] = gallery.probe_rates(pd.DataFrame(probes), "role")

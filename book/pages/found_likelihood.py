@@ -47,7 +47,9 @@ def facts(folder: Path, out: Path) -> dict[str, Any] | None:
         "minutes": sum(seed["minutes"] for seed in seeds.values()),
         "asked": table.groupby("task", sort=False).item.nunique().to_dict(),
         "short": _short(unseen.set_index("contrast")),
-        "answer": likelihood_text(unseen, sizes), "both": _both_sets(table, unseen),
+        "answer": likelihood_text(unseen, sizes).replace("**Open questions**",
+                                                         "**Unseen questions**"),
+        "both": _both_sets(table, unseen),
         "needed": sizes.merge(unseen[["contrast", "smallest"]]).to_dict("records"),
     }
 
@@ -114,7 +116,7 @@ def _draw(unseen: pd.DataFrame, every: pd.DataFrame, out: Path) -> None:
             unseen, words["nats"], "Unseen questions"),
         "likelihood-sets": plots.contrast_by_task_plot(
             primary[primary.form == TEXT].replace({"task": {TRIED: "held-out questions"}}),
-            words["nats"], PRIMARY),
+            words["nats"], PRIMARY, "mean of both sets"),
     }
     plots.save_figures(drawn | _odds_figure("likelihood-choices", every), out)
 

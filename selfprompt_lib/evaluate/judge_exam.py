@@ -1,6 +1,7 @@
 """A judge is examined on control pairs, whose fair verdict is known, against a bar (A1)."""
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,15 @@ def control_pairs(count: int) -> dict[str, list[Pair]]:
         pairs[kind] = [Pair(f"{kind}: {row.id}", row.domain, row.question, row.reference,
                             spoilt(row, random.Random(f"0 {kind} {row.id}"))) for row in rows]
     return pairs
+
+
+def where_spoilt(pair: Pair, letters: int = 140) -> str:
+    """The spoilt answer from shortly before it differs from the reference (appendix A1)."""
+    same = len(os.path.commonprefix([pair.one, pair.other]))
+    begin = max(0, same - letters // 3)
+    end = begin + letters
+    before, after = "… " if begin else "", " …" if end < len(pair.other) else " [the end]"
+    return before + pair.other[begin:end] + after
 
 
 def cut_short(text: str) -> str:

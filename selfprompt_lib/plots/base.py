@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 WIDTH = 6.8  # inches: narrow, so that the letters stay large on a phone
 COLOURS = {"base": "#949494", "baseline": "#DE8F05", "self-prompt": "#0173B2",
@@ -52,6 +52,16 @@ LEGEND_LINE = 50  # characters that fit below a figure side by side
 def percent_axis(axis: Axis) -> None:
     """Shares on this axis are shown as whole percentages."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def points_label(value: float, _=None) -> str:
+    """A difference in points with its sign, as the axes show it: 0.05 is +5."""
+    return f"{100 * value:+.3g}".replace("-", "−") if abs(value) > 1e-9 else "0"
+
+
+def points_axis(axis: Axis) -> None:
+    """Differences of shares on this axis are shown in points, with their sign."""
+    axis.set_major_formatter(FuncFormatter(points_label))
 
 
 def legend_below(axes: Axes, columns: int = 3, **look) -> None:
@@ -105,7 +115,7 @@ def interval_plot(
 ) -> Axes:
     """Percentages with their 95% intervals (columns `low`, `high`), one line a `label`.
 
-    With `zero`, a line at zero, for differences. Without `shares`, plain numbers.
+    With `zero`, differences in points, and a line at zero. Without `shares`, plain numbers.
     """
     names = {name: textwrap.fill(str(name), 24) for name in frame[label]}
     broken = "".join(names.values()).count("\n")
@@ -115,7 +125,7 @@ def interval_plot(
         axes.axvline(0, color="black", linewidth=1)
     axes.set(yticklabels=[names[name] for name in labels], title=title, xlabel=axis)
     if shares:
-        percent_axis(axes.xaxis)
+        (points_axis if zero else percent_axis)(axes.xaxis)
     if group:
         long = sum(len(str(name)) for name in frame[group].unique()) > LEGEND_LINE
         legend_below(axes, columns=1 if long else 3)

@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from .base import (
     BLUE,
@@ -17,6 +16,7 @@ from .base import (
     draw_interval,
     interval_plot,
     legend_below,
+    points_axis,
     set_style,
 )
 
@@ -115,11 +115,6 @@ def subject_plot(groups: pd.DataFrame, better: str = "", worse: str = "", title:
     return axes
 
 
-def points_label(value: float, _=None) -> str:
-    """A difference in points with its sign, as the axes show it: 0.05 is +5."""
-    return f"{100 * value:+.3g}".replace("-", "−") if abs(value) > 1e-9 else "0"
-
-
 def _difference_axes(lines: float, title: str, line: float = LINE_HEIGHT) -> Axes:
     set_style()
     _, axes = plt.subplots(figsize=(WIDTH, 1.7 + line * lines))
@@ -141,7 +136,7 @@ def _label_sides(axes: Axes, better: str, worse: str) -> None:
     reach = max(0.01, high, -low)
     axes.set_xlim(min(low, -0.25 * reach), max(high, 0.25 * reach))
     axes.locator_params(axis="x", nbins=6)
-    axes.xaxis.set_major_formatter(FuncFormatter(points_label))
+    points_axis(axes.xaxis)
     left, right = f"← {worse}" if worse else "", f"{better} →" if better else ""
     between = "   " if len(left + right) < 44 else "\n"
     sides = between.join(filter(None, (left, right)))

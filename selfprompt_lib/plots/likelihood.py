@@ -9,7 +9,7 @@ from .base import BLUE, ORANGE, WIDTH, draw_interval, set_style
 
 LINE = 0.6  # inches a contrast
 FAINT = "#767676"
-MEAN = "mean of the tasks"
+FORMS = {"text": "Open questions"}  # the heading of a form, if not its name
 SECTIONS = (  # title, look, and which rows
     ("Each begins as it was trained to", {"color": BLUE, "fmt": "D", "markersize": 10},
      lambda rows: rows.primary),
@@ -23,7 +23,7 @@ def contrast_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
     """Contrasts with their 95% intervals, the primary ones on top, zero in the middle.
 
     What is not interpreted is grey and hollow. The axis is made for all contrasts but those with
-    the untuned model, which may lie far beyond: then an arrow stands at the edge.
+    the untuned model, which may lie far beyond: what ends outside has an arrow at the edge.
 
     Args:
         contrasts: rows of `likelihood_contrasts`, one a contrast: those of one form, and one task
@@ -34,14 +34,16 @@ def contrast_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
     return _draw_parts(parts, "contrast", axis, title)
 
 
-def contrast_by_task_plot(contrasts: pd.DataFrame, axis: str, title: str = "") -> Axes:
+def contrast_by_task_plot(contrasts: pd.DataFrame, axis: str, title: str = "",
+                          mean: str = "mean of the tasks") -> Axes:
     """One contrast by task, each form for itself, with the mean of the tasks below (chapter 5).
 
     Args:
         contrasts: rows of `likelihood_contrasts` of one contrast and measure.
+        mean: what the row of `all` tasks is called.
     """
-    rows = contrasts.replace({"task": {"all": MEAN}})
-    parts = [(f"{form} form", {"color": BLUE, "fmt": "o"}, rows[rows.form == form])
+    rows = contrasts.assign(whole=contrasts.task == "all").replace({"task": {"all": mean}})
+    parts = [(FORMS.get(form, f"{form} form"), {"color": BLUE, "fmt": "o"}, rows[rows.form == form])
              for form in dict.fromkeys(rows.form)]
     return _draw_parts(parts, "task", axis, title)
 
@@ -80,18 +82,21 @@ def _reach(contrasts: pd.DataFrame) -> float:
 
 def _draw(axes: Axes, row, name: str, place: float, look: dict, reach: float) -> None:
     """One line: its name and its number, and below them the point with its interval."""
-    look = look | {"fmt": "D", "markersize": 10} if name == MEAN else look
+    if getattr(row, "whole", False):
+        look = look | {"fmt": "D", "markersize": 10}
     if not row.interpreted:
         look = look | {"color": FAINT, "markerfacecolor": "white"}
     colour = "black" if row.interpreted else FAINT
     _write(axes, place, name, color=colour)
-    number = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]".replace("-", "−")
-    _write(axes, place, number, right=True, color=colour)
-    if abs(row.difference) > reach:
-        edge = np.sign(row.difference) * 0.97 * reach
-        axes.plot(edge, place + 0.4, color=look["color"], marker=">" if edge > 0 else "<")
-    else:
-        draw_interval(axes, row.difference, row.low, row.high, place + 0.4, capsize=4, **look)
+    number, known = f"{row.difference:+.3f}", pd.notna(row.low)  # all equal: no interval
+    if known:
+        number += f" [{row.low:+.3f}, {row.high:+.3f}]"
+    _write(axes, place, number.replace("-", "−"), right=True, color=colour)
+    ends = (row.low, row.high) if known else (row.difference, row.difference)
+    draw_interval(axes, row.difference, *ends, place + 0.4, capsize=4, **look)
+    for edge, outside in ((-0.97 * reach, ends[0] < -reach), (0.97 * reach, ends[1] > reach)):
+        if outside:
+            axes.plot(edge, place + 0.4, color=look["color"], marker=">" if edge > 0 else "<")
 
 
 def _write(axes: Axes, place: float, text: str, right: bool = False, **look) -> None:

@@ -23,7 +23,7 @@ def rank_curves(ranks: np.ndarray, by_chance: np.ndarray, title: str = "") -> Ax
     axes.set(xlabel="own question among the first k", ylabel="share of roles", ylim=(0, 1.02),
              title=title)
     percent_axis(axes.yaxis)
-    axes.legend(title=None)
+    legend_below(axes, columns=2)
     return axes
 
 

@@ -9,10 +9,19 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from .base import MARKS, WIDTH, draw_interval, legend_below, percent_axis, set_style
+from .base import (
+    MARKS,
+    WIDTH,
+    draw_interval,
+    legend_below,
+    percent_axis,
+    points_axis,
+    set_style,
+)
 
-WIDE = 10  # times from the least to the largest number, from which on an axis is logarithmic
+WIDE = 5  # times from the least to the largest number, from which on an axis is logarithmic
 MANY = 10  # cells, from which on their names are written smaller
+CLOSE = 6  # values, from which on ticks are
 APART = 0.015  # of the axis, between two lines
 PALETTE = sns.color_palette("colorblind").as_hex()
 
@@ -22,14 +31,14 @@ def sweep_plot(curve: pd.DataFrame, field: str, axis: str, title: str = "", zero
     """A measure over a swept field, with 95% intervals; one panel a curve, one line a model.
 
     Other fields that were swept make lines of their own. Numbers lie where they belong, on a
-    logarithmic axis where they span more than ten times, lines a little apart; other values stand
+    logarithmic axis where they span more than five times, lines a little apart; other values stand
     side by side, without a line between them. Returns the first panel.
 
     Args:
         curve: rows with value, low, high, model, curve, and one column a swept field.
         axis: what is measured, in words.
         zero: a line at zero, for differences.
-        shares: the values are shown as percentages.
+        shares: the values are shown as percentages, differences (`zero`) in points.
     """
     set_style()
     if curve.empty:
@@ -53,7 +62,7 @@ def sweep_plot(curve: pd.DataFrame, field: str, axis: str, title: str = "", zero
         if shares and not zero:
             axes.set_ylim(-0.03, 1.03)  # all of them would be 1
         if shares:
-            percent_axis(axes.yaxis)
+            (points_axis if zero else percent_axis)(axes.yaxis)
         axes.set_title(", ".join(filter(None, [title, kind])) if zero else title)
         scale.label(axes)
     panels[-1, 0].set_xlabel(field)
@@ -109,6 +118,8 @@ class AxisScale:
         axes.xaxis.set_major_locator(FixedLocator(sorted(self.values)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
+        if len(self.values) > CLOSE:
+            axes.tick_params(axis="x", labelsize="x-small")
 
 
 def _wrap_cell(name: str, letters: int) -> str:

@@ -1,7 +1,7 @@
 """Chapter 2: measure roles, look at them, and have people read them.
 
 `metrics` has the embedder and the figures for any role file, `compare` sets annotators side by
-side, and `review` makes the sheet for readers and reads it back.
+side, and `review` makes the sheet for raters and reads it back.
 """
 
 from .compare import (
@@ -10,9 +10,9 @@ from .compare import (
     compare_role_sets,
     live_role_table,
     question_likeness,
+    rater_agreement,
+    rater_metrics,
     read_role_files,
-    reader_agreement,
-    reader_metrics,
     roles_report,
     rows_that_pass,
     same_samples,
@@ -39,7 +39,7 @@ from .metrics import (
 from .review import (
     CRITERIA,
     STRATEGY_CRITERIA,
-    between_readers,
+    between_raters,
     read_sheet,
     review_sheet,
     verdicts,

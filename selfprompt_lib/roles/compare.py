@@ -11,7 +11,7 @@ from .. import stats
 from ..errors import require
 from ..rows import Conversation, read_rows
 from .metrics import derangement, embed, question_ranks, role_table, summarize_roles
-from .review import between_readers, verdicts
+from .review import between_raters, verdicts
 
 
 def live_role_table(
@@ -124,23 +124,23 @@ def question_likeness(
     return found
 
 
-def reader_metrics(readers: Sequence[pd.DataFrame]) -> dict[str, Any]:
+def rater_metrics(raters: Sequence[pd.DataFrame]) -> dict[str, Any]:
     """What filled-in review sheets say, for the chapter's record; agreement of the first two."""
-    agreed = between_readers(*readers[:2]).to_dict("records") if len(readers) > 1 else None
-    return {"reviews": [verdicts(reader).to_dict("records") for reader in readers],
+    agreed = between_raters(*raters[:2]).to_dict("records") if len(raters) > 1 else None
+    return {"reviews": [verdicts(rater).to_dict("records") for rater in raters],
             "between_readers": agreed}
 
 
 def rows_that_pass(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
-    """The share of rows that pass all criteria, one row a reader of each reading."""
+    """The share of rows that pass all criteria, one row a rater of each reading."""
     return pd.DataFrame(
-        {"reading": f"{name}, reader {number}", **stats.rate(sheet.passes).columns("share")}
+        {"reading": f"{name}, rater {number}", **stats.rate(sheet.passes).columns("share")}
         for name, sheets in readings.items() for number, sheet in enumerate(sheets, 1))
 
 
-def reader_agreement(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
-    """`between_readers` for the two readers of each reading, side by side."""
-    tables = {name: between_readers(*pair).set_index("criterion")[["same verdict", "kappa"]]
+def rater_agreement(readings: dict[str, Sequence[pd.DataFrame]]) -> pd.DataFrame:
+    """`between_raters` for the two raters of each reading, side by side."""
+    tables = {name: between_raters(*pair).set_index("criterion")[["same verdict", "kappa"]]
               for name, pair in readings.items()}
     return pd.concat(tables, axis=1)
 
@@ -166,8 +166,9 @@ def roles_report(metrics: dict[str, Any], live: int, last: Sequence[pd.DataFrame
         f"Of {reference['roles']} reference roles, **{reference['distinct experts']}** name a "
         f"different expert, and **{metrics['fits']}** find their own question first among all "
         f"(shuffled: {metrics['chance']}). Of the {live} roles that the small model wrote live, "
-        f"{live_fits}. Open LIMA-Role has {quality['rows']} roles; "
-        f"{100 * measures[f'{among} 100']:.0f}% find their question among 100 others "
+        f"{live_fits}. Open LIMA-Role has {quality['rows']:,} roles; of the "
+        f"{quality['matched']:,} that were matched with LIMA and measured, "
+        f"{100 * measures[f'{among} 100']:.0f}% find their question among 100 "
         f"(shuffled: {100 * measures['the same, shuffled']:.0f}%), and in the last reading "
         f"{passed} of 100 rows passed. Measures of fit are not measures of truth or wisdom: "
         "that is why people read."

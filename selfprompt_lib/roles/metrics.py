@@ -203,7 +203,8 @@ def least_fitting(
     fit, ranks = (questions * roles).sum(axis=1), question_ranks(questions, roles)
     order = (pd.Series(fit).rank() + pd.Series(-ranks).rank()).argsort(kind="stable")
     table = frame.assign(fit=fit.astype(float).round(2), rank=ranks).iloc[order.to_numpy()]
-    return table[["fit", "rank", "question", "expert", "request"]].head(count)
+    shown = table[["fit", "rank", "question", "expert", "request"]].head(count)
+    return shown.replace(r"\s*\n\s*", " ", regex=True)  # else pandas shows a backslash and an n
 
 
 def role_clusters(

@@ -69,18 +69,18 @@ def verdicts(sheet: pd.DataFrame, criteria: Mapping[str, str] = CRITERIA) -> pd.
                         for name, column in columns.items())
 
 
-def between_readers(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """By criterion: the share of rows on which two readers agree, and Cohen's kappa (chapter 2).
+def between_raters(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """By criterion: the share of rows on which two raters agree, and Cohen's kappa (chapter 2).
 
     Kappa says how far they agree beyond chance. Where nearly every row passes it is low or
-    undefined even for readers who nearly always agree: read it beside the plain share.
+    undefined even for raters who nearly always agree: read it beside the plain share.
 
     Raises:
         UserError: no row that both have read.
     """
     both = one.merge(other, on="id", suffixes=("_one", "_other"))
     require(len(both),
-            "the two review sheets have no row in common; give both readers the same sheet")
+            "the two review sheets have no row in common; give both raters the same sheet")
     rows = []
     for name in [*CRITERIA, "passes"]:
         a, b = both[f"{name}_one"].to_numpy(), both[f"{name}_other"].to_numpy()
