@@ -36,6 +36,7 @@ STEPS = 2  # of training that are measured, after one that is not: the first one
 PROMPT_TOKENS = 1000  # guideline, examples and question, as an annotator reads them, about
 ITEM_TOKENS = 150  # an item with its options and a role, about
 SECOND_TOKENS = 8  # of a second pass
+SMALL_BATCH = 16  # replies; a batch of fewer takes about as long for each token
 SWAPPED = 15  # questions that chapter 4 asks three times more
 PROBE_KINDS, PROBES = 13, 11  # of appendix A2, and how many of each there are
 MINI_ITEMS, CONTROL_ITEMS = 25, 60  # of a task of the starter benchmarks; of arc_easy and piqa
@@ -196,6 +197,8 @@ def written(profile: Profile, lengths: Counts) -> Counts:
     of_design = questions + _choice_items(profile, ablate.tasks)
     return {
         "annotate": _annotated(profile) * profile.annotate.max_tokens,
+        # Four questions to each model and the untuned one, as long as the longest reply.
+        "sft": (1 + len(trained_designs(profile))) * SMALL_BATCH * profile.infer.max_new_tokens,
         "infer": 3 * (profile.data.question_rows + SWAPPED) * reply,
         "evaluate": roles * role + items * len(scored_tasks(profile)) * arms * answer,
         "ablate": _of_designs(profile) * (
