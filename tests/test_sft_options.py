@@ -1,6 +1,8 @@
 """The options of fine-tuning: micro-batches, LoRA, 8-bit AdamW, attention kernels, seeds and kept epochs."""
 
 import copy
+import os
+import subprocess
 import sys
 
 import pytest
@@ -213,3 +215,19 @@ def test_a_finished_training_without_checkpoints_is_trained_again_where_some_are
     for kept in (0, 1, 2):  # what is there is enough
         sft.train(smoke(**short, sft__checkpoints=kept), FEW, DESIGN, tmp_path)
         assert "taken up" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about glibc's allocator")
+def test_memory_that_a_process_has_freed_counts_as_free():
+    """A study that trains again after it has measured was refused for the memory that it held itself."""
+    code = """
+import psutil, torch
+from selfprompt_lib.sft.memory import free_memory
+blocks = [b"x" * 2**20 for _ in range(1500)]
+del blocks
+held = psutil.virtual_memory().available
+print((free_memory(torch.nn.Linear(2, 2)) * 1e9 - held) / 2**20)
+"""
+    kept = {"MALLOC_TRIM_THRESHOLD_": "34359738368", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # as `run` sets it
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | kept, check=True)
+    assert float(done.stdout) > 1000

@@ -10,6 +10,7 @@ import torch
 from torch.utils.benchmark import Timer
 from transformers import AutoModelForCausalLM
 
+from ..devices import hand_back_memory
 from ..estimates import training_bytes, training_operations
 from ..models import dtype_for
 from ..profiles import Profile
@@ -122,6 +123,7 @@ def free_memory(model) -> float:
     """GB for one process on the device that would train, with what `model` holds of it already."""
     if torch.cuda.is_available():
         return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / 1e9
+    hand_back_memory()  # what this process has freed is free, but glibc may hold it
     free = psutil.virtual_memory().available / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     parameters = getattr(model, "parameters", list)  # a shape has none
     return (free + sum(weight.nbytes for weight in parameters())) / 1e9
