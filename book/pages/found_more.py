@@ -15,6 +15,8 @@ from selfprompt_lib.evaluate import likelihood_contrasts
 from selfprompt_lib.evaluate.compare import ALL
 from selfprompt_lib.evaluate.contrasts import MEASURES
 from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
+from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING
+from selfprompt_lib.evaluate.results import BASELINE
 
 UNSEEN = "unseen questions"
 SHOWN = [PRIMARY, AGAINST_NEUTRAL, ANOTHER]
@@ -60,10 +62,22 @@ def _against(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
     both = pd.concat([study["rows"].assign(group=study["label"], chapter="evaluate")
                       for study in (few, many)])
     common = set(few["seeds"]) & set(many["seeds"])
-    rows = cell_contrasts(both[both.seed.isin(map(int, common))]).set_index("quantity")
-    told = {name: difference_text(row.difference, row.low, row.high, row.p)
-            for name, row in rows.iterrows()}
-    gain = rows.loc[GAIN]
+    both = both[both.seed.isin(map(int, common))]
+    rows = cell_contrasts(both).set_index("quantity")
+    # The same over the model with a neutral paragraph, which takes the place of the baseline.
+    neutral = both[both.model != BASELINE].replace(
+        {"model": {NEUTRAL: BASELINE}, "prefix": {NEUTRAL_TEXT: NOTHING}})
+    over_neutral = cell_contrasts(neutral).set_index("quantity").loc[GAIN]
+    level = rows.loc[LEVEL]
     return {"label": many["label"], "reference": few["label"], "seeds": len(common),
-            "level": told[LEVEL], "gain": told[GAIN], "differs": gain.p < 0.05,
-            "smallest": gain.smallest}
+            "level": difference_text(level.difference, level.low, level.high),
+            "gains": [_gain_text(name, row) for name, row in (
+                ("the baseline", rows.loc[GAIN]), ("the neutral paragraph", over_neutral))]}
+
+
+def _gain_text(over: str, gain: pd.Series) -> str:
+    told = difference_text(gain.difference, gain.low, gain.high)
+    if gain.p < 0.05:
+        return f"The gain over {over} changes by {told}, p = {gain.p:.3f}."
+    return (f"That the gain over {over} changes was not seen: {told}; a change of "
+            f"{gain.smallest:.3f} would have been, four times in five.")
