@@ -846,7 +846,7 @@ def test_an_undefined_kappa_is_null_in_the_artefact(tmp_path):
 def test_readings_are_set_side_by_side_and_reported():
     one, other = sheet_of(hides=[True, False, True]), sheet_of(hides=[True] * 3)
     passed = roles.rows_that_pass({"first": [one, other]})
-    assert passed.reading.tolist() == ["first, reader 1", "first, reader 2"]
+    assert passed.reading.tolist() == ["first, rater 1", "first, rater 2"]
     assert passed.share.tolist() == pytest.approx([2 / 3, 1])
     agreed = roles.rater_agreement({"first": [one, other]})
     assert agreed.loc["hides", ("first", "same verdict")] == pytest.approx(2 / 3)
@@ -869,19 +869,19 @@ def test_the_report_has_the_chapters_figures():
         "compared": {"reference": measured, "live": measured},
         "fits": "3 of 4",
         "chance": "0 of 4",
-        "lima_role": {"rows": 1030, "measures": measured},
+        "lima_role": {"rows": 1030, "matched": 1029, "measures": measured},
     }
     told = roles.roles_report(metrics, 2, [sheet_of(hides=[True])])
     assert "Of 4 reference roles, **3** name" in told and "**3 of 4** find" in told
     assert "small model wrote live, 2 do among themselves, of the reference roles for the same samples 2." in told
-    assert "1030 roles; 90% find" in told and "shuffled: 1%" in told
+    assert "1,030 roles; of the 1,029 that were matched" in told and "90% find" in told and "shuffled: 1%" in told
     assert "live, none do" in roles.roles_report(metrics | {"compared": {}}, 0, [])
 
 
 def test_readers_are_compared_on_common_rows_only(refused):
     one, other = sheet_of(hides=[True, False, True, False]), sheet_of(hides=[True, True])
     assert set(roles.between_raters(one, other).n) == {2}
-    with refused("no row in common", "give both readers the same sheet"):
+    with refused("no row in common", "give both raters the same sheet"):
         roles.between_raters(one, other.assign(id=["x", "y"]))
 
 
