@@ -38,6 +38,7 @@ WORDS = {"data.train_rows": "samples", "data.domains": "domains", "data.experts"
          "data.duplicates": "reworded copies", "data.shuffled_roles": "wrong roles",
          "data.without_role": "samples without a role"}
 SHARES = ("data.duplicates", "data.shuffled_roles", "data.without_role")
+FEW = 0.5  # below this share of questions a model is said to write no roles
 LEARNED = 0.9  # of the questions that a role is written for
 
 
@@ -93,6 +94,8 @@ def short_text(roles: pd.DataFrame, contrasts: pd.DataFrame, field: str) -> str:
         text = (f"A model that is shown bare answers, too, still writes a role for "
                 f"{roles.value.min():.0%} of the questions or more. ")
     gains = contrasts[contrasts.quantity == GAIN]
+    if roles.set_index("group").value[gains.reference.iloc[0]] < FEW:
+        return text.strip()  # without roles there is nothing that the others could be compared with
     seen, values = gains[gains.p_holm < HOLDS], roles.set_index("group")[field]
     if len(seen):
         told = [f"{'more' if row.difference > 0 else 'less'} with "
