@@ -160,7 +160,7 @@ def short_text(names: list[str], rates: pd.DataFrame, contrasts: pd.DataFrame,
     better, worse = (((rows.p_holm < 0.05) & (sign * rows.difference > 0)).sum()
                      for sign in (1, -1))
     text = (f"{learned} of {len(names)} {what} are written for at least 90% of the questions. "
-            "Against a model tuned without any text, good answers are likelier with "
+            "Against a model tuned without any text, good answers are seen to be likelier with "
             f"{better} of them and less likely with {worse}.")
     tuned = spread[spread.what == ablate.TUNED]
     if what == "wordings" and len(tuned):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import beyond_designs
-from beyond_designs import USUAL, Section
+from beyond_designs import Section
 
 from selfprompt_lib import ablate
 
@@ -27,7 +27,7 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
              "now": now[name]} for name in section.order if name in now]
     fewer = [row["samples"] for row in rows]
     return {"rows": rows, "least": min(fewer), "most": max(fewer), "seeds": metrics["seeds"],
-            "record": section.record, "names": section.names, "usual": USUAL,
+            "record": section.record,
             "of_none": metrics["samples"][ablate.TUNED_WITHOUT],
             "tokens_of_none": metrics["training_tokens"][ablate.TUNED_WITHOUT],
             "answer": ablate.report_text(rates, mine, ablate.design_spread(section.table).head(0))}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from found_likelihood import UNSEEN
 from measurements import difference_text, is_kept, read_record
 
 from selfprompt_lib import plots
@@ -18,7 +19,6 @@ from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, 
 from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING
 from selfprompt_lib.evaluate.results import BASELINE
 
-UNSEEN = "unseen questions"
 SHOWN = [PRIMARY, AGAINST_NEUTRAL, ANOTHER]
 
 
