@@ -142,7 +142,7 @@ def test_a_reading_is_of_100_rows_by_two_readers():
     for one, other in READINGS.values():
         assert set(one.id) == set(other.id) <= {f"lima-{entry.index}" for entry in ENTRIES}
         assert len(one) == len(other) == 100
-        assert set(roles.between_readers(one, other).n) == {100}
+        assert set(roles.between_raters(one, other).n) == {100}
         assert not one.equals(other), "two readers, not one file twice"
 
 

@@ -225,8 +225,9 @@ import psutil, torch
 from selfprompt_lib.sft.memory import free_memory
 blocks = [b"x" * 2**20 for _ in range(1500)]
 del blocks
-held = psutil.virtual_memory().available
-print((free_memory(torch.nn.Linear(2, 2)) * 1e9 - held) / 2**20)
+held = psutil.Process().memory_info().rss
+free_memory(torch.nn.Linear(2, 2))
+print((held - psutil.Process().memory_info().rss) / 2**20)
 """
     kept = {"MALLOC_TRIM_THRESHOLD_": "34359738368", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # as `run` sets it
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | kept, check=True)
