@@ -71,6 +71,6 @@ def _missing(found: dict[str, Any]) -> list[str]:
              "which model": found["ladder"],
              "whether a model chooses when to write no role": found["without_role"],
              "which rule of writing no role is best": found["choice"]}
-    parts = [title.lower() for name, (title, _) in beyond_sweeps.SWEEPS.items()
+    parts = [f"{title[0].lower()}{title[1:]}" for name, (title, _) in beyond_sweeps.SWEEPS.items()
              if name not in found["sweeps"] and name != beyond_sweeps.WITHOUT_ROLE]
     return [name for name, part in whole.items() if not part] + parts

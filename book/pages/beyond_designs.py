@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from beyond_spread import MATTERS, USUAL, seeds_text, spread_text, wording_matters
 from matplotlib.axes import Axes
 from measurements import difference_text, is_kept, read_record
 
@@ -24,7 +25,6 @@ from selfprompt_lib.roles.fit import WHOLE, WITHOUT_TASK
 from selfprompt_lib.rows import ROLE
 
 BESIDE = [NEUTRAL, TUNED_WITHOUT]
-USUAL = "from-now-on"  # the design of the other chapters
 AGAINST = (ablate.AGAINST_NONE, ablate.AGAINST_NEUTRAL, ablate.AGAINST_OTHER)
 
 
@@ -164,8 +164,8 @@ def short_text(names: list[str], rates: pd.DataFrame, contrasts: pd.DataFrame,
             f"{better} of them and less likely with {worse}.")
     tuned = spread[spread.what == ablate.TUNED]
     if what == "wordings" and len(tuned):
-        text += (f" The wording matters: tuned models differ by {tuned.spread.iloc[0]:.3f} nats a "
-                 "token." if tuned.low.iloc[0] > 0 else " That the wording matters was not seen.")
+        text += f" {MATTERS[wording_matters(spread)]}"
+        text += f" Tuned models differ by {tuned.spread.iloc[0]:.3f} nats a token."
     return text
 
 
@@ -181,53 +181,6 @@ def heeded_text(contrasts: pd.DataFrame) -> str:
             + ("models heed what it says." if better == len(rows) else
                "that models heed what it says was not seen." if not better else
                "not all are seen to heed what it says."))
-
-
-def spread_text(spread: pd.DataFrame, record: dict[str, Any]) -> str:
-    """Whether tuning makes a model less sensitive to the wording, as the paper says."""
-    rows = spread.set_index("what")
-    prompted = rows[rows.index.str.startswith("prompted")]
-    if ablate.TUNED not in rows.index or prompted.empty:
-        return ""
-    tuned = rows.loc[ablate.TUNED]
-    beside = " and ".join(f"{row.spread:.3f} [{row.low:.3f}, {row.high:.3f}] "
-                          f"({row.Index.removeprefix('prompted, ')})"
-                          for row in prompted.itertuples())
-    if tuned.high < prompted.low.min():
-        verdict = "So models tuned on a wording are the less sensitive to it, as the paper says."
-    elif tuned.low > prompted.high.max():
-        verdict = ("So that tuning makes a model less sensitive, as the paper says, was not seen "
-                   "here: tuned models differ by more.")
-    else:
-        verdict = ("Intervals overlap: that tuning makes a model less sensitive, as the paper "
-                   "says, was not seen here, nor the opposite.")
-    if record["metrics"]["seeds"] == 1:
-        luck = " What one training seed makes of a model is in the first number, not in the others."
-    else:
-        luck = (f" Each tuned model stands for the mean of {record['metrics']['seeds']} training "
-                "seeds; what is left of their luck is in the first number, not in the others.")
-    matters = ("In these models the wording matters." if tuned.low > 0 else
-               "That the wording matters was not seen.")
-    return (f"{matters} Between {int(tuned.of)} role designs, tuned models differ by "
-            f"{tuned.spread:.3f} [{tuned.low:.3f}, {tuned.high:.3f}] nats a token "
-            "(standard deviation); given the same texts as prompts, models that were tuned on none "
-            f"differ by {beside}. "
-            f"{verdict}{luck}")
-
-
-def seeds_text(spread: pd.DataFrame) -> str:
-    """How far the training seeds of a design are apart; nothing where there is one seed."""
-    rows = spread.set_index("what")
-    if ablate.SEEDS not in rows.index:
-        return ""
-    row, designs = rows.loc[ablate.SEEDS], rows.of.get(ablate.TUNED, 1)
-    whose = f"`{USUAL}`" if designs == 1 else f"one design (on average over {designs})"
-    text = (f"The {int(row.of)} training seeds of {whose} differ by {row.spread:.3f} "
-            f"[{row.low:.3f}, {row.high:.3f}] nats a token (standard deviation)")
-    if designs == 1:
-        return text + "."
-    return text + (f": if the wording did not matter, means of {int(row.of)} seeds would still "
-                   f"differ by {row.spread / math.sqrt(row.of):.3f}.")
 
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:

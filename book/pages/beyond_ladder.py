@@ -80,5 +80,9 @@ def _trained(name: str, trained: dict[str, Any]) -> dict[str, Any]:
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
     """Right answers of the untuned models, in both forms, beside guessing."""
     plots.set_style()
-    return {"beyond-ladder": plots.interval_plot(found["drawn"], "accuracy", "label", group="form",
-                                                 axis="right answers, untuned")}
+    drawn = found["drawn"]
+    axes = plots.interval_plot(drawn, "accuracy", "label", group="form",
+                               axis="right answers, untuned")
+    for place, chance in enumerate(drawn.drop_duplicates("label").chance):  # a line a label
+        axes.vlines(chance, place - 0.4, place + 0.4, color="black", linestyle=":")
+    return {"beyond-ladder": axes}

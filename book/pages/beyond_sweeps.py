@@ -24,6 +24,8 @@ from selfprompt_lib.pipeline.sweep_results import ROLE
 WITHOUT_ROLE = "without-role"
 SWEEPS = {  # name of the folder → title, and what was changed
     "rows": ("How many samples", "More samples, in one epoch: more steps, too."),
+    "lima": ("How many samples of LIMA", "More of LIMA's samples, with roles of ours, in "
+             "one epoch: more steps, too."),
     "domains": ("How many domains", "As many samples, from fewer or more of the ten domains."),
     "duplicates": ("Reworded copies", "As many samples, of which a share are others, reworded."),
     "experts": ("How many experts", "The same questions and answers, with fewer different experts "
@@ -55,6 +57,8 @@ def facts(folder: Path) -> dict[str, Any]:
     title, changed = SWEEPS[folder.name]
     if field == "data.domains":
         changed += f" {chosen_domains(record)}"
+    if longest := record["settings"].get("data.longest"):
+        changed += f" Only samples of at most {longest:,} characters."
     return {
         "name": folder.name, "title": title, "changed": changed, "field": field,
         "rows": _table(roles, curve, contrasts, field),

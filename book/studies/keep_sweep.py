@@ -24,7 +24,7 @@ from selfprompt_lib.pipeline.sweep_results import COLUMNS, field_columns
 ABOUT = """\
 Keep the results of a finished sweep: its table, and what each cell was made with, without texts and
 without paths of this machine. The book's page "Answers to the paper's open questions" is made from
-it; the names that it knows are rows, domains, duplicates, experts, shuffled and without-role.
+it; the names that it knows are rows, lima, domains, duplicates, experts, shuffled and without-role.
 Exit status: 0 kept, 2 bad input."""
 
 
