@@ -14,16 +14,22 @@ from selfprompt_lib import stats
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST = 600  # characters of a model's text before it is cut
+INTERVAL = re.compile(r"(\[[−+]?[\d.]+%?), (?=[−+]?[\d.]+%?\])")  # up to the middle of it
 MARKS = re.compile(r"([\\`*_\[\]&$~|@]|:(?=//))")  # what means something within a line of Markdown
 
 
 def render(template: str, facts: dict[str, Any]) -> str:
     """A page: a template filled with facts, which are plain data; one that is missing is an error.
 
+    In tables, whose columns are narrow, an interval is not broken across lines.
+
     Filters besides Jinja's own: `percent`, `points`, `seen`, `number` and `change` for numbers;
     `as_html`, `as_markdown` and `as_json` for what a model wrote.
     """
-    return _environment().get_template(template).render(facts)
+    page = _environment().get_template(template).render(facts)
+    lines = (INTERVAL.sub("\\1,\N{NO-BREAK SPACE}", line) if line.startswith("|") else line
+             for line in page.split("\n"))
+    return "\n".join(lines)
 
 
 @cache
