@@ -11,11 +11,12 @@ book: .venv/installed
 	@$(BIN)/python -m selfprompt_lib run --profile $(PROFILE) \
 	    $(if $(MINUTES),--minutes $(MINUTES)) $(SET)
 
-# Two processes of one thread each. The other variables spare page faults in training, as `run` does
-# for its kernels (selfprompt_lib/pipeline/notebooks.py).
+# Three processes of one thread each: on two cores one computes while another waits for a server or
+# a kernel. The other variables spare page faults in training, as `run` does for its kernels
+# (selfprompt_lib/pipeline/notebooks.py).
 test: .venv/installed
 	@OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=34359738368 \
-	    $(BIN)/python -m pytest --numprocesses=2
+	    $(BIN)/python -m pytest --numprocesses=3
 
 workshop: .venv/installed
 	@$(BIN)/python -m selfprompt_lib workshop

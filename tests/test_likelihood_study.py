@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import found
 import found_more
@@ -125,6 +126,9 @@ def test_a_study_with_more_samples_stands_beside_the_first_and_is_paired_by_item
     (tmp_path / "likelihood-200").mkdir()
     table.to_parquet(tmp_path / "likelihood-200" / "likelihoods.parquet")
     (tmp_path / "likelihood-200" / "record.json").write_text(json.dumps(record))
+    shutil.copytree(tmp_path / "likelihood-200", tmp_path / "likelihood-lima")
+    record["settings"]["profile"]["data"] |= {"train": "lima-role", "longest": 1600}
+    (tmp_path / "likelihood-lima" / "record.json").write_text(json.dumps(record))
 
     page = found.found_page(tmp_path, tmp_path)
     first = json.loads((MEASURED / "likelihood" / "record.json").read_text())["seeds"]
@@ -132,5 +136,7 @@ def test_a_study_with_more_samples_stands_beside_the_first_and_is_paired_by_item
     assert re.search(rf"\| {size} samples \| \d+ \| {len(first)} \|", page) and "| 200 samples | 50 | 3 |" in page
     changed = float(re.search(r"gain over the baseline changes by \+(0\.\d+)", page)[1])
     assert changed == pytest.approx(0.05, abs=0.004) and "on the 3 seeds that both have" in page
+    assert "**200 samples of LIMA against 200 samples**" in page and "of at most 1,600 characters" in page
+    assert "likelihood_study.py --train lima-role --seeds 0,1,2" in page
     assert (tmp_path / "likelihood-samples.png").stat().st_size > 10_000
 

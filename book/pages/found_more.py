@@ -1,6 +1,8 @@
-"""The study of likelihoods with more training samples, on the page *What we found*.
+"""The study of likelihoods with other training samples, on the page *What we found*.
 
-`likelihood_study.py --set data.train_rows=200 --out book/measured/likelihood-200` keeps one.
+`likelihood_study.py --set data.train_rows=200 --out book/measured/likelihood-200` keeps one with
+more of the starter samples, and `--train lima-role --out book/measured/likelihood-lima` one with
+LIMA's.
 """
 
 from pathlib import Path
@@ -18,18 +20,19 @@ from selfprompt_lib.evaluate.contrasts import MEASURES
 from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
 from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING
 from selfprompt_lib.evaluate.results import BASELINE
+from selfprompt_lib.lima_role import NAME as LIMA_ROLE
 
 SHOWN = [PRIMARY, AGAINST_NEUTRAL, ANOTHER]
 
 
 def facts(measured: Path, out: Path) -> dict[str, Any] | None:
-    """Studies that differ in the number of samples, on the unseen questions; None of one alone.
+    """Studies that differ in their training samples, on the unseen questions; None of one alone.
 
     The figure is drawn into `out`.
     """
     folders = [measured / "likelihood", *sorted(measured.glob("likelihood-*"))]
     studies = sorted((read_study(folder) for folder in folders if is_kept(folder)),
-                     key=lambda study: study["samples"])
+                     key=lambda study: (study["lima"], study["samples"]))
     if len(studies) < 2:
         return None
     drawn = pd.concat([study["contrasts"] for study in studies]).set_index("contrast").loc[SHOWN]
@@ -37,28 +40,48 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     plots.save_figures({"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
-    return {"studies": studies, "against": [_against(studies[0], more) for more in studies[1:]]}
+    return {"studies": studies, "lima": any(study["lima"] for study in studies),
+            "against": [_against(_reference(studies, more), more) for more in studies[1:]]}
 
 
 def read_study(folder: Path) -> dict[str, Any]:
     """What is said of one study: its size, its seeds, and the contrasts that are shown."""
     table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
     training = next(iter(record["seeds"].values()))["trainings"]["self-prompt"]
-    rows, label = table[table.task == UNSEEN], f"{training['samples']} samples"
+    data = record["settings"]["profile"]["data"]
+    lima, rows = data["train"] == LIMA_ROLE, table[table.task == UNSEEN]
+    label = f"{training['samples']} samples{' of LIMA' if lima else ''}"
     found = likelihood_contrasts(rows)
     found = found[(found.task == ALL) & found.contrast.isin(SHOWN)].assign(**{"trained on": label})
     told = found.set_index("contrast").loc[SHOWN].itertuples()
     seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
     return {"samples": training["samples"], "steps": training["steps"], "label": label,
-            "record": record, "seeds": seeds, "rows": rows, "contrasts": found,
+            "lima": lima, "longest": data.get("longest"), "tokens": training["tokens"],
+            "command": command(folder.name, data, list(seeds)), "record": record,
+            "seeds": seeds, "rows": rows, "contrasts": found,
             "minutes": sum(each["minutes"] for each in record["seeds"].values()),
             "wrote": min(each["wrote_role"][UNSEEN] for each in record["seeds"].values()),
             "told": [difference_text(row.difference, row.low, row.high, row.p_holm)
                      for row in told]}
 
 
+def command(name: str, data: dict[str, Any], seeds: list[str]) -> str:
+    """The command that makes such a study."""
+    options = (f"--train {LIMA_ROLE}" if data["train"] == LIMA_ROLE
+               else f"--set data.train_rows={data['train_rows']}")
+    return (f"python book/studies/likelihood_study.py {options} --seeds {','.join(seeds)} "
+            f"--plan short --choices none --out book/measured/{name}")
+
+
+def _reference(studies: list[dict[str, Any]], more: dict[str, Any]) -> dict[str, Any]:
+    """What a study is set against: as many starter samples where it is LIMA's, or the fewest."""
+    alike = [study for study in studies if more["lima"] and not study["lima"]
+             and study["samples"] == more["samples"]]
+    return [*alike, studies[0]][0]
+
+
 def _against(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
-    """What more samples change, on the seeds that both studies have."""
+    """What other samples change, on the seeds that both studies have."""
     both = pd.concat([study["rows"].assign(group=study["label"], chapter="evaluate")
                       for study in (few, many)])
     common = set(few["seeds"]) & set(many["seeds"])
