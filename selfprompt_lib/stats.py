@@ -22,7 +22,8 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return f"{100 * self.value:.0f}% [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+        text = f"{100 * self.value:.0f}% [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+        return text.replace("-", "\N{MINUS SIGN}")
 
     def columns(self, name: str) -> dict[str, float]:
         """As columns of a table: the value under a name of its own, and low, high and n."""
@@ -31,7 +32,7 @@ class Estimate:
 
 def points_text(value: float, decimals: int = 0) -> str:
     """A difference in points with its sign: 0.05 is +5."""
-    return f"{100 * value:+.{decimals}f}"
+    return f"{100 * value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def points_with_interval(value: float, low: float, high: float, decimals: int = 0) -> str:
