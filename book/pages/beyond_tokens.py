@@ -26,8 +26,14 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
              "tokens": metrics["training_tokens"][name], "before": before.get(name, "–"),
              "now": now[name]} for name in section.order if name in now]
     fewer = [row["samples"] for row in rows]
+    of_none = mine[mine.against == ablate.AGAINST_NONE]
+    better, worse = (((of_none.p_holm < 0.05) & (sign * of_none.difference > 0)).sum()
+                     for sign in (1, -1))
     return {"rows": rows, "least": min(fewer), "most": max(fewer), "seeds": metrics["seeds"],
             "record": section.record,
+            "short": f"At equal training tokens, which a longer text has to pay for with fewer "
+                     f"samples, they are likelier with {better} and less likely with {worse} of "
+                     f"{len(of_none)}.",
             "of_none": metrics["samples"][ablate.TUNED_WITHOUT],
             "tokens_of_none": metrics["training_tokens"][ablate.TUNED_WITHOUT],
             "answer": ablate.report_text(rates, mine, ablate.design_spread(section.table).head(0))}
