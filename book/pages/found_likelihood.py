@@ -76,13 +76,18 @@ def _choices(table: pd.DataFrame, every: pd.DataFrame) -> dict[str, Any]:
 
 def _short(unseen: pd.DataFrame) -> str:
     """The three main answers in a sentence: what counts after Holm's correction."""
-    found = {contrast: UNDECIDED if unseen.p_holm[contrast] >= 0.05
-             else "likelier" if unseen.difference[contrast] > 0 else "less likely"
-             for contrast in (PRIMARY, AGAINST_NEUTRAL, ANOTHER)}
+    found = verdicts(unseen)
     return ("In short: behind a role that it wrote, the self-prompt model finds good answers "
             f"**{found[PRIMARY]}** than the baseline does, **{found[AGAINST_NEUTRAL]}** than a "
             "model that begins with a neutral paragraph does, and "
             f"**{found[ANOTHER]}** than behind a role that it wrote for another question.")
+
+
+def verdicts(contrasts: pd.DataFrame) -> dict[str, str]:
+    """Whether answers are likelier, by the three main contrasts, which index the table."""
+    return {contrast: UNDECIDED if contrasts.p_holm[contrast] >= 0.05
+            else "likelier" if contrasts.difference[contrast] > 0 else "less likely"
+            for contrast in (PRIMARY, AGAINST_NEUTRAL, ANOTHER)}
 
 
 def _of_set(table: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from found_likelihood import UNSEEN
+from found_likelihood import UNSEEN, verdicts
 from measurements import difference_text, is_kept, read_record
 
 from selfprompt_lib import plots
@@ -40,7 +40,7 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     plots.save_figures({"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
-    return {"studies": studies, "lima": any(study["lima"] for study in studies),
+    return {"studies": studies, "short": " ".join(map(_short, studies[1:])),
             "against": [_against(_reference(studies, more), more) for more in studies[1:]]}
 
 
@@ -63,6 +63,15 @@ def read_study(folder: Path) -> dict[str, Any]:
             "wrote": min(each["wrote_role"][UNSEEN] for each in record["seeds"].values()),
             "told": [difference_text(row.difference, row.low, row.high, row.p_holm)
                      for row in told]}
+
+
+def _short(study: dict[str, Any]) -> str:
+    """What the study answers, for the top of the page."""
+    found = verdicts(study["contrasts"].set_index("contrast"))
+    seeds = " with one seed" if len(study["seeds"]) == 1 else ""
+    return (f"Trained on {study['label']}{seeds}, it finds them **{found[PRIMARY]}** than the "
+            f"baseline does, **{found[AGAINST_NEUTRAL]}** than the model with a neutral paragraph, "
+            f"and **{found[ANOTHER]}** than behind another question's role.")
 
 
 def command(name: str, data: dict[str, Any], seeds: list[str]) -> str:
