@@ -24,8 +24,11 @@ from selfprompt_lib.pipeline.sweep_results import ROLE
 WITHOUT_ROLE = "without-role"
 SWEEPS = {  # name of the folder → title, and what was changed
     "rows": ("How many samples", "More samples, in one epoch: more steps, too."),
-    "lima": ("How many samples of LIMA", "More of LIMA's samples, with roles of ours, in "
-             "one epoch: more steps, too."),
+    "lima": ("How many samples of LIMA",
+             "More of LIMA's samples, with roles of ours, in one epoch: more steps, too. The "
+             "reference answers were written for this project, as the roles were, and LIMA's "
+             "answers were not. So part of what a role brings here may be that its model has read "
+             "this project's style, and the baseline has not."),
     "domains": ("How many domains", "As many samples, from fewer or more of the ten domains."),
     "duplicates": ("Reworded copies", "As many samples, of which a share are others, reworded."),
     "experts": ("How many experts", "The same questions and answers, with fewer different experts "
@@ -53,6 +56,7 @@ def facts(folder: Path) -> dict[str, Any]:
     roles, curve = (part[part.model == model] for part in (
         compare_runs.role_curve(rows), compare_runs.contrast_curve(rows)))
     contrasts, overview = compare_runs.cell_contrasts(rows), compare_runs.run_overview(runs)
+    drawn = curve[curve.curve == f"minus {BASELINE}"]
     profile, field = next(iter(runs.records.values()))["provenance"], runs.axis()
     title, changed = SWEEPS[folder.name]
     if field == "data.domains":
@@ -63,14 +67,14 @@ def facts(folder: Path) -> dict[str, Any]:
         "name": folder.name, "title": title, "changed": changed, "field": field,
         "rows": _table(roles, curve, contrasts, field),
         "answer": compare_runs.cells_text(contrasts, overview, UNIT),
-        "short": short_text(roles, contrasts, field),
+        "short": short_text(roles, contrasts, field) + side_text(drawn),
         "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
         "set": "unseen" if "unseen" in profile["profile"]["data"]["questions"] else "held-out",
         "sizes": _sizes(runs.records), "minutes": overview.minutes.sum(),
         "base": profile["profile"]["model"], "precision": profile["precision"],
         "machine": profile["machine"], "command": command(record),
         "domains": domain_rates(rows[rows.model == model], field),
-        "drawn": curve[curve.curve == f"minus {BASELINE}"],
+        "drawn": drawn,
     }
 
 
@@ -111,6 +115,19 @@ def short_text(roles: pd.DataFrame, contrasts: pd.DataFrame, field: str) -> str:
     if pd.notna(smallest := gains.smallest.median()):
         text += f"; {smallest:.2g} {UNIT} would have been seen four times in five"
     return text + "."
+
+
+def side_text(drawn: pd.DataFrame) -> str:
+    """On which side of zero a role is with every value that was swept; nothing where they differ.
+
+    Args:
+        drawn: for each value what the role brings over the baseline, with its interval.
+    """
+    for side, there in (("above", drawn.low > 0), ("below", drawn.high < 0)):
+        if there.all():
+            return (f" With each, the interval of role minus baseline lies {side} zero "
+                    f"({signed(drawn.value.min())} to {signed(drawn.value.max())} {UNIT}).")
+    return ""
 
 
 def cell_words(field: str, value: Any) -> str:
