@@ -56,7 +56,8 @@ def read_study(folder: Path) -> dict[str, Any]:
     told = found.set_index("contrast").loc[SHOWN].itertuples()
     seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
     return {"samples": training["samples"], "steps": training["steps"], "label": label,
-            "lima": lima, "longest": data.get("longest"), "tokens": training["tokens"],
+            "lima": lima, "single": len(seeds) == 1, "longest": data.get("longest"),
+            "tokens": training["tokens"],
             "command": command(folder.name, data, list(seeds)), "record": record,
             "seeds": seeds, "rows": rows, "contrasts": found,
             "minutes": sum(each["minutes"] for each in record["seeds"].values()),
@@ -68,7 +69,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 def _short(study: dict[str, Any]) -> str:
     """What the study answers, for the top of the page."""
     found = verdicts(study["contrasts"].set_index("contrast"))
-    seeds = " with one seed" if len(study["seeds"]) == 1 else ""
+    seeds = " with one seed" if study["single"] else ""
     return (f"Trained on {study['label']}{seeds}, it finds them **{found[PRIMARY]}** than the "
             f"baseline does, **{found[AGAINST_NEUTRAL]}** than the model with a neutral paragraph, "
             f"and **{found[ANOTHER]}** than behind another question's role.")
@@ -110,6 +111,7 @@ def _against(few: dict[str, Any], many: dict[str, Any]) -> dict[str, Any]:
 def _gain_text(over: str, gain: pd.Series) -> str:
     told = difference_text(gain.difference, gain.low, gain.high)
     if gain.p < 0.05:
-        return f"The gain over {over} changes by {told}, p = {gain.p:.3f}."
+        p = f"= {gain.p:.3f}" if gain.p >= 0.001 else "< 0.001"
+        return f"The gain over {over} changes by {told}, p {p}."
     return (f"That the gain over {over} changes was not seen: {told}; a change of "
             f"{gain.smallest:.3f} would have been, four times in five.")
