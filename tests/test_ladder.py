@@ -156,7 +156,7 @@ def test_what_the_gate_says(tmp_path):
 def test_what_tuning_did_is_told(tmp_path):
     contrast = {"design": "from-now-on", "against": "minus the neutral paragraph", "difference": -0.0312,
                 "low": -0.05, "high": 0.01, "p_holm": 0.2}
-    trained = {"design": "from-now-on", "samples": 32, "seconds": {"none": 9.0}, "peak_gb": 7.5,
+    trained = {"design": "from-now-on", "samples": 32, "questions": 50, "seconds": {"none": 9.0}, "peak_gb": 7.5,
                "contrasts": [contrast], "role_rates": [
                    {"design": "none", "rate": 0.0, "low": 0.0, "high": 0.1, "n": 50},
                    {"design": "from-now-on", "rate": 0.9, "low": 0.79, "high": 0.96, "n": 50}]}

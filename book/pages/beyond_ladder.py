@@ -74,6 +74,7 @@ def _trained(name: str, trained: dict[str, Any]) -> dict[str, Any]:
     contrasts = [row | {"told": difference_text(row["difference"], row["low"], row["high"])}
                  for row in trained["contrasts"]]
     return {"model": name, "samples": trained["samples"], "contrasts": contrasts,
+            "questions": trained["questions"],
             "rate": str(Estimate(rate["rate"], rate["low"], rate["high"], rate["n"]))}
 
 
