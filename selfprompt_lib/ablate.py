@@ -192,6 +192,12 @@ def summarize(profile: Profile, rates: pd.DataFrame, fit: pd.DataFrame, contrast
                              for name, runs in records.items()}}
 
 
+def count_differences(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many rows of `design_contrasts` are likelier, and less likely, after Holm (chapter 6)."""
+    seen = rows[rows.p_holm < 0.05]
+    return int((seen.difference > 0).sum()), int((seen.difference < 0).sum())
+
+
 def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFrame) -> str:
     """Is it written, does it make answers likelier, does the wording matter? (chapter 6)"""
     rates = rates[~rates.design.isin([TUNED_WITHOUT, NEUTRAL])]
@@ -200,10 +206,10 @@ def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFra
     for against, told in IN_WORDS.items():
         rows = contrasts[(contrasts.against == against) & (contrasts.measure == "nats")]
         if len(rows):
-            below, above = ((rows.p_holm < 0.05) & (sign * rows.difference > 0) for sign in (-1, 1))
+            above, below = count_differences(rows)
             text += (f"{told}, each model behind its own text finds the reference answers likelier "
-                     f"with {above.sum()} of {len(rows)} designs and less likely with "
-                     f"{below.sum()}, after Holm's correction; the differences lie between "
+                     f"with {above} of {len(rows)} designs and less likely with "
+                     f"{below}, after Holm's correction; the differences lie between "
                      f"{rows.difference.min():+.3f} and {rows.difference.max():+.3f} nats a "
                      "token. ")
     parts = [f"{row.what}, {row.spread:.3f} [{row.low:.3f}, {row.high:.3f}]"

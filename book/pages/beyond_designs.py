@@ -157,8 +157,7 @@ def short_text(names: list[str], rates: pd.DataFrame, contrasts: pd.DataFrame,
     what = "wordings" if get_design(names[0]).strategy == ROLE else "strategies"
     learned = (rates[rates.design.isin(names)].rate >= 0.9).sum()
     rows = contrasts[contrasts.design.isin(names) & (contrasts.against == ablate.AGAINST_NONE)]
-    better, worse = (((rows.p_holm < 0.05) & (sign * rows.difference > 0)).sum()
-                     for sign in (1, -1))
+    better, worse = ablate.count_differences(rows)
     text = (f"{learned} of {len(names)} {what} are written for at least 90% of the questions. "
             "Against a model tuned without any text, good answers are seen to be likelier with "
             f"{better} of them and less likely with {worse}.")
@@ -174,7 +173,7 @@ def heeded_text(contrasts: pd.DataFrame) -> str:
     rows = contrasts[contrasts.against == ablate.AGAINST_OTHER]
     if rows.empty:
         return ""
-    better = ((rows.p_holm < 0.05) & (rows.difference > 0)).sum()
+    better, _ = ablate.count_differences(rows)
     return (f"Behind the text for this question, and not for another, answers are likelier with "
             f"{better} of {len(rows)} designs ({signed(rows.difference.min())} to "
             f"{signed(rows.difference.max())}), so "

@@ -27,8 +27,7 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
              "now": now[name]} for name in section.order if name in now]
     fewer = [row["samples"] for row in rows]
     of_none = mine[mine.against == ablate.AGAINST_NONE]
-    better, worse = (((of_none.p_holm < 0.05) & (sign * of_none.difference > 0)).sum()
-                     for sign in (1, -1))
+    better, worse = ablate.count_differences(of_none)
     return {"rows": rows, "least": min(fewer), "most": max(fewer), "seeds": metrics["seeds"],
             "record": section.record,
             "short": f"At equal training tokens, which a longer text has to pay for with fewer "

@@ -23,8 +23,8 @@ def render(template: str, facts: dict[str, Any]) -> str:
 
     In tables, whose columns are narrow, an interval is not broken across lines.
 
-    Filters besides Jinja's own: `percent`, `points`, `seen`, `number` and `change` for numbers;
-    `as_html`, `as_markdown` and `as_json` for what a model wrote.
+    Filters besides Jinja's own: `percent`, `points`, `seen`, `number`, `p_value` and `change` for
+    numbers; `as_html`, `as_markdown` and `as_json` for what a model wrote.
     """
     page = _environment().get_template(template).render(facts)
     lines = (INTERVAL.sub("\\1,\N{NO-BREAK SPACE}", line) if line.startswith("|") else line
@@ -40,12 +40,18 @@ def _environment() -> Environment:
         "percent": lambda share: f"{100 * share:.0f}%",
         "points": stats.points_text,
         "seen": lambda share: f"{100 * share:.0f}" if share < 1 else "none",
+        "p_value": p_text,
         "number": lambda value: "–" if pd.isna(value) else f"{value:,}",
         "change": lambda row: stats.points_with_interval(
             row["difference"], row["low"], row["high"], decimals=1),
         "as_html": as_html, "as_markdown": as_markdown, "as_json": as_json,
     }
     return pages
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to three digits; a dash where nothing was tested."""
+    return "–" if pd.isna(p) else f"{p:.3f}" if p >= 0.001 else "<\N{NO-BREAK SPACE}0.001"
 
 
 def as_html(text: str) -> Markup:
