@@ -10,6 +10,7 @@ import likelihood_study as study
 import numpy as np
 import pandas as pd
 import pytest
+import study_questions as questions
 from measurements import MEASURED
 
 from selfprompt_lib import models
@@ -77,6 +78,19 @@ def test_other_tasks_of_the_user_s_own_are_another_study_wherever_they_lie(tmp_p
     first = settings("one", "task: mine")
     assert first == settings("two", "task: mine") != settings("one", "task: other")
     assert str(tmp_path) not in json.dumps(first)
+
+
+def test_lima_s_questions_are_the_same_in_every_study_and_none_is_trained_on():
+    short = [Sample(id=f"lima-{number}", conversations=(f"question {number}", "answer")) for number in range(240)]
+    long = Sample(id="long", conversations=("question", "a" * questions.LIMA_LONGEST))
+    turns = Sample(id="turns", conversations=("one", "answer", "two", "answer"))
+    found = questions.lima_questions([*short, long, turns])
+    trained = study.sources.take_evenly_spaced([*short, turns], questions.LIMA_TRAINED)
+    assert len(found) == 40 and not {row.id for row in found} & {sample.id for sample in trained}
+    assert found[0].reference == "answer" and not {"long", "turns"} & {row.id for row in found}
+    settings = study.profiles.load("smoke")
+    with_lima = study.settings_of(settings, ((), ()), lima=True)
+    assert with_lima["questions"][-1] == questions.LIMA_QUESTIONS and study.settings_of(settings, ((), ())) != with_lima
 
 
 def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path):

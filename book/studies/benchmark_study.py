@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from likelihood_study import RECIPE, in_both_forms, kept_before, save, train_models
+from likelihood_study import RECIPE, kept_before, save, settings_of, train_models
 from seed_parts import add_seed_arguments, measure_seeds, read_seeds
+from study_questions import in_both_forms
 
 from selfprompt_lib import domains, infer, models, profiles, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
@@ -51,7 +52,8 @@ def measure(profile: Profile, seeds: Sequence[int], hours: float, out: Path) -> 
     Raises:
         UserError: an `out` that holds a study of other settings, data that cannot be had.
     """
-    kept = kept_before(profile, PLANS, out)
+    settings = settings_of(profile, PLANS)
+    kept = kept_before(settings, out)
     samples = sources.with_reference_roles(profile, sources.training_samples(profile))
     tasks = load_tasks(profile, in_both_forms(profile.evaluate.tasks))
     prompts = domains.lima_test(profile.data.mirror)
@@ -62,7 +64,7 @@ def measure(profile: Profile, seeds: Sequence[int], hours: float, out: Path) -> 
 
     def add(seed: int, kept: dict[str, Any]) -> dict[str, Any]:
         kept = add_seed(profile.model_copy(update={"seed": seed}), samples, prompts, tasks, kept)
-        save(profile, PLANS, kept, out)
+        save(profile, settings, kept, out)
         return kept
 
     return measure_seeds(left, kept, hours, out, add)

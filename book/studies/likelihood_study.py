@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 from seed_parts import add_seed_arguments, measure_seeds, read_seeds
+from study_questions import LIMA_LONGEST, LIMA_QUESTIONS, OPEN, all_tasks, open_questions
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
@@ -29,7 +30,6 @@ from selfprompt_lib.evaluate import (
     gate,
     likelihood_plan,
     likelihood_text,
-    load_tasks,
     save_items,
 )
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS, Plan, measure_likelihoods
@@ -42,12 +42,10 @@ from selfprompt_lib.profiles import Profile
 from selfprompt_lib.provenance import describe
 from selfprompt_lib.reading import user_path
 from selfprompt_lib.roles import fit_text, load_embedder, role_fit
-from selfprompt_lib.rows import STARTER_FOLDER, Question, Sample, read_rows
+from selfprompt_lib.rows import Question, Sample
+from selfprompt_lib.settings import Data
 from selfprompt_lib.sft.runs import FINISHED
-from selfprompt_lib.tasks import TASKS_FOLDER
 
-OPEN = {"open questions": "heldout.jsonl", "unseen questions": "unseen.jsonl"}
-CONTROLS = ("arc_easy", "piqa")  # tasks that a small model can do
 ABOUT = """\
 Train models with roles, without, and with a neutral paragraph, measure how likely each finds good
 answers behind each prefix, and keep the table of likelihoods, without texts, as Parquet, with a
@@ -58,7 +56,8 @@ Exit status: 0 measured, 2 bad input."""
 RECIPE = {"data.train_rows": 64, "sft.epochs": 1, "sft.batch_size": 4, "sft.micro_batch_size": 4,
           "sft.learning_rate": 3e-4, "infer.max_new_tokens": 96, "evaluate.items": 60}
 TRAIN = {"starter": {"data.train": "starter"},
-         "lima-role": {"data.train": "lima-role", "data.train_rows": 200, "data.longest": 1600}}
+         "lima-role": {"data.train": "lima-role", "data.train_rows": 200,
+                       "data.longest": LIMA_LONGEST}}
 READ = {"name": True, "model": True, "dtype": True, "design": True, "data": True, "sft": True,
         "infer": True, "roles": {"embedder"},
         "evaluate": {"tasks", "items", "subset_seed", "include_path"}}
@@ -67,11 +66,12 @@ Plans = tuple[Plan, Plan]  # of open questions, and of tasks with options
 
 
 def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
-            out: Path) -> dict[str, Any]:
+            out: Path, lima: bool = False) -> dict[str, Any]:
     """Measure seeds, one after the other, and keep what there is after each.
 
     Args:
         hours: no seed is begun that would end later, by how long those before it took.
+        lima: ask LIMA's questions too, whose answers others wrote.
 
     Raises:
         UserError: an `out` that holds a study of other settings.
@@ -79,11 +79,10 @@ def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
     samples = sources.take_evenly_spaced(sources.training_samples(profile),
                                          profile.data.train_rows)
     sources.check_roles(profile, samples)
-    questions = {name: sources.take_evenly_spaced(read_rows(STARTER_FOLDER / file, Question),
-                                                  profile.data.question_rows)
-                 for name, file in OPEN.items()}
+    questions = open_questions(profile, lima)
     tasks = all_tasks(profile) if plans[1] else {}
-    kept = kept_before(profile, plans, out)
+    settings = settings_of(profile, plans, lima)
+    kept = kept_before(settings, out)
     left = [seed for seed in seeds if str(seed) not in kept["seeds"]]
     expected = expected_hours(profile, samples, questions, tasks, plans, kept)
     print(f"{len(samples)} samples, {sum(map(len, questions.values()))} open questions, "
@@ -93,7 +92,7 @@ def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
     def add(seed: int, kept: dict[str, Any]) -> dict[str, Any]:
         run = profile.model_copy(update={"seed": seed})
         kept = add_seed(run, samples, questions, tasks, plans, kept)
-        save(profile, plans, kept, out)
+        save(profile, settings, kept, out)
         return kept
 
     return measure_seeds(left, kept, hours, out, add)
@@ -125,26 +124,6 @@ def expected_hours(profile: Profile, samples: Sequence[Sample],
     return seconds * (trained + sum(read) + written) / 3600
 
 
-def all_tasks(profile: Profile) -> dict[str, Any]:
-    """The mini controls, and with a mirror the real benchmarks, in cloze form and with letters."""
-    tasks = load_tasks(with_benchmarks(profile, "starter"), in_both_forms(CONTROLS))
-    if profile.data.mirror:
-        tasks |= load_tasks(with_benchmarks(profile, "hub"), in_both_forms(profile.evaluate.tasks))
-    return tasks
-
-
-def with_benchmarks(profile: Profile, benchmarks: str) -> Profile:
-    """The profile with real benchmarks (`hub`) or mini benchmarks (`starter`)."""
-    data = profile.data.model_copy(update={"benchmarks": benchmarks})
-    return profile.model_copy(update={"data": data})
-
-
-def in_both_forms(names: Sequence[str]) -> list[str]:
-    """The tasks that score options by likelihood, of those that have options."""
-    both = [f"{name}_{form}" for name in names for form in ("cloze", "letters")]
-    return [name for name in both if (TASKS_FOLDER / f"{name}.yaml").is_file()]
-
-
 def add_seed(profile: Profile, samples: Sequence[Sample],
              questions: dict[str, Sequence[Question]], tasks: dict[str, Any], plans: Plans,
              kept: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +138,7 @@ def add_seed(profile: Profile, samples: Sequence[Sample],
     minutes = (time.monotonic() - began) / 60
     parts = [part for part in (kept["rows"], found["likelihoods"]) if len(part)]
     rows = pd.concat(parts, ignore_index=True)
-    written = found["roles"][found["roles"].task.isin(questions)]
+    written = found["roles"][found["roles"].task.isin(OPEN)]
     fit = role_fit(load_embedder(profile.roles.embedder), get_design(profile.design),
                    written.question, {"the model's own": list(written.role)}, seed)
     print(fit_text(fit))
@@ -180,7 +159,7 @@ def train_models(profile: Profile, samples: Sequence[Sample],
     return places, records
 
 
-def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
+def kept_before(settings: dict[str, Any], out: Path) -> dict[str, Any]:
     """The rows and the record of seeds that `out` has, none where it has none.
 
     Raises:
@@ -190,15 +169,15 @@ def kept_before(profile: Profile, plans: Plans, out: Path) -> dict[str, Any]:
     if not record.is_file():
         return {"rows": pd.DataFrame(columns=COLUMNS), "seeds": {}}
     before = json.loads(record.read_text(encoding="utf-8"))
-    fields, off = before["settings"]["profile"], type(profile.data)().model_dump(mode="json")
+    fields, off = before["settings"]["profile"], Data().model_dump(mode="json")
     fields["data"] = off | fields["data"]  # a field that is newer than the study has to be off
     fields["evaluate"].setdefault("include_path", None)
-    require(before["settings"] == settings_of(profile, plans),
+    require(before["settings"] == settings,
             f"--out {out}: holds a study of other settings; give another folder")
     return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}
 
 
-def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
+def settings_of(profile: Profile, plans: Plans, lima: bool = False) -> dict[str, Any]:
     """What is the same for all seeds of a study, in fields that it reads, without a path.
 
     A mirror holds the hub's data, wherever it lies; of the user's own tasks the content counts.
@@ -207,10 +186,11 @@ def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
     fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
     own_tasks = fields["evaluate"]["include_path"]
     fields["evaluate"]["include_path"] = own_tasks and path_digest(user_path(own_tasks))
-    return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}
+    more = {"questions": [*OPEN, LIMA_QUESTIONS]} if lima else {}
+    return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]} | more
 
 
-def save(profile: Profile, plans: Plans, kept: dict[str, Any], out: Path) -> None:
+def save(profile: Profile, settings: dict[str, Any], kept: dict[str, Any], out: Path) -> None:
     """Write the table without texts, and the record with what it says, each whole or not at all."""
     save_items(kept["rows"], out / "likelihoods.parquet")
     gates = gate(kept["rows"])
@@ -219,9 +199,9 @@ def save(profile: Profile, plans: Plans, kept: dict[str, Any], out: Path) -> Non
     found = {name: records(table) for name, table in tables.items()}
     text = likelihood_text(contrasts, sizes, gates)
     about = describe(profile) | {"seed": sorted(map(int, kept["seeds"]))}
-    about["profile"] = settings_of(profile, plans)["profile"]
+    about["profile"] = settings["profile"]
     write_json(out / "record.json", {
-        "settings": settings_of(profile, plans), "provenance": about, "seeds": kept["seeds"],
+        "settings": settings, "provenance": about, "seeds": kept["seeds"],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **found})
     print(text)
 
@@ -237,13 +217,16 @@ def main(arguments: list[str] | None = None) -> None:
                         help="which prefixes stand before open answers (default: %(default)s)")
     parser.add_argument("--choices", choices=("none", "short", "full"), default="short",
                         help="the same for options, which are many (default: %(default)s)")
+    parser.add_argument("--lima-answers", action="store_true",
+                        help="ask LIMA's questions too, of samples that none is trained on")
     add_seed_arguments(parser, "0,1,2,3,4", "book/measured/likelihood")
     given = parser.parse_args(arguments)
     settings = RECIPE | TRAIN[given.train] | profiles.parse_settings(given.set)
     profile = profiles.load(given.profile, settings)
     plans = (likelihood_plan(given.plan == "full"),
              [] if given.choices == "none" else likelihood_plan(given.choices == "full"))
-    measure(profile, read_seeds(given.seeds), plans, given.hours, given.out)
+    measure(profile, read_seeds(given.seeds), plans, given.hours, given.out,
+            given.lima_answers)
 
 
 if __name__ == "__main__":
