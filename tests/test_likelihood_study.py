@@ -88,9 +88,6 @@ def test_lima_s_questions_are_the_same_in_every_study_and_none_is_trained_on():
     trained = study.sources.take_evenly_spaced([*short, turns], questions.LIMA_TRAINED)
     assert len(found) == 40 and not {row.id for row in found} & {sample.id for sample in trained}
     assert found[0].reference == "answer" and not {"long", "turns"} & {row.id for row in found}
-    settings = study.profiles.load("smoke")
-    with_lima = study.settings_of(settings, ((), ()), lima=True)
-    assert with_lima["questions"][-1] == questions.LIMA_QUESTIONS and study.settings_of(settings, ((), ())) != with_lima
 
 
 def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path):

@@ -81,7 +81,7 @@ def measure(profile: Profile, seeds: Sequence[int], plans: Plans, hours: float,
     sources.check_roles(profile, samples)
     questions = open_questions(profile, lima)
     tasks = all_tasks(profile) if plans[1] else {}
-    settings = settings_of(profile, plans, lima)
+    settings = settings_of(profile, plans)
     kept = kept_before(settings, out)
     left = [seed for seed in seeds if str(seed) not in kept["seeds"]]
     expected = expected_hours(profile, samples, questions, tasks, plans, kept)
@@ -144,7 +144,8 @@ def add_seed(profile: Profile, samples: Sequence[Sample],
     print(fit_text(fit))
     wrote = found["roles"].groupby("task", sort=False).role.agg(lambda roles: roles.notna().mean())
     seeds = kept["seeds"] | {str(seed): {
-        "minutes": round(minutes, 1), "fit": fit.to_dict("records"), "fit_text": fit_text(fit),
+        "minutes": round(minutes, 1), "precision": describe(profile)["precision"],
+        "fit": fit.to_dict("records"), "fit_text": fit_text(fit),
         "wrote_role": wrote.to_dict(), "trainings": trainings}}
     return {"rows": rows, "seeds": seeds}
 
@@ -174,27 +175,34 @@ def kept_before(settings: dict[str, Any], out: Path) -> dict[str, Any]:
     fields["evaluate"].setdefault("include_path", None)
     require(before["settings"] == settings,
             f"--out {out}: holds a study of other settings; give another folder")
-    return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": before["seeds"]}
+    seeds = {seed: {"precision": before["provenance"]["precision"]} | found
+             for seed, found in before["seeds"].items()}
+    return {"rows": pd.read_parquet(out / "likelihoods.parquet"), "seeds": seeds}
 
 
-def settings_of(profile: Profile, plans: Plans, lima: bool = False) -> dict[str, Any]:
+def settings_of(profile: Profile, plans: Plans) -> dict[str, Any]:
     """What is the same for all seeds of a study, in fields that it reads, without a path.
 
-    A mirror holds the hub's data, wherever it lies; of the user's own tasks the content counts.
+    A mirror holds the hub's data, wherever it lies, and is read where these are trained on or
+    options are asked of; of the user's own tasks the content counts.
     """
     fields = profile.model_dump(mode="json", include=READ)
-    fields["data"]["mirror"] = fields["data"]["mirror"] and "FOLDER"
+    reads_hub = profile.data.train != "starter" or plans[1]
+    fields["data"]["mirror"] = "FOLDER" if profile.data.mirror and reads_hub else None
     own_tasks = fields["evaluate"]["include_path"]
     fields["evaluate"]["include_path"] = own_tasks and path_digest(user_path(own_tasks))
-    more = {"questions": [*OPEN, LIMA_QUESTIONS]} if lima else {}
-    return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]} | more
+    return {"profile": fields, "plans": [list(map(list, plan)) for plan in plans]}
 
 
 def save(profile: Profile, settings: dict[str, Any], kept: dict[str, Any], out: Path) -> None:
-    """Write the table without texts, and the record with what it says, each whole or not at all."""
+    """Write the table without texts, and the record with what it says, each whole or not at all.
+
+    LIMA's questions, which only some seeds were asked, are in the table alone.
+    """
     save_items(kept["rows"], out / "likelihoods.parquet")
-    gates = gate(kept["rows"])
-    contrasts, sizes = all_contrasts(kept["rows"], gates), all_sizes(kept["rows"], gates)
+    asked_always = kept["rows"][kept["rows"].task != LIMA_QUESTIONS]
+    gates = gate(asked_always)
+    contrasts, sizes = all_contrasts(asked_always, gates), all_sizes(asked_always, gates)
     tables = {"gate": gates, "contrasts": contrasts, "sizes": sizes}
     found = {name: records(table) for name, table in tables.items()}
     text = likelihood_text(contrasts, sizes, gates)
