@@ -152,3 +152,29 @@ def test_a_study_with_more_samples_stands_beside_the_first_and_is_paired_by_item
     assert "Trained on 200 samples, it finds them **" in page.split("## Unseen, and tried")[0]
     assert (tmp_path / "likelihood-samples.png").stat().st_size > 10_000
 
+
+
+def test_whose_answers_a_role_makes_likelier_is_asked_of_the_seeds_that_were_asked_both(tmp_path):
+    """A copy of the study with LIMA's questions in one seed, on which the gain is smaller by 0.05."""
+    (tmp_path / "likelihood").symlink_to(MEASURED / "likelihood")
+    shutil.copytree(MEASURED / "likelihood", tmp_path / "likelihood-lima")
+    table = pd.read_parquet(MEASURED / "likelihood" / "likelihoods.parquet").query("seed < 3")
+    lima = table[(table.task == "unseen questions") & (table.seed == 1)].assign(task=questions.LIMA_QUESTIONS)
+    lima["item"] = "lima-" + lima["item"].astype(str)
+    lima.loc[(lima.model == "self-prompt") & (lima.prefix == "own role"), "nats"] -= 0.05
+    pd.concat([table, lima]).to_parquet(tmp_path / "likelihood-lima" / "likelihoods.parquet")
+    record = json.loads((MEASURED / "likelihood" / "record.json").read_text())
+    record["settings"]["profile"]["data"] |= {"train": "lima-role", "longest": 1600}
+    record["seeds"] = {seed: record["seeds"][seed] for seed in "012"}
+    record["seeds"]["1"]["precision"] = "float32"
+    (tmp_path / "likelihood-lima" / "record.json").write_text(json.dumps(record))
+
+    page = found.found_page(tmp_path, tmp_path)
+    told = page.split("## Whose answers?")[1]
+    rows = re.findall(r"\| \d+ samples of LIMA \| (this project|LIMA) \| 1 \| (.)(0\.\d+)", told)
+    (_, sign, here), (_, other, there) = rows
+    gains = [float(number) * (1 if mark == "+" else -1) for mark, number in ((sign, here), (other, there))]
+    assert gains[1] - gains[0] == pytest.approx(-0.05, abs=0.0011) and "is −0.050 [" in told
+    assert "It falls, as it would if it were style" in told and "in bfloat16 and float32 on" in page
+    assert "it would take references that others wrote" not in page
+    assert (tmp_path / "likelihood-answers.png").stat().st_size > 10_000

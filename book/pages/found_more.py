@@ -8,6 +8,7 @@ LIMA's.
 from pathlib import Path
 from typing import Any
 
+import found_answers
 import pandas as pd
 from found_likelihood import UNSEEN, verdicts
 from measurements import difference_text, is_kept, read_record
@@ -36,11 +37,14 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     if len(studies) < 2:
         return None
     drawn = pd.concat([study["contrasts"] for study in studies]).set_index("contrast").loc[SHOWN]
+    answers = found_answers.facts({study["label"]: (study["table"], study["lima"])
+                                   for study in studies})
     plots.set_style()
-    plots.save_figures({"likelihood-samples": plots.interval_plot(
+    figures = found_answers.figure(answers["drawn"]) if answers else {}
+    plots.save_figures(figures | {"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
-    return {"studies": studies, "short": " ".join(map(_short, studies[1:])),
+    return {"studies": studies, "answers": answers, "short": " ".join(map(_short, studies[1:])),
             "against": [_against(_reference(studies, more), more) for more in studies[1:]]}
 
 
@@ -55,15 +59,23 @@ def read_study(folder: Path) -> dict[str, Any]:
     found = found[(found.task == ALL) & found.contrast.isin(SHOWN)].assign(**{"trained on": label})
     told = found.set_index("contrast").loc[SHOWN].itertuples()
     seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
+    asked_lima = found_answers.LIMA_QUESTIONS in set(table.task)
     return {"samples": training["samples"], "steps": training["steps"], "label": label,
             "lima": lima, "single": len(seeds) == 1, "longest": data.get("longest"),
             "tokens": training["tokens"],
-            "command": command(folder.name, data, list(seeds)), "record": record,
-            "seeds": seeds, "rows": rows, "contrasts": found,
+            "command": command(folder.name, data, list(seeds), asked_lima), "record": record,
+            "seeds": seeds, "table": table, "rows": rows, "contrasts": found,
+            "precisions": precisions(record),
             "minutes": sum(each["minutes"] for each in record["seeds"].values()),
             "wrote": min(each["wrote_role"][UNSEEN] for each in record["seeds"].values()),
             "told": [difference_text(row.difference, row.low, row.high, row.p_holm)
                      for row in told]}
+
+
+def precisions(record: dict[str, Any]) -> list[str]:
+    """The precisions in which its seeds were measured; early seeds have that of the record."""
+    return sorted({each.get("precision", record["provenance"]["precision"])
+                   for each in record["seeds"].values()})
 
 
 def _short(study: dict[str, Any]) -> str:
@@ -75,10 +87,11 @@ def _short(study: dict[str, Any]) -> str:
             f"and **{found[ANOTHER]}** than behind another question's role.")
 
 
-def command(name: str, data: dict[str, Any], seeds: list[str]) -> str:
+def command(name: str, data: dict[str, Any], seeds: list[str], lima_answers: bool) -> str:
     """The command that makes such a study."""
     options = (f"--train {LIMA_ROLE}" if data["train"] == LIMA_ROLE
                else f"--set data.train_rows={data['train_rows']}")
+    options += " --lima-answers" if lima_answers else ""
     return (f"python book/studies/likelihood_study.py {options} --seeds {','.join(seeds)} "
             f"--plan short --choices none --out book/measured/{name}")
 
