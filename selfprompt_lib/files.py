@@ -97,6 +97,12 @@ def trainings_folder(root: Path) -> Path:
     return sweep / "shared" / "trainings" if sweep else root / "sft" / "trainer"
 
 
+def measured_folder(root: Path) -> Path:
+    """Where what a run measures of its models is kept, in the same way, for chapters 5 and 6."""
+    sweep = sweep_folder(root)
+    return sweep / "shared" / "parts" if sweep else root / "evaluate" / "parts"
+
+
 def copy_folder(source: Path, destination: Path) -> None:
     """Copy a folder whole or not at all; what is there before is replaced.
 

@@ -86,8 +86,9 @@ def test_lima_s_questions_are_the_same_in_every_study_and_none_is_trained_on():
     turns = Sample(id="turns", conversations=("one", "answer", "two", "answer"))
     found = questions.lima_questions([*short, long, turns])
     trained = study.sources.take_evenly_spaced([*short, turns], questions.LIMA_TRAINED)
-    assert len(found) == 40 and not {row.id for row in found} & {sample.id for sample in trained}
-    assert found[0].reference == "answer" and not {"long", "turns"} & {row.id for row in found}
+    asked = {row.id for row in found}
+    assert asked == {sample.id for sample in short} - {sample.id for sample in trained} and len(asked) >= 40
+    assert found[0].reference == "answer"
 
 
 def test_the_page_what_we_found_begins_with_the_kept_likelihoods(command, tmp_path):

@@ -47,9 +47,9 @@ def test_a_design_without_a_role_in_front_has_no_gap(smoke, name, refused):
         role_gaps(*smoke, get_design(name), QUESTIONS)
 
 
-def test_measured_and_judged_from_one_model(smoke):
+def test_measured_and_judged_from_one_model(tmp_path):
     asked = {"open questions": [Question(id=str(n), question=q, reference="It is so.") for n, q in enumerate(QUESTIONS)]}
-    table, gaps = measure_choice(*smoke, profiles.load("smoke"), asked, {})
+    table, gaps = measure_choice("smoke", profiles.load("smoke"), asked, {}, tmp_path)
     assert sorted(zip(table.prefix, table["item"], strict=True)) == sorted((p, i) for p in ("none", "own role") for i in "012")
     found = choice_gains(table, gaps).set_index("rule")
     assert found.loc["never", "mean"] == pytest.approx(table[table.prefix == "none"].nats.mean())

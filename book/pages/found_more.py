@@ -8,7 +8,7 @@ LIMA's.
 from pathlib import Path
 from typing import Any
 
-import found_answers
+import found_writers
 import pandas as pd
 from found_likelihood import UNSEEN, verdicts
 from measurements import difference_text, is_kept, read_record
@@ -37,10 +37,10 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     if len(studies) < 2:
         return None
     drawn = pd.concat([study["contrasts"] for study in studies]).set_index("contrast").loc[SHOWN]
-    answers = found_answers.facts({study["label"]: (study["table"], study["lima"])
+    answers = found_writers.facts({study["label"]: (study["table"], study["lima"])
                                    for study in studies})
     plots.set_style()
-    figures = found_answers.figure(answers["drawn"]) if answers else {}
+    figures = found_writers.figure(answers["drawn"]) if answers else {}
     plots.save_figures(figures | {"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
@@ -59,7 +59,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     found = found[(found.task == ALL) & found.contrast.isin(SHOWN)].assign(**{"trained on": label})
     told = found.set_index("contrast").loc[SHOWN].itertuples()
     seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
-    asked_lima = found_answers.LIMA_QUESTIONS in set(table.task)
+    asked_lima = found_writers.LIMA_QUESTIONS in set(table.task)
     return {"samples": training["samples"], "steps": training["steps"], "label": label,
             "lima": lima, "single": len(seeds) == 1, "longest": data.get("longest"),
             "tokens": training["tokens"],

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from selfprompt_lib import annotate, models, profiles, sft, sources
+from selfprompt_lib import annotate, profiles, sft, sources
 from selfprompt_lib.cli import add_profile_arguments, run_command
 from selfprompt_lib.designs import GAP, Design, get_design
 from selfprompt_lib.devices import alone_on_card
@@ -29,6 +29,7 @@ from selfprompt_lib.evaluate.contrasts import TEXT
 from selfprompt_lib.evaluate.likelihood import encode_pairs
 from selfprompt_lib.evaluate.likelihood_measure import (
     COLUMNS,
+    AskedModel,
     OpenQuestions,
     score_behind,
     written_items,
@@ -51,11 +52,11 @@ def measure_share(profile: Profile, trainings: Path) -> tuple[pd.DataFrame, pd.D
     """Likelihoods behind a role and behind none, and gaps, of the profile's model."""
     samples = annotate.training_set(profile, sources.training_samples(profile), [])
     record = sft.train(profile, samples, get_design(profile.design), trainings)[2]
-    model, tokenizer = models.load(str(trainings / record["checkpoints"] / FINISHED),
-                                   profile.dtype)
+    place = str(trainings / record["checkpoints"] / FINISHED)
     questions = read_rows(STARTER_FOLDER / "unseen.jsonl", Question)
     tasks = load_tasks(profile, CONTROLS)
-    return measure_choice(model, tokenizer, profile, {"unseen questions": questions}, tasks)
+    return measure_choice(place, profile, {"unseen questions": questions}, tasks,
+                          trainings / "parts")
 
 
 @torch.inference_mode()
@@ -85,22 +86,23 @@ def role_gaps(model, tokenizer, design: Design, questions: Sequence[str]) -> np.
     return np.array(gaps)
 
 
-def measure_choice(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
-                   tasks: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure_choice(place: str, profile: Profile, open_questions: OpenQuestions,
+                   tasks: dict[str, Any], folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables of `choice_gains`, for the profile's design and seed.
 
     Every question gets a role, also where the model would write none: its beginning is forced.
 
     Args:
-        model: tuned with some role-free samples.
+        place: of a model tuned with some role-free samples.
         tasks: of `load_tasks`, such as `openbookqa_cloze`; none: open questions alone.
+        folder: where what is measured is kept, to be taken up.
     """
-    design = get_design(profile.design)
-    items = written_items(model, tokenizer, profile, open_questions, tasks, forced=True)
-    gaps = role_gaps(model, tokenizer, design, items.question.tolist())
+    design, model = get_design(profile.design), AskedModel(place, folder)
+    items = written_items(model, profile, open_questions, tasks, forced=True)
+    gaps = role_gaps(*model.load(profile), design, items.question.tolist())
     roles = [role + GAP if role else "" for role in items.role.fillna("")]
     behind = {OWN_ROLE: roles, NOTHING: [""] * len(items)}
-    table = score_behind(model, tokenizer, open_questions, tasks, items.drop(columns="role"),
+    table = score_behind(model, profile, open_questions, tasks, items.drop(columns="role"),
                          [behind, behind]).assign(model=OWN, seed=profile.seed)
     forms = items.task.str.extract(r"_(cloze|letters)$")[0].fillna(TEXT)  # as the table has them
     named = items.assign(form=forms, task=items.task.str.replace(r"_(cloze|letters)$", "",

@@ -26,6 +26,7 @@ from .results import BASE, OWN, UNTUNED
 
 COLUMNS = ["model", "seed", "prefix", "task", "form", "item", "stratum", "options", "nats",
            "log_odds", "log_odds_pmi", "right", "right_sum", "right_pmi"]
+ITEM = ["task", "item", "stratum", "question"]
 OPEN = "open questions"
 FORMS = ("cloze", "letters")
 Plan = Sequence[tuple[str, str]]  # pairs of model and prefix
@@ -109,108 +110,110 @@ def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Se
     Returns:
         `likelihoods`, the table (see `contrasts`), and `roles`, what was written for every item.
     """
-    digests = {name: models.identity(place)["digest"] for name, place in places.items()}
-    rows = {name: [row.model_dump(mode="json") for row in some]
-            for name, some in open_questions.items()}
-    plans = plan, tasks_plan
-    asked = [digests, profile.seed, rows, task_content(profile, tasks), plans,
-             [role.model_dump() for role in experts]]
-    return keep(folder, asked, _measure, profile, places, experts, open_questions, tasks, plans,
-                folder)
-
-
-def _measure(profile: Profile, places: Mapping[str, str], experts: Sequence[Role],
-             open_questions: OpenQuestions, tasks: dict[str, Any], plans: tuple[Plan, Plan],
-             folder: Path) -> dict[str, pd.DataFrame]:
-    """One model is in memory at a time; the self-prompt model comes first, as it writes roles.
-
-    What the others say behind their texts is kept by itself: with other models of the first kind,
-    as in the next cell of a sweep, the untuned model need not be asked again.
-    """
-    model, tokenizer = models.load(places[OWN], profile.dtype)
-    items = written_items(model, tokenizer, profile, open_questions, tasks)
-    sources = RoleSources(experts, get_design(profile.design), tokenizer, profile.seed)
-    names, prefixes = zip(*plans[0], *plans[1], strict=True)
+    writer = AskedModel(places[OWN], folder)
+    items = written_items(writer, profile, open_questions, tasks)
+    sources = RoleSources(experts, get_design(profile.design), writer.tokenizer, profile.seed)
+    names, prefixes = zip(*plan, *tasks_plan, strict=True)
     texts = prefix_texts(list(dict.fromkeys(prefixes)), items, sources)
-    asked, parts = items.drop(columns="role"), []
+    items_alone, parts = items.drop(columns="role"), []
     for name in dict.fromkeys([OWN, *names]):
-        behind = [{prefix: texts[prefix] for one, prefix in plan if one == name} for plan in plans]
-        if name == OWN:
-            found = score_behind(model, tokenizer, open_questions, tasks, asked, behind)
-            del model
-        else:
-            found = _score_kept(profile, places[name], open_questions, tasks, asked, behind, folder)
+        model = writer if name == OWN else AskedModel(places[name], folder)
+        behind = [{prefix: texts[prefix] for one, prefix in pairs if one == name}
+                  for pairs in (plan, tasks_plan)]
+        found = score_behind(model, profile, open_questions, tasks, items_alone, behind)
+        writer = model = None  # one model is in memory at a time
         seed = UNTUNED if name == BASE else profile.seed
         parts.append(found.assign(model=name, seed=seed).reindex(columns=COLUMNS))
     return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items}
 
 
-def _score_kept(profile: Profile, place: str, open_questions: OpenQuestions, tasks: dict[str, Any],
-                items: pd.DataFrame, behind: Sequence[Texts], folder: Path) -> pd.DataFrame:
-    """One model's rows behind given texts, kept in `folder` by what it is and what is asked."""
-    references = [row.reference for some in open_questions.values() for row in some]
-    asked = [models.identity(place)["digest"], items.to_dict("list"), references, behind,
-             task_content(profile, tasks)]
+class AskedModel:
+    """A model whose roles and scores are kept in `folder`, by what it is and what is asked.
 
-    def score(profile: Profile) -> dict[str, pd.DataFrame]:
-        model, tokenizer = models.load(place, profile.dtype)
-        return {"rows": score_behind(model, tokenizer, open_questions, tasks, items, behind)}
+    Chapters that ask the same, and cells of a sweep, ask once: it is loaded only for what is new.
+    """
 
-    return keep(folder, asked, score, profile)["rows"]
+    def __init__(self, place: str, folder: Path):
+        self.place, self.folder = place, folder
+        self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        return self._loaded[1] if self._loaded else models.shape(self.place)[1]
+
+    def load(self, profile: Profile) -> tuple[Any, Any]:
+        """The model and its tokenizer, in the profile's `dtype`, which each answer depends on."""
+        dtype = profile.dtype
+        self._loaded = self._loaded or models.load(self.place, dtype)
+        return self._loaded
+
+    def keep(self, asked: list, ask: Callable[..., dict[str, Any]], profile: Profile,
+             *arguments: Any) -> dict[str, Any]:
+        """What `ask(profile, model, *arguments)` returns or has returned, see `kept.keep`."""
+        about = [ask.__name__, models.identity(self.place)["digest"], *asked]
+        return keep(self.folder, about, ask, profile, self, *arguments)
 
 
-def score_behind(model, tokenizer, open_questions: OpenQuestions, tasks: dict[str, Any],
-                 items: pd.DataFrame, behind: Sequence[Texts]) -> pd.DataFrame:
+def written_items(model: AskedModel, profile: Profile, open_questions: OpenQuestions,
+                  tasks: dict[str, Any], forced: bool = False) -> pd.DataFrame:
+    """Every item with the role that the self-prompt model writes for it; none where it wrote none.
+
+    Columns: task, item, stratum, question, role. The open questions stand first.
+    """
+    items = {name: [(name, row.id, row.domain, row.question) for row in rows]
+             for name, rows in open_questions.items()}
+    for name, task in tasks.items():
+        items[name] = [(*item_key(name, doc), doc["stratum"], task.doc_to_text(doc))
+                       for doc in task.eval_docs]
+    writes, parts = get_design(profile.design).writes_first, []
+    for rows in items.values():
+        part = pd.DataFrame(rows, columns=ITEM)
+        asked = list(part.question)
+        roles = model.keep([asked, forced], _write_roles, profile, asked,
+                           forced)["roles"] if writes else None
+        parts.append(part.assign(role=roles))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*ITEM, "role"])
+
+
+def _write_roles(profile: Profile, model: AskedModel, questions: Sequence[str],
+                 forced: bool) -> dict[str, Any]:
+    asked = [Question(id=str(number), question=text) for number, text in enumerate(questions)]
+    return {"roles": infer.write_roles(*model.load(profile), profile, get_design(profile.design),
+                                       asked, forced)}
+
+
+def score_behind(model: AskedModel, profile: Profile, open_questions: OpenQuestions,
+                 tasks: dict[str, Any], items: pd.DataFrame,
+                 behind: Sequence[Texts]) -> pd.DataFrame:
     """One model's rows of the table, but for its name.
 
     Args:
         items: of `written_items`, without their roles.
         behind: texts by prefix, in the order of the items: for the open questions, and for tasks.
     """
+    rows = [row for some in open_questions.values() for row in some]
+    asked, of_open = [row.model_dump(mode="json") for row in rows], items.head(len(rows))
     parts = []
-    if open_questions and behind[0]:
-        parts.append(_score_open(model, tokenizer, open_questions, items, behind[0]))
+    for prefix, column in (behind[0].items() if rows else ()):
+        before = list(column[: len(rows)])  # the open questions stand first
+        nats = model.keep([asked, before], _score_open, profile, rows, before, prefix)["nats"]
+        parts.append(of_open.assign(prefix=prefix, form=TEXT, nats=nats))
     if tasks and behind[1]:
-        parts.append(_score_tasks(model, tokenizer, tasks, items, behind[1]))
+        keys = list(zip(items.task, items["item"], strict=True))
+        texts = {prefix: list(column) for prefix, column in behind[1].items()}
+        asked = [task_content(profile, tasks), keys, texts]
+        parts.append(model.keep(asked, _score_tasks, profile, tasks, keys, texts)["rows"])
     return pd.concat(parts, ignore_index=True) if parts else items.head(0)
 
 
-def written_items(model, tokenizer, profile: Profile, open_questions: OpenQuestions,
-                  tasks: dict[str, Any], forced: bool = False) -> pd.DataFrame:
-    """Every item with the role that the self-prompt model writes for it; none where it wrote none.
-
-    Columns: task, item, stratum, question, role. The open questions stand first.
-    """
-    items = [{"task": name, "item": row.id, "stratum": row.domain, "question": row.question}
-             for name, questions in open_questions.items() for row in questions]
-    for name, task in tasks.items():
-        for doc in task.eval_docs:
-            short, item = item_key(name, doc)
-            items.append({"task": short, "item": item, "stratum": doc["stratum"],
-                          "question": task.doc_to_text(doc)})
-    asked = [Question(id=f"{row['task']} {row['item']}", question=row["question"])
-             for row in items]
-    design = get_design(profile.design)
-    roles = infer.write_roles(model, tokenizer, profile, design, asked, forced) \
-        if design.writes_first else [None] * len(asked)
-    return pd.DataFrame(items).assign(role=roles)
+def _score_open(profile: Profile, model: AskedModel, questions: Sequence[Question],
+                before: Sequence[str], prefix: str) -> dict[str, list[float]]:
+    return {"nats": likelihoods(*model.load(profile), questions, before,
+                                label=f"answers, {prefix}")}
 
 
-def _score_open(model, tokenizer, open_questions: OpenQuestions, items: pd.DataFrame,
-                texts: Texts) -> pd.DataFrame:
-    asked = [row for some in open_questions.values() for row in some]
-    of_open = items.head(len(asked))  # they stand first
-    parts = []
-    for prefix, column in texts.items():
-        before = column[: len(asked)]
-        nats = likelihoods(model, tokenizer, asked, before, label=f"answers, {prefix}")
-        parts.append(of_open.assign(prefix=prefix, form=TEXT, nats=nats))
-    return pd.concat(parts)
-
-
-def _score_tasks(model, tokenizer, tasks: dict[str, Any], items: pd.DataFrame,
-                 texts: Texts) -> pd.DataFrame:
-    keys = list(zip(items.task, items["item"], strict=True))
+def _score_tasks(profile: Profile, model: AskedModel, tasks: dict[str, Any],
+                 keys: Sequence[tuple[str, str]], texts: Texts) -> dict[str, pd.DataFrame]:
     arms = [Arm(prefix, prefills=dict(zip(keys, column, strict=True)))
             for prefix, column in texts.items()]
-    return measure_options(model, tokenizer, tasks, arms)
+    return {"rows": measure_options(*model.load(profile), tasks, arms)}

@@ -15,8 +15,8 @@ from ..digests import folder_digests
 from ..errors import require
 from ..files import (
     make_writable,
+    measured_folder,
     run_folder,
-    sweep_folder,
     trainings_folder,
     write_json,
     write_rows,
@@ -36,7 +36,7 @@ PARAMETERS = {
     "runs": (list, "a list of folders", "-y '{0}: [runs/cpu, other/runs/cpu]'"),
 }
 TEXT = (str, "text", "-r {0} '{1}'")
-NO_RESULT = ("stage.json", "trainer/")  # in a chapter's folder; see also `Stage.aside`
+NO_RESULT = ("stage.json", "trainer/", "parts/")  # in a chapter's folder; see also `Stage.aside`
 
 
 @dataclass
@@ -73,9 +73,8 @@ class Stage:
 
     @property
     def parts(self) -> Path:
-        """Where measurements are kept, in the same way."""
-        sweep = sweep_folder(self.root)
-        return sweep / "shared" / "parts" if sweep else self.aside("parts")
+        """Where measurements are kept, in the same way, for this chapter and others."""
+        return measured_folder(self.root)
 
     def source(self, chapter: str, name: str) -> Path:
         """An artefact of an earlier chapter, which this one depends on from now on."""

@@ -75,7 +75,7 @@ def writer_change(table: pd.DataFrame) -> dict[str, Any]:
 def item_gains(rows: pd.DataFrame) -> pd.Series:
     """By question, the first primary contrast: nats a token, averaged over seeds."""
     main = next(each for each in CONTRASTS if each.label == PRIMARY)
-    nats = rows.set_index(["model", "prefix", "item", "seed"]).nats
+    nats = rows.set_index(["model", "prefix", "item", "seed"]).nats.sort_index()
     return (nats.loc[main.new] - nats.loc[main.old]).groupby("item").mean().dropna()
 
 
