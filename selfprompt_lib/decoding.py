@@ -16,7 +16,7 @@ from .kv_cache import ReadTokens, cache_of, join_rows
 from .sampling import Sampling
 
 PREFILL_SIZE = 16  # prompts that are read at once: enough to keep a processor busy
-USUAL_LENGTH = 256  # tokens of prompt and reply; of longer ones fewer are written at once
+USUAL_LENGTH = 384  # tokens of prompt and reply; of longer ones fewer are written at once
 
 
 @dataclass
@@ -117,7 +117,8 @@ class Decoder:
                     parts.append(([requests[row] for row in asked], read.select(asked)))
                 staying = [row for row, request in enumerate(requests) if not request.ended]
                 requests = [requests[row] for row in staying]
-                read = read.select(staying) if staying else read
+                if staying:
+                    read.keep(staying)
                 continue
             # A row that has ended and not yet left reads a blank.
             mask = self._tensor([[int(not request.ended)] for request in requests])

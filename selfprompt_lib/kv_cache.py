@@ -43,11 +43,24 @@ class ReadTokens:
 
     def select(self, rows: list[int]) -> "ReadTokens":
         """A copy of these rows, which may occur several times."""
-        is_blank = (self.mask[rows] == 0).all(0)
-        start = int(is_blank.long().cumprod(0).sum())  # on its left all rows are blank
+        start = self._first_token(rows)
         states = [(layer.keys[rows, :, start:], layer.values[rows, :, start:])
                   for layer in self.cache.layers]
         return ReadTokens(self.mask[rows, start:], cache_of(states))
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all other rows: layer by layer, so that there are never two whole caches."""
+        start = self._first_token(rows)
+        for layer in self.cache.layers:
+            layer.keys = layer.keys[rows, :, start:]
+            layer.values = layer.values[rows, :, start:]
+            layer.memory = ()
+        self.mask = self.mask[rows, start:]
+
+    def _first_token(self, rows: list[int]) -> int:
+        """The place on whose left all these rows are blank."""
+        is_blank = (self.mask[rows] == 0).all(0)
+        return int(is_blank.long().cumprod(0).sum())
 
 
 def join_rows(parts: Sequence[ReadTokens]) -> ReadTokens:
