@@ -7,12 +7,14 @@ import pkgutil
 import select
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import forked
 
-from selfprompt_lib import sandbox
+from selfprompt_lib import provenance, sandbox
 
 PACKAGE = Path(sandbox.__file__).parent
 UNIX_MODULES = ["resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog", "crypt", "_posixsubprocess"]
@@ -58,6 +60,14 @@ def test_every_module_can_be_imported_elsewhere_and_the_sandbox_says_what_it_nee
     for _, count, memory, told in said:
         assert int(count) > 80 and memory == "None"
         assert told.startswith("no sandbox for model-written programs: it needs bubblewrap, which only Linux has")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells it, which counts the parent's")
+def test_a_process_s_peak_memory_is_its_own_and_not_its_parent_s():
+    held = bytearray(2**30)  # GiB
+    program = "from selfprompt_lib import provenance; print(provenance.peak_memory_gb())"
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
+    assert 0 < float(child.stdout) < 0.5 < len(held) / 2**30 <= provenance.peak_memory_gb()
 
 
 def opened_without_encoding(path):
