@@ -127,16 +127,23 @@ def path_digest(path: Path) -> str:
 
 def code_digest(*paths: Path) -> str:
     """A digest of what Python files do: without comments, docstrings and layout."""
+    return text_digest([_code(path)[0] for path in paths])
+
+
+def _code(path: Path) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """A digest of what a Python file does, and its imports, also those inside a function."""
     with _unnoticed():
-        return text_digest([_tree(path.read_bytes()) for path in paths])
+        return _parsed(path.read_bytes())
 
 
 @cache
-def _tree(source: bytes) -> Any:
+def _parsed(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
     try:
-        return _plain(ast.parse(source))
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return source.decode(errors="replace")
+        return text_digest(source.decode(errors="replace")), []
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return text_digest(_plain(tree)), imports
 
 
 def _plain(node: Any) -> Any:
@@ -170,12 +177,10 @@ def imported_modules(name: str) -> frozenset[str]:
     known, found = package_modules(), set()
     path = known[name]
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    with _unnoticed():
-        source = path.read_bytes()
-    for node in ast.walk(ast.parse(source)):
+    for node in _code(path)[1]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in known}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             whole = resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
                 inner = f"{whole}.{alias.name}"
