@@ -254,6 +254,11 @@ def test_the_untuned_model_is_scored_once_for_all_cells(tmp_path, monkeypatch):
     base, tuned = ([table[table.model == name].nats.tolist() for table in tables] for name in ("base", "self-prompt"))
     assert base[0] == base[1] and tuned[0] != tuned[1] and len(base[0]) == 2
 
+    # Chapter 6 asks of the same model some of what chapter 5 has asked.
+    again = likelihood_measure.measure_likelihoods(
+        profile, {"self-prompt": places["self-prompt"]}, [], questions, {}, [("self-prompt", "none")], tmp_path / "parts")
+    assert again["likelihoods"].nats.tolist() == tuned[1] and len(loaded) == 3
+
 
 def test_a_failed_cell_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
     cells = sweep_grid.make_cells("smoke", {}, {"seed": [0, 1, 2]}, tmp_path)

@@ -13,6 +13,7 @@ from datasets import disable_progress_bars
 from transformers.utils.logging import disable_progress_bar
 
 from .. import devices, models, sft, sources
+from ..ablate_measure import is_worded_role
 from ..designs import get_design
 from ..digests import text_digest
 from ..evaluate import likelihood_plan, measurement_plan, scored_tasks
@@ -40,7 +41,8 @@ SMALL_BATCH = 16  # replies; a batch of fewer takes about as long for each token
 SWAPPED = 15  # questions that chapter 4 asks three times more
 PROBE_KINDS, PROBES = 13, 11  # of appendix A2, and how many of each there are
 MINI_ITEMS, CONTROL_ITEMS = 25, 60  # of a task of the starter benchmarks; of arc_easy and piqa
-DESIGN_TEXTS = 3  # before each answer in chapter 6: own, another's, and of some two prompts
+DESIGN_TEXTS = 2  # before each answer in chapter 6: own and another's
+PROMPTED = 2  # models that get the text as a prompt there
 HUB_ITEMS = 500  # of a real benchmark: as many as the profile for a card asks
 CONTROLS = ("arc_easy", "piqa")
 Counts = dict[str, float]
@@ -176,9 +178,10 @@ def read(profile: Profile, lengths: Counts) -> Counts:
         "annotate": _annotated(profile) * PROMPT_TOKENS,
         "evaluate": questions * times(False) * lengths["sample"]
         + (_choice_items(profile, settings.choices) * forms + asked) * ITEM_TOKENS,
-        "ablate": _of_designs(profile) * (
-            DESIGN_TEXTS * questions * lengths["sample"]
-            + _choice_items(profile, profile.ablate.tasks) * ITEM_TOKENS),
+        "ablate": questions * lengths["sample"] * (
+            DESIGN_TEXTS * _of_designs(profile, new=True)
+            + PROMPTED * sum(map(is_worded_role, profile.ablate.designs)))
+        + _of_designs(profile) * _choice_items(profile, profile.ablate.tasks) * ITEM_TOKENS,
         "judge": COMPARISONS * profile.judge.pairs * COMPARISON_TOKENS,
     }
 
@@ -201,16 +204,17 @@ def written(profile: Profile, lengths: Counts) -> Counts:
         "sft": (1 + len(trained_designs(profile))) * SMALL_BATCH * profile.infer.max_new_tokens,
         "infer": 3 * (profile.data.question_rows + SWAPPED) * reply,
         "evaluate": roles * role + items * len(scored_tasks(profile)) * arms * answer,
-        "ablate": _of_designs(profile) * (
-            of_design * role + min(ablate.question_rows, questions) * reply),
+        "ablate": _of_designs(profile, new=True) * of_design * role
+        + _of_designs(profile) * min(ablate.question_rows, questions) * reply,
         "judge": COMPARISONS * profile.judge.pairs * profile.judge.max_tokens,
         "robustness": 2 * PROBE_KINDS * (profile.evaluate.probes or PROBES) * reply,
     }
 
 
-def _of_designs(profile: Profile) -> int:
-    """Models that chapter 6 measures."""
-    return len(profile.ablate.designs) * profile.ablate.seeds
+def _of_designs(profile: Profile, new: bool = False) -> int:
+    """Models that chapter 6 measures; the `new` ones are those that chapter 5 has not."""
+    known = {profile.design, "none"} if new else set()
+    return len({*profile.ablate.designs} - known) * profile.ablate.seeds
 
 
 def _annotated(profile: Profile) -> int:
