@@ -126,5 +126,9 @@ def _gain_text(over: str, gain: pd.Series) -> str:
     if gain.p < 0.05:
         p = f"= {gain.p:.3f}" if gain.p >= 0.001 else "< 0.001"
         return f"The gain over {over} changes by {told}, p {p}."
+    if gain.low > 0 or gain.high < 0:
+        return (f"Whether the gain over {over} changes is not sure: {told} leaves out zero, and "
+                f"the test, which allows more for the luck of {gain.seeds} seeds, does not let it "
+                f"count (p = {gain.p:.3f}).")
     return (f"That the gain over {over} changes was not seen: {told}; a change of "
             f"{gain.smallest:.3f} would have been, four times in five.")
