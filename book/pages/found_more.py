@@ -44,7 +44,8 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     plots.save_figures(figures | {"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
-    return {"studies": studies, "answers": answers, "short": " ".join(map(_short, studies[1:])),
+    short = [*map(_short, studies[1:]), answers["short"] if answers else ""]
+    return {"studies": studies, "answers": answers, "short": " ".join(short).strip(),
             "against": [_against(_reference(studies, more), more) for more in studies[1:]]}
 
 
