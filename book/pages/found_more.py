@@ -11,6 +11,7 @@ from typing import Any
 import found_writers
 import pandas as pd
 from found_likelihood import UNSEEN, verdicts
+from found_writers import SHOWN
 from measurements import difference_text, is_kept, read_record
 
 from selfprompt_lib import plots
@@ -22,8 +23,6 @@ from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, 
 from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING
 from selfprompt_lib.evaluate.results import BASELINE
 from selfprompt_lib.lima_role import NAME as LIMA_ROLE
-
-SHOWN = [PRIMARY, AGAINST_NEUTRAL, ANOTHER]
 
 
 def facts(measured: Path, out: Path) -> dict[str, Any] | None:

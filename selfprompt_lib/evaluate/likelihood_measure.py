@@ -150,7 +150,9 @@ class AskedModel:
     def keep(self, asked: list, ask: Callable[..., dict[str, Any]], profile: Profile,
              *arguments: Any) -> dict[str, Any]:
         """What `ask(profile, model, *arguments)` returns or has returned, see `kept.keep`."""
-        about = [ask.__name__, models.identity(self.place)["digest"], *asked]
+        # A hub's model that was never fetched has no digest yet: then its name tells it.
+        which = models.identity(self.place)["digest"] or self.place
+        about = [ask.__name__, which, *asked]
         return keep(self.folder, about, ask, profile, self, *arguments)
 
 
