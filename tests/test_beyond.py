@@ -273,6 +273,27 @@ def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):
         keep_sweep.main([str(tmp_path / "sweep"), "--name", "../rows"])
 
 
+def test_cells_are_added_to_those_that_are_kept_and_the_page_says_which_precision_each_had(tmp_path):
+    sweep(tmp_path / "first")
+    sweep(tmp_path / "second", cells=(100, 200))
+    cells = json.loads((tmp_path / "second" / "cells.json").read_text())
+    for name, cell in cells.items():
+        cell["provenance"]["precision"] = {"train_rows=100": "float32", "train_rows=200": "bfloat16"}[name]
+    (tmp_path / "second" / "cells.json").write_text(json.dumps(cells))
+    for name in ("first", "second"):
+        keep_sweep.main([str(tmp_path / name), "--name", "rows", "--out", str(tmp_path / "kept")])
+    kept = json.loads((tmp_path / "kept" / "rows" / "sweep.json").read_text())
+    assert kept["grid"] == {"data.train_rows": [8, 100, 200]}
+    assert list(kept["cells"]) == ["train_rows=8", "train_rows=100", "train_rows=200"]
+    rows = pd.read_parquet(tmp_path / "kept" / "rows" / "sweep.parquet")
+    assert rows.cell.value_counts().to_dict() == dict.fromkeys(kept["cells"], 16)
+    measured = compare_runs.read_runs([str(tmp_path / "kept" / "rows")]).records
+    measured["train_rows=8"]["provenance"]["precision"] = "float32"
+    assert beyond_sweeps.precisions(measured, "data.train_rows") == "float32 for 8, 100; bfloat16 for 200"
+    del measured["train_rows=200"]
+    assert beyond_sweeps.precisions(measured, "data.train_rows") == "float32"
+
+
 def test_the_committed_measurements_have_all_wordings_and_strategies():
     facts = beyond.page_facts(MEASURED)
     assert set(facts["designs"]["names"]) == set(NAMES) and set(facts["strategies"]["names"]) == set(STRATEGIES)

@@ -71,7 +71,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "questions": rows[rows.nats.notna()].item.nunique(), "seeds": int(curve.seeds.max()),
         "set": "unseen" if "unseen" in profile["profile"]["data"]["questions"] else "held-out",
         "sizes": _sizes(runs.records), "minutes": overview.minutes.sum(),
-        "base": profile["profile"]["model"], "precision": profile["precision"],
+        "base": profile["profile"]["model"], "precision": precisions(runs.records, field),
         "machine": profile["machine"], "command": command(record),
         "domains": domain_rates(rows[rows.model == model], field),
         "drawn": drawn,
@@ -163,6 +163,19 @@ def _sizes(records: dict[str, dict[str, Any]]) -> list[str]:
             steps = math.ceil(samples / fields["sft.batch_size"]) * fields["sft.epochs"]
             sizes[f"{samples} samples in {steps:.0f} steps"] = None
     return [*sizes]
+
+
+def precisions(records: dict[str, dict[str, Any]], field: str) -> str:
+    """The precision of a sweep's cells; where they differ, which values of the field had which."""
+    values: dict[str, list[str]] = {}
+    for record in records.values():
+        value = value_text(record["fields"].get(field))
+        cells = values.setdefault(record["provenance"]["precision"], [])
+        if value not in cells:
+            cells.append(value)
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{precision} for {', '.join(cells)}" for precision, cells in values.items())
 
 
 def domain_rates(rows: pd.DataFrame, field: str) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ ABOUT = """\
 Keep the results of a finished sweep: its table, and what each cell was made with, without texts and
 without paths of this machine. The book's page "Answers to the paper's open questions" is made from
 it; the names that it knows are rows, lima, domains, duplicates, experts, shuffled and without-role.
+Cells that are kept there already and that this sweep does not have stay.
 Exit status: 0 kept, 2 bad input."""
 
 
@@ -43,10 +44,26 @@ def keep(sweep: Path, out: Path) -> Path:
     _require_own(out, record)
     rows, fields = pd.read_parquet(table), next(iter(record["cells"].values()))
     kept = ["cell", *field_columns(fields), *COLUMNS]
-    save_items(rows[[name for name in rows if name in kept]].map(without_paths),
-               out / "sweep.parquet")
+    rows = rows[[name for name in rows if name in kept]].map(without_paths)
+    if before := read_json(out / "sweep.json"):
+        others = [name for name in before["cells"] if name not in record["cells"]]
+        old_rows = pd.read_parquet(out / "sweep.parquet")
+        rows = pd.concat([old_rows[old_rows.cell.isin(others)], rows], ignore_index=True)
+        old_cells = read_json(out / "cells.json")
+        cells = {name: old_cells[name] for name in others} | cells
+        record = _joined(before, record)
+    save_items(rows, out / "sweep.parquet")
     write_json(out / "cells.json", without_paths(cells))
     return write_json(out / "sweep.json", record)
+
+
+def _joined(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The record of both sweeps' cells, with every value of either grid once."""
+    grid = {}
+    for field, values in record["grid"].items():
+        old = before["grid"][field]
+        grid[field] = old + [value for value in values if value not in old]
+    return record | {"grid": grid, "cells": before["cells"] | record["cells"]}
 
 
 def _require_finished(sweep: Path, record: dict[str, Any], cells: dict[str, Any]) -> None:
@@ -59,7 +76,7 @@ def _require_finished(sweep: Path, record: dict[str, Any], cells: dict[str, Any]
 
 
 def _require_own(out: Path, record: dict[str, Any]) -> None:
-    """What is there already is the same sweep, perhaps with fewer values."""
+    """What is there already is the same sweep, perhaps with other values."""
     before = read_json(out / "sweep.json")
     require(not out.exists() or before, f"{out}: is no sweep's folder; give another --name")
     for part in ("profile", "settings") if before else ():
