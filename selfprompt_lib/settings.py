@@ -17,7 +17,10 @@ TASKS = (
     "mmlu", "strategyqa", "commonsense_qa", "openbookqa",
     "truthful_qa", "gsm8k", "aqua_rat", "humaneval",
 )
-CHOICES = ("arc_easy", "piqa", *TASKS[:5], "aqua_rat")  # those with options; two are controls
+CHOICES = (  # those with options; the first two are controls
+    "arc_easy", "piqa", "mmlu", "strategyqa", "commonsense_qa", "openbookqa", "truthful_qa",
+    "aqua_rat",
+)
 ARMS = (
     "base", "baseline", "role-play", "self-prompt",
     "other question's role", "random expert", "irrelevant role", "no role",
@@ -65,7 +68,7 @@ class Roles(Section):
         "the model that compares texts: starter (MiniLM from PyPI) or a model name"))
     review_rows: int = Field(20, ge=1, description="rows on the review sheet")
     files: tuple[str, ...] = Field((), description="role files of other annotators, to compare")
-    reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one reader or two")
+    reviews: tuple[str, ...] = Field((), description="filled-in review sheets of one rater or two")
     clusters: int = Field(8, ge=2, description="groups of alike roles that are shown")
 
 

@@ -33,6 +33,7 @@ assert "what a careful reader would doubt" in asked[0]["content"]
 
 tasks = evaluate.load_tasks(profile)
 assert list(tasks) == ["selfprompt_boolq"]
+assert "boolq" not in profile.evaluate.choices and "truthful_qa" in profile.evaluate.choices
 model, tokenizer = models.load(profile.model, "float32")
 own = evaluate.ask_benchmarks(model, tokenizer, profile, tasks, [evaluate.plain_arm("self-prompt")])
 sources = evaluate.RoleSources((samples[0].role,), design, tokenizer)

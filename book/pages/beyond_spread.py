@@ -8,7 +8,9 @@ import pandas as pd
 from selfprompt_lib import ablate
 
 USUAL = "from-now-on"  # the design of the other chapters
-MATTERS = {True: "In these models the wording matters.",
+MATTERS = {True: "Models tuned on different designs differ by more than the luck of their training "
+                 "seeds explains. The designs differ in what they say (the title or the request "
+                 "alone), too, and not in wording only; which of the two counts was not measured.",
            False: "That the wording matters was not seen.",
            None: "Whether the wording matters cannot be told from one training seed's luck."}
 

@@ -24,6 +24,7 @@ MARK = written_by("ladder_table.py")
 RUNGS = Path(__file__).with_name("ladder.yaml")
 RECIPE, HERE = "mistral-7b", "cpu"  # the profiles of the paper's recipe, and of the default run
 RANK = 16  # of LoRA, as in chapter 3's table of plans
+LORA_RATE = "1e-4"  # adapters learn little at the recipe's 1e-5
 SMALL_CARD = 24  # GiB of memory, of which a tenth is left free
 ROOM = 0.9 * SMALL_CARD * 2**30 / 1e9  # GB
 
@@ -68,7 +69,7 @@ def command(rung: dict[str, Any], lora: bool = False) -> str:
     if _is_base(rung):
         settings |= {"annotate.model": STARTER, "judge.model": STARTER}
     if lora:
-        settings["sft.lora_rank"] = str(RANK)
+        settings |= {"sft.lora_rank": str(RANK), "sft.learning_rate": LORA_RATE}
     own = profiles.flatten(profiles.load(rung["profile"]))
     given = [f"--set {field}={value}" for field, value in settings.items()
              if str(own[field]) != value]
@@ -76,8 +77,8 @@ def command(rung: dict[str, Any], lora: bool = False) -> str:
 
 
 def sweep_command(profile: str) -> str:
-    """The command that runs all rungs of a profile as the cells of one sweep."""
-    chosen = [rung for rung in rungs() if rung["profile"] == profile]
+    """The command that runs, as one sweep, a profile's rungs that a small card trains in full."""
+    chosen = [rung for rung in ladder_table() if rung["profile"] == profile and not rung["lora"]]
     own, names = profiles.flatten(profiles.load(profile)), [rung["model"] for rung in chosen]
     others = ("annotate.model", "judge.model") if any(map(_is_base, chosen)) else ()
     settings = [f"--set {field}={STARTER}" for field in others if own[field] != STARTER]
@@ -99,7 +100,8 @@ def table_page() -> str:
         "profile": f"`{row['profile']}`", "terms": row["terms"]} for row in ladder_table()]
     return "\n".join([
         MARK, "", *table(rows), "", "```bash",
-        *(row["command"] for row in ladder_table()), "", "# the rungs of a profile as one sweep",
+        *(row["command"] for row in ladder_table()), "",
+        f"# the rungs that a card of {SMALL_CARD} GB trains in full: one sweep a profile",
         *map(sweep_command, ("cpu", "gpu")), "```", ""])
 
 

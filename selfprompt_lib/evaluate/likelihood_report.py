@@ -104,8 +104,8 @@ def _verdict(row: pd.Series, form: str) -> str:
     if row.p_holm < 0.05:
         return f"The {what} become {'likelier' if row.difference > 0 else 'less likely'}"
     if row.low > 0 or row.high < 0:
-        return ("Not sure: the interval leaves out zero, and Holm's correction does not let it "
-                "count as a difference")
+        return ("Not sure: the interval leaves out zero, but the corrected p-value is not below "
+                "0.05")
     return ("No difference was seen; one of "
             f"{row.smallest:.2g} nats or more would have been, four times in five")
 

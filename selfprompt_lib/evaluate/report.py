@@ -83,7 +83,7 @@ def report_text(differences: pd.DataFrame, roles: pd.DataFrame, needed: pd.DataF
 
 def overall_text(row: pd.Series, tasks: int) -> str:
     """The last row of `differences`, over that many tasks, in words (chapter 5, front page)."""
-    pairs = f"{int(row.seeds)} pairs of models, one a training seed"
+    pairs = f"{int(row.seeds)} pairs of models, one pair for each training seed"
     asked = f"{int(row.n):,} item{'s' if row.n > 1 else ''}"
     among = f"{tasks} tasks, each task counting the same," if tasks > 1 else "one task,"
     text = (f"Over {asked} in {among} and with "
