@@ -163,7 +163,8 @@ def test_what_tuning_did_is_told(tmp_path):
     path = tmp_path / "ladder.json"
     gate = [gate_row("arc_easy", form, 0.5, 0.4, 0.25) for form in ("cloze", "letters")]
     made = {"precision": "bfloat16", "machine": "a card"}
+    trained["provenance"] = {"precision": "float32"}  # trained on another day than the gate was measured
     path.write_text(json.dumps({"models": {
         "a-270m": {"provenance": made, "seconds": 90, "gate": gate, "trained": trained}}}))
     row, = beyond_ladder.facts(path)["trained"]
-    assert row["rate"] == "90% [79, 96]" and row["contrasts"][0]["told"] == "−0.031 [−0.050, +0.010]"
+    assert row["precision"] == "float32" and row["rate"] == "90% [79, 96]" and row["contrasts"][0]["told"] == "−0.031 [−0.050, +0.010]"

@@ -26,8 +26,8 @@ def facts(path: Path) -> dict[str, Any]:
         form `cloze`, `letters` (accuracy with its Wilson interval, in words) and `cloze_better`,
         `letters_better` (whether the whole interval lies above chance). `said`: which is the
         smallest model whose letters are better than guessing in every task, in a sentence.
-        `trained`: a row a model with training, if any: model, samples, rate (Estimate, in words),
-        and `contrasts`, each with design, against, `told` and p_holm. `models`: how many; `asked`:
+        `trained`: a row a model with training, if any: model, samples, precision, rate (Estimate,
+        in words), and `contrasts`, each with design, against, `told` and p_holm. `models`: how many; `asked`:
         items of a task, at most; `minutes` and `machine` of the measurement; and what is drawn.
     """
     found = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -74,7 +74,7 @@ def _trained(name: str, trained: dict[str, Any]) -> dict[str, Any]:
     contrasts = [row | {"told": difference_text(row["difference"], row["low"], row["high"])}
                  for row in trained["contrasts"]]
     return {"model": name, "samples": trained["samples"], "contrasts": contrasts,
-            "questions": trained["questions"],
+            "questions": trained["questions"], "precision": trained["provenance"]["precision"],
             "rate": str(Estimate(rate["rate"], rate["low"], rate["high"], rate["n"]))}
 
 
