@@ -26,6 +26,7 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
              "tokens": metrics["training_tokens"][name], "before": before.get(name, "–"),
              "now": now[name]} for name in section.order if name in now]
     fewer = [row["samples"] for row in rows]
+    tokens_of_none = metrics["training_tokens"][ablate.TUNED_WITHOUT]
     of_none = mine[mine.against == ablate.AGAINST_NONE]
     better, worse = ablate.count_differences(of_none)
     return {"rows": rows, "least": min(fewer), "most": max(fewer), "seeds": metrics["seeds"],
@@ -34,7 +35,8 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
                      f"samples, they are likelier with {better} and less likely with {worse} of "
                      f"{len(of_none)}.",
             "of_none": metrics["samples"][ablate.TUNED_WITHOUT],
-            "tokens_of_none": metrics["training_tokens"][ablate.TUNED_WITHOUT],
+            "tokens_of_none": tokens_of_none,
+            "off": max(abs(row["tokens"] / tokens_of_none - 1) for row in rows),
             "answer": ablate.report_text(rates, mine, ablate.design_spread(section.table).head(0))}
 
 
