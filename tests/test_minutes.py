@@ -1,4 +1,4 @@
-"""`run --minutes N`: sizes that fit the time, from rates measured here; kept, and set as by --set."""
+"""How long a run takes, and `run --minutes N`: sizes that fit the time, kept, and set as by --set."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from selfprompt_lib import profiles, starter
 from selfprompt_lib.__main__ import main
 from selfprompt_lib.evaluate import load_choices, load_tasks
 from selfprompt_lib.evaluate.robustness import load_probes
-from selfprompt_lib.pipeline import forecast, minutes, rates
+from selfprompt_lib.pipeline import minutes, rates
 from selfprompt_lib.pipeline.chapters import CHAPTERS
 
 RATES = {"trained": 600.0, "read": 2000.0, "written": 400.0, "sample": 300.0, "bare": 240.0,
@@ -101,15 +101,15 @@ def test_a_run_is_told_how_long_it_takes(capsys, tmp_path, monkeypatch):
     shutil.copytree(starter.made("smoke"), tmp_path / "smoke")
     monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path))
     profile = profiles.load("smoke")
-    first = forecast._predict(profile)
+    first = minutes._predict(profile)
     assert "measuring how fast" in capsys.readouterr().out
-    assert forecast._predict(profile) == first
+    assert minutes._predict(profile) == first
     assert "measuring" not in capsys.readouterr().out
     [kept] = (tmp_path / "rates").glob("*.json")
     os.utime(kept, (0, 0))
-    forecast._predict(profile)
+    minutes._predict(profile)
     assert "measuring how fast" in capsys.readouterr().out
-    told = forecast.forecast_text({name: first[name] for name in ("sft", "infer")})
+    told = minutes.forecast_text({name: first[name] for name in ("sft", "infer")})
     assert f"about {(first['sft'] + first['infer']) / 60:.0f} minutes on this machine" in told
     assert "Fine-tune" in told and "--minutes" in told
 
@@ -117,7 +117,7 @@ def test_a_run_is_told_how_long_it_takes(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("profile, chapters", [("cpu", ["1", "2", "7"]), ("smoke", ["3", "4"])])
 def test_nothing_is_measured_for_a_run_that_is_short_anyway(profile, chapters, capsys):
     some = [chapter for chapter in CHAPTERS.values() if chapter.label in chapters]
-    assert forecast.predicted_seconds(profiles.load(profile), some) == {}
+    assert minutes.predicted_seconds(profiles.load(profile), some) == {}
     assert capsys.readouterr().out == ""
 
 

@@ -1,11 +1,17 @@
-"""`run --minutes N`: sizes of a run that fit the time, from rates measured on this machine.
+"""How long a run will take on this machine, and sizes of a run that fit a time (`--minutes N`).
 
-They are kept in `sizes.json` of the run's folder: a later run with the same minutes and settings
-takes them from there, so that what is finished is skipped.
+Both follow from rates that are measured here (see `rates`). For the forecast that a run begins with
+they are measured once a day for each model, and kept in the cache. The sizes are kept in
+`sizes.json` of the run's folder: a later run with the same minutes and settings takes them from
+there, so that what is finished is skipped.
 """
 
 import math
-from collections.abc import Callable
+import multiprocessing
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +19,47 @@ from ..devices import dtype_for
 from ..digests import cache_folder
 from ..errors import require
 from ..files import write_json
+from ..models import SMOKE
 from ..profiles import Profile, changed, flatten
-from .chapters import CHAPTERS, read_json
+from .chapters import CHAPTERS, Chapter, read_json
 
+TAKE_LONG = ("sft", "infer", "evaluate", "ablate")  # chapters that are worth the measuring
 # The fields that one factor multiplies, with the least that still shows the method.
 LEAST = {"data.train_rows": 48, "data.question_rows": 20, "evaluate.items": 4,
          "evaluate.choice_items": 4, "evaluate.question_rows": 20}
 Sizes = dict[str, int]
+
+
+def predicted_seconds(profile: Profile, chapters: Sequence[Chapter]) -> dict[str, float]:
+    """Seconds of each of the chapters; empty where that is not worth the measuring.
+
+    Rates are measured in a process of their own, which hands its memory back. On a card nothing is
+    measured: the model would be loaded once more.
+    """
+    worth = any(chapter.name in TAKE_LONG for chapter in chapters)
+    if not worth or profile.model == SMOKE or shutil.which("nvidia-smi"):
+        return {}
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            seconds = pool.submit(_predict, profile).result()
+    except BrokenProcessPool:
+        return {}  # such as for want of memory: the chapters tell what they need
+    return {chapter.name: seconds[chapter.name] for chapter in chapters}
+
+
+def _predict(profile: Profile) -> dict[str, float]:
+    from . import rates  # heavy, so not in the process that only starts notebooks
+
+    measured, data = rates.measure_once(profile, cache_folder() / "rates")
+    return rates.predict(changed(profile, data.sizes(profile)), measured)
+
+
+def forecast_text(seconds: dict[str, float]) -> str:
+    """The minutes of all chapters together, and of the longest, as a line."""
+    longest = sorted(seconds, key=lambda name: -seconds[name])[:3]
+    told = ", ".join(f"{CHAPTERS[name].title} {seconds[name] / 60:.0f}" for name in longest)
+    return (f"about {sum(seconds.values()) / 60:.0f} minutes on this machine, as far as its speed "
+            f"tells ({told}); --minutes N chooses sizes that take N minutes")
 
 
 def choose_sizes(minutes: str, profile: Profile, settings: dict[str, Any], root: Path) -> Sizes:

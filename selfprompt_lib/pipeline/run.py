@@ -9,8 +9,8 @@ from ..errors import require
 from ..files import make_writable, write_json
 from ..profiles import Profile
 from .chapters import CHAPTERS, Chapter, page_record, read_record, read_records
-from .forecast import forecast_text, predicted_seconds
 from .inputs import why_run
+from .minutes import forecast_text, predicted_seconds
 from .rehearsal import rehearse
 
 
