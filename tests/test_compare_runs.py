@@ -13,7 +13,7 @@ from selfprompt_lib import compare_runs, plots, profiles
 from selfprompt_lib.evaluate.contrasts import MEASURES
 from selfprompt_lib.pipeline import CHAPTERS, start_chapter
 from selfprompt_lib.pipeline.inputs import why_run
-from selfprompt_lib.pipeline.run_record import run_record
+from selfprompt_lib.pipeline.sweep_results import run_record
 
 PROVENANCE = {"selfprompt_lib": "1", "python": "3.12", "libraries": {"trl": "1.16"}, "precision": "float32",
               "profile": {"name": "smoke", "seed": 0, "model": "smoke", "data": {"train_rows": 10}}}  # fmt: skip

@@ -2,7 +2,7 @@
 
 `run_sets` puts runs into one table; `changes` says what differs between two and what each cost;
 `curves` has measures over a swept field and pairs cells; `summary` puts it into words. What one run
-measured, and its record, are made by `pipeline` (`sweep_results`, `run_record`), as for a sweep.
+measured, and its record, are made by `pipeline` (`sweep_results`), as for a sweep.
 """
 
 from .changes import run_overview, run_seconds, what_changed

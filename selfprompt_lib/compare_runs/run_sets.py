@@ -11,9 +11,8 @@ import pandas as pd
 from .. import profiles
 from ..errors import require
 from ..pipeline.chapters import other_run_folder, read_json
-from ..pipeline.run_record import run_record
 from ..pipeline.sweep_grid import cell_name, value_text
-from ..pipeline.sweep_results import cell_rows, field_columns
+from ..pipeline.sweep_results import cell_rows, field_columns, run_record
 
 RUN_SEED = "run seed"
 COLUMN = {"seed": RUN_SEED, "model": "base model"}  # of fields whose names rows use otherwise

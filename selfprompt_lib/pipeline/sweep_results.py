@@ -1,4 +1,8 @@
-"""The results of a sweep: one tidy table over all cells, and what each cell was made with."""
+"""The results of a sweep: one tidy table over all cells, and what each cell was made with.
+
+Both are made of a run's folder, so that runs made one by one are compared in the same way as cells
+(chapter 7).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ..digests import text_digest
+from ..errors import require
 from ..files import run_folder, write_json
 from ..reading import read_json_lines
 from .chapters import read_records
-from .run_record import run_record
 from .sweep_grid import value_text
 
 COLUMNS = ["chapter", "model", "seed", "prefix", "task", "form", "item", "stratum", "options",
@@ -38,8 +42,10 @@ def write_results(out: Path, record: dict[str, Any]) -> list[str]:
             about = pd.DataFrame({"cell": name, **field_columns(fields)}, index=rows.index)
             tables.append(about.join(rows))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cell"])
-    for field in set(table) & set(field_columns(record["cells"][next(iter(record["cells"]))])):
-        if len({isinstance(value, str) for value in table[field]}) > 1:  # such as 16 and null
+    first = next(iter(record["cells"].values()))  # all cells have the same fields
+    for field in set(table) & set(field_columns(first)):
+        are_texts = {isinstance(value, str) for value in table[field]}
+        if len(are_texts) > 1:  # such as 16 and null, which one column of Parquet cannot hold
             table[field] = table[field].map(value_text)
     partial = out / "sweep.parquet.partial"
     table.to_parquet(partial, index=False)
@@ -64,6 +70,57 @@ def _unlike_most(part: str, values: dict[str, str]) -> list[str]:
     usual = pd.Series(values).mode().head(1).to_list()
     others = [name for name, value in values.items() if value not in usual]
     return [f"{part}: {', '.join(others)}"] if others else []
+
+
+def run_record(root: Path) -> dict[str, Any]:
+    """What a run was made with and what it cost (chapter 7).
+
+    Returns:
+        `profile` (its name), `seed`, `seconds` by chapter, `tokens` that chapter 3 trained on
+        (chapter 6, where only that has run), `provenance` of the chapter that finished last
+        (fields, versions, machine), `data`: digests of the training samples, of what was asked and
+        of the files that fields name, and `code`: of the package's files and the notebooks that
+        were used, shortened.
+
+    Raises:
+        UserError: the folder is no run's.
+    """
+    records = read_records(root)
+    require(records, f"{root}: is no run's folder: no chapter has finished there; give one such as "
+            "runs/cpu, or that of a sweep")
+    by_time = dict(sorted(records.items(), key=lambda item: item[1]["finished"]))
+    provenance = list(by_time.values())[-1]["provenance"]
+    metrics = {name: records[name]["metrics"] if name in records else {}
+               for name in ("sft", "ablate")}
+    trained = metrics["sft"].get("tokens") or metrics["ablate"].get("training_tokens", {})
+    return {"profile": provenance["profile"]["name"], "seed": provenance["seed"],
+            "seconds": {name: record["seconds"] for name, record in records.items()},
+            "tokens": sum(trained.values()), "provenance": provenance,
+            "data": _data(by_time), "code": _code(by_time)}
+
+
+def _data(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Digests of data by name: what chapter 1 left, files of fields, and the package's own.
+
+    Where two chapters have read a file, it is as the one read it that finished last.
+    """
+    trained_on = records.get("annotate", {}).get("outputs", {}).get("train.jsonl")
+    found = {"annotate/train.jsonl": trained_on} if trained_on else {}
+    for record in records.values():
+        inputs = record["inputs"]
+        found |= {name: value for name, value in inputs["fields"].items()
+                  if isinstance(value, str) and value.startswith("sha256:")}
+        found |= {name: digest for name, digest in inputs["code"].items()
+                  if name.startswith("resources/") and name.endswith(".jsonl")}
+    return found
+
+
+def _code(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Digests, shortened, of notebooks and of the package's files: not of data, nor of figures."""
+    return {f"{chapter}, {name}" if name == "notebook" else name: digest[:10]
+            for chapter, record in records.items()
+            for name, digest in record["inputs"]["code"].items()
+            if not name.endswith(".jsonl") and not name.startswith("plots/")}
 
 
 def field_columns(fields: dict[str, Any]) -> dict[str, Any]:
