@@ -116,7 +116,7 @@ def _run(given: argparse.Namespace) -> None:
     from . import book
     from .files import run_folder
     from .pipeline import rehearsal, run
-    from .workshop.solve import solve_all
+    from .workshop.exercises import solve_all
 
     settings = profiles.parse_settings(given.set)
     profile = chosen_profile(given)

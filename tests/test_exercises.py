@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.pipeline import CHAPTERS, notebooks
-from selfprompt_lib.workshop import exercises, learners, solve, versions
+from selfprompt_lib.workshop import exercises, learners, versions
 
 NOTEBOOKS = {each.label: exercises.exercise_notebook(each) for each in exercises.chapters_with_exercises()}
 KINDS = ("exercise", "hint", "solution", "check", "explanation")
@@ -218,7 +218,7 @@ def test_solved_exercises_are_skipped_until_something_changes(road, monkeypatch)
     from selfprompt_lib import profiles
 
     given = {"profile": "smoke", "seed": 0, "out": str(road), "settings": {}}
-    solve.solve_all(profiles.load("smoke"), given, road / "smoke")
+    exercises.solve_all(profiles.load("smoke"), given, road / "smoke")
     assert ran == []
 
 

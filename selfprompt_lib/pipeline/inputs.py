@@ -22,8 +22,9 @@ from ..sections import fields_read
 from .chapters import CHAPTERS, Chapter, page_record, read_record, run_digest
 
 # These decide no result: they read settings, which are compared as such, and run chapters.
-NEUTRAL = ("__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
-           "project/", "provenance.py", "resources/profiles/", "sections.py", "settings.py")
+DECIDES_NOTHING = (
+    "__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
+    "provenance.py", "resources/profiles/", "sections.py", "settings.py")
 
 
 def current_inputs(
@@ -40,7 +41,7 @@ def current_inputs(
                         "finished; run it first")
         _require_one_run(chapter, name, record, root)
     fields = {name: _identity(name, value, root) for name, value in flatten(profile).items()}
-    code = folder_digests(PACKAGE, without=NEUTRAL)
+    code = folder_digests(PACKAGE, without=DECIDES_NOTHING)
     return {"fields": fields, "parameters": parameters, "artefacts": {}, "runs": {},
             "code": code | {"notebook": _notebook_digest(chapter.notebook)}}
 

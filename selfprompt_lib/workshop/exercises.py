@@ -1,19 +1,26 @@
-"""The exercises of a chapter: how their notebooks begin, and where they lie.
+"""The exercises of a chapter: where they lie, how their notebooks begin, how a run executes them.
 
 They are written as solutions, `nbs/exercises/01_annotate.ipynb`. `versions` makes the learner's and
-the teacher's of them, `solve` executes them, and `learners` writes a folder for a workshop; the
-book's pages are made in `book/pages`.
+the teacher's of them, and `learners` writes a folder for a workshop; the book's pages are made in
+`book/pages`.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..digests import PACKAGE, file_digest, folder_digests, text_digest
 from ..errors import require
+from ..files import make_writable
 from ..pipeline.chapters import CHAPTERS, Chapter
+from ..pipeline.inputs import DECIDES_NOTHING
 from ..pipeline.stage import profile_and_folder, read_parameters
-from ..profiles import Profile
+from ..profiles import Profile, flatten
+
+NO_MATTER = (*DECIDES_NOTHING, "book.py", "workshop/")  # code that decides no output of an exercise
+CELL_LIMIT = 600  # seconds; each takes a few, but on a slow machine or with a large model more
 
 
 def exercise_notebook(chapter: Chapter) -> Path:
@@ -79,3 +86,29 @@ def start_exercises(name: str, namespace: dict[str, Any]) -> Exercises:
     chapter = CHAPTERS[name]
     given = read_parameters(f"exercises/{chapter.notebook.name}", namespace)
     return Exercises(chapter, *profile_and_folder(given))
+
+
+def solve_all(profile: Profile, parameters: dict[str, Any], root: Path) -> None:
+    """Execute all solved exercises of a finished run, but for those that have not changed.
+
+    So the book shows their outputs, and no solution is stale.
+
+    Raises:
+        UserError: a solution that failed or took too long, with its cell; its copy is kept.
+    """
+    make_writable(root / "nbs" / "exercises")
+    code = folder_digests(PACKAGE, without=NO_MATTER)
+    for chapter in chapters_with_exercises():
+        notebook, executed = exercise_notebook(chapter), executed_exercises(chapter, root)
+        read = [file_digest(root / each.name / "stage.json") for each in chapters_until(chapter)]
+        digest = text_digest([file_digest(notebook), code, flatten(profile), read])
+        stamp = executed.with_suffix(".sha256")
+        if executed.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+            continue
+        from ..pipeline.notebooks import execute  # heavy: where nothing is stale, nobody waits
+
+        start = time.perf_counter()
+        execute(notebook, executed, parameters, f"exercises of chapter {chapter.label}",
+                cell_limit=CELL_LIMIT)
+        stamp.write_text(digest, encoding="utf-8")
+        print(f"exercises of chapter {chapter.label} solved in {time.perf_counter() - start:.0f} s")
