@@ -144,20 +144,13 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 
 def read_rows(path: Path, kind: type[RowT], told: bool = True) -> list[RowT]:
-    """The rows of a file or folder as `kind`; see `stream_rows`."""
-    return list(stream_rows(path, kind, told))
-
-
-def stream_rows(path: Path, kind: type[RowT], told: bool = True) -> Iterator[RowT]:
-    """`read_rows` one row at a time, for files of any length (chapter 1).
-
-    Columns that are not used are named at the end, if `told`.
+    """The rows of a file or folder as `kind`; columns that are not used are named, if `told`.
 
     Raises:
-        UserError: at the end, with all faults of the file: its lines and fields.
+        UserError: with all faults of the file: its lines and fields.
     """
     faults = Faults(path)
-    return _validated(stream_objects(path, faults), kind, faults, told)
+    return list(_validated(stream_objects(path, faults), kind, faults, told))
 
 
 def parse_rows(rows: Iterable[dict], kind: type[RowT], origin: str, cut: bool = False

@@ -4,19 +4,18 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import models, profiles
-from ..errors import require
+from ..errors import UserError, require
 from ..files import write_rows
 from ..llm_client.ask import ask_missing
 from ..llm_client.endpoint import connect
 from ..llm_client.response_cache import ResponseCache
 from ..llm_client.run import PromptRun
 from ..reading import user_path
-from ..rows import ROLE, Conversation, drop_unanswered_turn, stream_rows
+from ..rows import ROLE, Conversation, drop_unanswered_turn, read_rows
 from .outcomes import failures
 from .strategy_prompt import annotation_prompt
 
@@ -34,16 +33,6 @@ DEFAULTS = {"annotate.base_url": "https://api.openai.com/v1", "annotate.model": 
 LOCAL_DEFAULTS = {"annotate.base_url": None, "annotate.model": models.STARTER,
                   "annotate.max_tokens": 96, "annotate.concurrency": 24, "annotate.tries": 1}
 ONLY_IN_CHAPTER_1 = ("samples", "train_on", "price_model")
-
-
-@dataclass
-class ConversationFile:
-    """The rows of a file, read anew by each loop, so that a file of any length can be used."""
-
-    path: Path
-
-    def __iter__(self) -> Iterator[Conversation]:
-        return stream_rows(self.path, Conversation, told=False)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -97,25 +86,26 @@ def settings(given: argparse.Namespace) -> profiles.Profile:
 
 def run(given: argparse.Namespace) -> int:
     """Check all that can be checked without the server, then ask. Returns the exit status."""
-    profile, data, out = settings(given), ConversationFile(given.data), given.out
+    profile, out = settings(given), given.out
     require(out.suffix == ".jsonl", f"--out {out}: give a name that ends in .jsonl")
     beside = [out.with_suffix(end) for end in (".replies.jsonl", ".failed.jsonl", ".batches.json")]
-    require(data.path.resolve() not in [path.resolve() for path in (out, *beside)],
-            f"--out {out}: the data file {data.path} would be written over; give another name")
+    require(given.data.resolve() not in [path.resolve() for path in (out, *beside)],
+            f"--out {out}: the data file {given.data} would be written over; give another name")
     replies, failed, _ = beside
     foreign = [path for path in (out, failed) if path.exists() and not replies.exists()]
-    require(not foreign, f"--out {out}: {''.join(map(str, foreign[:1]))} exists and was not "
-                         "written by this command; give another name")
-    # A bad row stops here, before it costs, and columns that are not used are told.
-    turns = [len(row.conversations) for row in stream_rows(data.path, Conversation)]
+    if foreign:
+        raise UserError(f"--out {out}: {foreign[0]} exists and was not written by this command; "
+                        "give another name")
+    data = read_rows(given.data, Conversation)  # a bad row stops here, before it costs
+    turns = [len(row.conversations) for row in data]
     unanswered = sum(count % 2 and count > 1 for count in turns)
     if unanswered:
         print(f"{unanswered} conversations end on a user turn without an answer: {out.name} leaves "
-            "that turn out")
+              "that turn out")
     return asyncio.run(_annotate(profile, data, out))
 
 
-async def _annotate(profile: profiles.Profile, data: ConversationFile, out: Path) -> int:
+async def _annotate(profile: profiles.Profile, data: Sequence[Conversation], out: Path) -> int:
     with ResponseCache(out.with_suffix(".replies.jsonl")) as cache:
         endpoint = await connect(profile)
         try:
@@ -127,17 +117,18 @@ async def _annotate(profile: profiles.Profile, data: ConversationFile, out: Path
         return _write(asked, data, out)
 
 
-def _write(asked: PromptRun, data: ConversationFile, out: Path) -> int:
+def _write(asked: PromptRun, data: Sequence[Conversation], out: Path) -> int:
     """Write the rows with roles and the list of those without; say what became of all."""
-    pairs = zip(data, asked.rows(data), strict=True)
-    write_rows(out, (_with_role(sample, row) for sample, row in pairs if row["role"]))
-    failed = failures(asked.rows(data))
+    rows = list(asked.rows(data))
+    pairs = zip(data, rows, strict=True)
+    write_rows(out, [_with_role(sample, row) for sample, row in pairs if row["role"]])
+    failed = failures(rows)
     write_rows(out.with_suffix(".failed.jsonl"), failed)
     for row in failed[:5]:
         print(f"  {row['id']}: {row['outcome']}: {row['reason']}")
     listed = f" ({out.with_suffix('.failed.jsonl')})" if failed else ""
     print(f"{out}: roles written; spent in all: {asked.price.spent_text()}; "
-        f"without a role: {len(failed)}{listed}")
+          f"without a role: {len(failed)}{listed}")
     if asked.stopped:
         print(f"stopped: {asked.stopped}; run the same command to go on", file=sys.stderr)
     return 130 if asked.stopped == "Ctrl-C" else 1 if failed else 0

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ async def ask_rows(endpoint: Endpoint, prompt: Prompt, items: Sequence[Item],
         return list(run.rows(items))
 
 
-async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path) -> None:
+async def ask_missing(run: PromptRun, items: Sequence[Item], registry: Path) -> None:
     """Say what it costs, then ask for every item that has no usable reply yet.
 
-    `items` is gone through several times. `run.stopped` says why it ended early, if it did.
+    `run.stopped` says why it ended early, if it did.
 
     Raises:
         UserError: a model, key or setting that the server refuses.
@@ -50,12 +50,12 @@ async def ask_missing(run: PromptRun, items: Iterable[Item], registry: Path) -> 
         await ask_in_batches(run, items, registry)
     else:
         first = await first_call(run, items)
-        statement, count, done = estimate_cost(run, items, first)
+        statement, done = estimate_cost(run, items, first)
         print(statement)
-        await ask_live(run, items, count, done)
+        await ask_live(run, items, done)
 
 
-async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | None:
+async def first_call(run: PromptRun, items: Sequence[Item]) -> dict[str, Any] | None:
     """Call the model for the first item that has no usable reply yet; None if all are done.
 
     Returns the reply's row with `tokens_a_character`, the measured length of a token. A failure
@@ -77,11 +77,12 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
             break
     if not failures:
         return None  # all are done
-    failure = failures[-1]
-    # Others had replies with these settings: then it is the rows, not the server. Of the only one
-    # that is left, nobody can tell, and it must not keep the rest from being used.
-    of_rows = not failure.final and (not failure.passes or len(failures) == 1)
-    if of_rows and any(run.is_done(run.key(other)) for other in items):
+    failure, only_one_is_left = failures[-1], len(failures) == 1
+    # Where others had replies with these settings, what would fail again is of the rows. What may
+    # pass is of the server; but of the only row that is left nobody can tell, and it must not keep
+    # the rest from being used.
+    may_be_the_rows = not failure.final and (only_one_is_left or not failure.passes)
+    if may_be_the_rows and any(run.is_done(run.key(other)) for other in items):
         return None
     endpoint = run.endpoint
     near = await endpoint.similar_models() if failure.of_model else ""
@@ -89,7 +90,7 @@ async def first_call(run: PromptRun, items: Iterable[Item]) -> dict[str, Any] | 
                     f"{endpoint.base_url} failed: {failure.told}{near}; {run.mend(failure)}")
 
 
-def _first_and_shortest(run: PromptRun, items: Iterable[Item]) -> Iterator[Item]:
+def _first_and_shortest(run: PromptRun, items: Sequence[Item]) -> Iterator[Item]:
     """The first item without a usable reply; then the shortest of those not asked in this run."""
     def waiting() -> Iterator[Item]:
         return (item for item in items
@@ -101,21 +102,17 @@ def _first_and_shortest(run: PromptRun, items: Iterable[Item]) -> Iterator[Item]
         yield shortest
 
 
-def estimate_cost(run: PromptRun, items: Iterable[Item],
-                  first: dict[str, Any] | None) -> tuple[str, int, int]:
-    """What asking will cost, in words; the number of items; how many were done before."""
-    count, done, characters, cut = 0, 0, 0, 0
-    for item in items:
-        count += 1
-        cut += run.prompt.cut_characters(item.question) > 0
-        if run.is_done(run.key(item)):
-            done += 1
-        else:
-            characters += _characters(run, item)
+def estimate_cost(run: PromptRun, items: Sequence[Item],
+                  first: dict[str, Any] | None) -> tuple[str, int]:
+    """What asking will cost, in words; how many items were done before."""
+    left = [item for item in items if not run.is_done(run.key(item))]
+    count, done = len(items), len(items) - len(left)
+    characters = sum(_characters(run, item) for item in left)
+    cut = sum(run.prompt.cut_characters(item.question) > 0 for item in items)
     if not first or not first["prompt_tokens"]:  # English, and a role of the usual length
         first = {"tokens_a_character": 0.25, "tokens": 90}
     sent = round(characters * first["tokens_a_character"])
-    written = (count - done) * first["tokens"]
+    written = len(left) * first["tokens"]
     price = run.price
     dollars = price.dollars(sent, written)
     money = "price unknown" if dollars is None else f"about ${dollars:.2f}"
@@ -128,21 +125,21 @@ def estimate_cost(run: PromptRun, items: Iterable[Item],
         limit = f"{run.settings.section}.longest_question"
         money += f"; {cut} questions are longer than {limit}: their middle is cut"
     statement = (f"{run.endpoint.name}: {count} {run.prompt.unit}, {done} done before, "
-                 f"{count - done} requests; about {sent:,} tokens in and {written:,} out; {money}")
-    return textwrap.fill(statement, 76), count, done
+                 f"{len(left)} requests; about {sent:,} tokens in and {written:,} out; {money}")
+    return textwrap.fill(statement, 76), done
 
 
 def _characters(run: PromptRun, item: Item) -> int:
     return sum(len(turn["content"]) for turn in run.prompt.messages(item.question))
 
 
-async def ask_live(run: PromptRun, items: Iterable[Item], count: int, done: int) -> None:
+async def ask_live(run: PromptRun, items: Sequence[Item], done: int) -> None:
     """Ask for every item that has no usable reply yet, `concurrency` at a time.
 
     Every reply is in the cache as soon as it comes. Ctrl-C, a spent budget or a server that
     refuses the key lets the requests in flight end and asks nothing more.
     """
-    prompt, source, in_flight = run.prompt, iter(items), set()
+    prompt, source, in_flight, count = run.prompt, iter(items), set(), len(items)
     bar = tqdm(total=count, initial=done, desc=prompt.label, unit=prompt.kind, mininterval=1)
 
     async def worker() -> None:
