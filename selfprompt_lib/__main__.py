@@ -133,7 +133,7 @@ def _run(given: argparse.Namespace) -> None:
 
         plan.print_plan(profile, root, chapters)
         return
-    rehearsal.check_inputs(profile, chapters)
+    rehearsal.check_run(profile, chapters)
     parameters = {"profile": profile.name, "seed": profile.seed, "out": str(out),
                   "settings": settings}
     run.run_chapters(profile, parameters, root, chapters, force=bool(given.only))

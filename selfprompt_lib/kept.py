@@ -19,7 +19,7 @@ from .profiles import Profile, flatten
 from .sections import fields_noted, note_read
 
 USED = "used.json"
-NEUTRAL = tuple(f"{__package__}.{name}" for name in (
+DECIDES_NOTHING = tuple(f"{__package__}.{name}" for name in (
     "digests", "errors", "files", "kept", "profiles", "provenance", "sections", "settings"))
 
 
@@ -27,12 +27,16 @@ def keep(folder: Path, asked: Any, make: Callable[..., dict[str, Any]], profile:
          *arguments: Any) -> dict[str, Any]:
     """What `make(profile, *arguments)` returns, or an earlier call that is alike has returned.
 
-    Alike are what was `asked` (JSON: all that `make` uses and no profile says), the code of its
-    module with all that this imports, and what was used when it was made: the profile fields that
-    `make` read, and the package's data. These count as used in this process too. Results are tables
-    and JSON values by name (chapters 5 and 6).
+    A call is alike where these are the same:
+
+    - what was `asked`: JSON with all that `make` uses and that no profile says;
+    - the code of the module of `make`, with all that this imports;
+    - what `make` has used: the profile fields that it read, and the package's data. Where an
+      earlier result is taken, this process counts as having used them too.
+
+    Results are tables and JSON values by name (chapters 5 and 6).
     """
-    modules = digests.closure([make.__module__], without=NEUTRAL)
+    modules = digests.closure([make.__module__], without=DECIDES_NOTHING)
     code = digests.code_digest(*map(digests.package_modules().get, modules))
     mark = digests.text_digest([asked, code, os.environ.get("SELFPROMPT_BF16")])[:16]
     fields = flatten(profile)

@@ -101,8 +101,8 @@ def stream_objects(path: Path, faults: Faults) -> Iterator[tuple[str, dict]]:
     elif path.suffix.lower() in TABLE_SUFFIXES:
         names, cells = read_table(path)
         twice = [name for name in names if name.strip() and names.count(name) > 1]
-        require(not twice, f"{path}: several columns are named {', '.join(twice[:1])}; rename all "
-                           "but one")
+        if twice:
+            raise UserError(f"{path}: several columns are named {twice[0]}; rename all but one")
         rows = ((f"line {line}", dict(zip(names, row, strict=True)), "") for line, row in cells)
     else:
         rows = _json_rows(path)

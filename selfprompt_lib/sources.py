@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from . import lima_role, models, sandbox, variety
 from .designs import STRATEGIES, get_design
-from .errors import require
+from .errors import UserError, require
 from .files import hub_rows, is_on_hub
 from .llm_client.prompt import read_guideline
 from .profiles import CHOICES, TASKS, Profile
@@ -74,7 +74,8 @@ def validation_samples(profile: Profile, trained: Sequence[Sample],
                        count: int = 32) -> list[Sample]:
     """Starter samples not trained on, to take a loss on (chapter 3).
 
-    None where no epochs are kept, or where they have no annotation of a user's own strategy.
+    An empty list where no epochs are kept, or where they have no annotation of a user's own
+    strategy.
     """
     design = get_design(profile.design)
     if not profile.sft.checkpoints or design.strategy not in (ROLE, *STRATEGIES):
@@ -145,8 +146,9 @@ def _check_designs(profile: Profile) -> None:
     strategy = profile.annotate.strategy
     roles = [name for name in profile.ablate.designs if name not in ("none", "neutral")
              and get_design(name).strategy == ROLE != strategy]
-    require(not roles, f"ablate.designs: {roles[:1]} writes roles, and annotate.strategy is "
-                       f"{strategy}; set ablate.designs=[none,neutral,{profile.design}]")
+    if roles:
+        raise UserError(f"ablate.designs: {roles[0]} writes roles, and annotate.strategy is "
+                        f"{strategy}; set ablate.designs=[none,neutral,{profile.design}]")
 
 
 def _check_own_tasks(profile: Profile) -> None:
@@ -158,8 +160,9 @@ def _check_own_tasks(profile: Profile) -> None:
     for field, names, known in (("evaluate", profile.evaluate.tasks, (*TASKS, *there)),
                                 ("ablate", profile.ablate.tasks, (*CHOICES, *own_cloze))):
         unknown = [name for name in names if name not in known]
-        require(not unknown, f"{field}.tasks: no task {unknown[:1]} here or in {folder}, "
-                             f"which has {', '.join(there)}")
+        if unknown:
+            raise UserError(f"{field}.tasks: no task {unknown[0]!r} here or in {folder}, which has "
+                            f"{', '.join(there)}")
 
 
 def check_roles(profile: Profile, samples: Sequence[Sample]) -> None:

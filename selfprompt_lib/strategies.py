@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from .designs import STRATEGIES, Design, DesignFile, design_file, read_design_file
-from .errors import require
+from .errors import UserError, require
 from .rows import ROLE, Name, Sample, StrategyText, read_rows
 
 
@@ -94,8 +94,8 @@ def read_texts(path: Path, strategy: str) -> dict[str, StrategyText]:
     require(path.is_file(), f"{path}: no such annotations of strategy {strategy}; write them, or "
                             "set annotate.train_on=live")
     rows = read_rows(path, StrategyRow, told=False)
-    other = [row for row in rows if row.strategy not in (None, strategy)]
-    require(not other, f"{path}: holds annotations of strategy "
-                       f"{other[0].strategy if other else ''} (id {other[0].id if other else ''}), "
-                       f"not of {strategy}; give that strategy's own file")
+    for row in rows:
+        if row.strategy not in (None, strategy):
+            raise UserError(f"{path}: holds annotations of strategy {row.strategy} (id {row.id}), "
+                            f"not of {strategy}; give that strategy's own file")
     return {row.id: StrategyText(strategy=strategy, text=row.text) for row in rows}

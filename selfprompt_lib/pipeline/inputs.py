@@ -54,7 +54,8 @@ def _identity(field: str, value: Any, root: Path) -> Any:
         return f"{value}, SELFPROMPT_BF16={forced}"
     if isinstance(value, str) and value and field not in ("name", "about"):
         path = Path(os.path.abspath(user_path(value)))
-        if os.path.exists(path) and not root.is_relative_to(path):  # so named by chance
+        holds_the_run = root.is_relative_to(path)  # it only happens to be called like the value
+        if os.path.exists(path) and not holds_the_run:
             beside = path.with_suffix(".jsonl")  # what a strategy of the user's wrote
             texts = field == "annotate.strategy" and beside.is_file()
             return f"sha256:{_content(path)}" + (f"+{path_digest(beside)}" if texts else "")

@@ -17,7 +17,7 @@ MEASURES = ("evaluate", "ablate")  # chapters that ask the tasks
 MAY_NOT_FIT = ("model", "infer.max_new_tokens", "evaluate.max_new_tokens")
 
 
-def check_inputs(profile: Profile, chapters: Sequence[Chapter]) -> None:
+def check_run(profile: Profile, chapters: Sequence[Chapter]) -> None:
     """Read the files that a profile names, and whether its judge can be asked.
 
     Raises:

@@ -24,7 +24,7 @@ from . import sweep_plan
 from .chapters import Chapter, read_record
 from .inputs import why_run
 from .notebooks import execute_chapter
-from .rehearsal import check_inputs, rehearse
+from .rehearsal import check_run, rehearse
 from .run import write_report
 from .sweep_grid import (
     Cell,
@@ -58,7 +58,7 @@ def command(given: argparse.Namespace) -> int:
     count, cells = len(cells), cells[first - 1 :: step]
     require(cells, f"--shard {given.shard}: the grid has {count} cells, and none is for this "
             f"shard; give K up to {count}")
-    _each_once(check_inputs, cells, chapters, but=("seed", "design", "sft.", "infer."))
+    _each_once(check_run, cells, chapters, but=("seed", "design", "sft.", "infer."))
     plan = sweep_plan.make_plan(cells, chapters, out)
     print(sweep_plan.plan_text(plan, chapters, out), flush=True)
     sweep_plan.require_memory(plan)

@@ -60,14 +60,16 @@ def parse_grid(pairs: list[str]) -> Grid:
                                         "example seed=0,1,2")
         require(field not in grid, f"--grid {field}: named twice; give all its values at once")
         try:
-            parts = text.split(";")
-            found = [yaml.safe_load(part) for part in parts] if parts[1:] else yaml.safe_load(
-                f"[{text}]")
+            if ";" in text:  # values that are lists
+                found = [yaml.safe_load(part) for part in text.split(";")]
+            else:
+                found = yaml.safe_load(f"[{text}]")
         except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"--grid {field}: cannot read {text!r:.200} as YAML values") from None
         texts = [json.dumps(value, default=str) for value in found]
         twice = [text for text in texts if texts.count(text) > 1]
-        require(not twice, f"--grid {field}: {''.join(twice[:1])} stands twice; give it once")
+        if twice:
+            raise UserError(f"--grid {field}: {twice[0]} stands twice; give it once")
         grid[field] = found
     require(grid, "sweep: no grid; give at least one, for example --grid seed=0,1,2")
     return grid
