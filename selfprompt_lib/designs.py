@@ -244,6 +244,6 @@ def get_design(name: str) -> Design:
 def designs_of(strategy: str) -> dict[str, Design]:
     """The designs of the package that write annotations of a strategy, and those that write none
     (chapter 1)."""
-    found = {name: get_design(name) for name in (*DESIGNS, *STRATEGIES) if name == strategy
-             or name in DESIGNS and strategy == ROLE}
+    found = {name: get_design(name) for name in (*DESIGNS, *STRATEGIES)
+             if name == strategy or (name in DESIGNS and strategy == ROLE)}
     return found | {name: DESIGNS[name] for name in ("neutral", "none")}

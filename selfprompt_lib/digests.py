@@ -185,7 +185,8 @@ def imported_modules(name: str) -> frozenset[str]:
             for alias in node.names:
                 inner = f"{whole}.{alias.name}"
                 target = inner if inner in known else whole
-                if target in known and not name.startswith(f"{target}."):  # its own is there
+                is_around_it = name.startswith(f"{target}.")  # its own package is there before it
+                if target in known and not is_around_it:
                     found.add(target)
     return frozenset(found - {name})
 

@@ -32,8 +32,10 @@ HINTS = {"text": "a text that is not parted into turns is not read", "content": 
 
 def filled(value: object) -> bool:
     """Whether a cell holds anything: no null, no NaN, no white space alone, no empty list."""
-    return value == value and bool(value.strip() if isinstance(value, str) else value is not None
-                                   and value not in ([], {}))
+    if isinstance(value, str):
+        return bool(value.strip())
+    is_nan = value != value
+    return value is not None and not is_nan and value not in ([], {})
 
 
 def read_turns(row: dict, answered: bool = False) -> tuple[list, set[str]]:
@@ -123,7 +125,8 @@ def _messages(value: object, column: str, first: int) -> list[dict]:
         rows = zip(*value.values(), strict=False)  # as older versions of datasets store messages
         value = [dict(zip(value, items, strict=True)) for items in rows]
     whole = column in CONVERSATIONS
-    if not whole and (isinstance(value, str) or isinstance(value, dict) and _speaker(value)):
+    is_one_turn = isinstance(value, str) or (isinstance(value, dict) and _speaker(value))
+    if is_one_turn and not whole:
         value = [value]
     if not isinstance(value, list) or not value:
         wanted = "" if whole else "text or "
@@ -138,8 +141,11 @@ def _messages(value: object, column: str, first: int) -> list[dict]:
 
 
 def _speaker(message: dict) -> str | None:
-    said = str(message.get("role", message.get("from")))
-    return SPEAKERS.get(said.lower(), None if said == "None" else said)
+    """Who speaks, in our words where we have one; None where a message does not say it."""
+    said = message.get("role", message.get("from"))
+    if said in (None, "None"):
+        return None
+    return SPEAKERS.get(str(said).lower(), str(said))
 
 
 def _content(message: dict) -> object:

@@ -75,12 +75,14 @@ class StrategyText(_Row):
     _collapse = field_validator("text", mode="before")(_one_paragraph)
 
 
-def _kind_of_annotation(value: Any) -> str:
-    text = isinstance(value, StrategyText) or isinstance(value, dict) and value.get("text")
-    return OF_STRATEGY if text else OF_ROLE
-
-
 OF_ROLE, OF_STRATEGY = "<role>", "<text>"  # no names of fields, so that messages can leave them out
+
+
+def _kind_of_annotation(value: Any) -> str:
+    has_text = value.get("text") if isinstance(value, dict) else isinstance(value, StrategyText)
+    return OF_STRATEGY if has_text else OF_ROLE
+
+
 RoleOrText = Annotated[
     Annotated[Role, Tag(OF_ROLE)] | Annotated[StrategyText, Tag(OF_STRATEGY)],
     Discriminator(_kind_of_annotation)]
@@ -189,9 +191,9 @@ def _validated(rows: Iterable[tuple[str, dict]], kind: type[RowT], faults: Fault
         yield parsed
     faults.tell()
     if told and unused:
-        print(f"{faults.origin}: not used: "
-              + ", ".join(f"{what} ({count} row{'s' * (count > 1)})"
-                          for what, count in unused.items()))
+        parts = [f"{what} ({count} {'rows' if count > 1 else 'row'})"
+                 for what, count in unused.items()]
+        print(f"{faults.origin}: not used: {', '.join(parts)}")
 
 
 def _fields(row: dict, kind: type[BaseModel], cut: bool) -> tuple[dict, list[str]]:

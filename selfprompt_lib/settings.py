@@ -33,6 +33,8 @@ def _is_design(name: str) -> str:
 
 
 DesignName = Annotated[str, AfterValidator(_is_design)]
+
+
 class Data(Section):
     """Where rows come from."""
 

@@ -53,17 +53,18 @@ def split_thought(text: Any) -> Said:
         text = "".join(part for kind, part in message_parts(text) if kind == "answer")
     thoughts, answer, within, place = [], "", False, 0
     for mark in MARK.finditer(text):
-        around = text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1]
-        if around == "``" and not within:
+        before, after = text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1]
+        if before == after == "`" and not within:
             continue
-        part, behind, place = text[place : mark.start()], place > 0, mark.end()
+        part, is_first = text[place : mark.start()], place == 0
+        place = mark.end()
         if within:
             thoughts.append(part)
         elif mark["end"]:
             thoughts.append(answer + part)
             answer = ""
         else:
-            answer = _joined(answer, part) if behind else part
+            answer = part if is_first else _joined(answer, part)
         within = not mark["end"]
     rest = text[place:]
     if within or _UNFINISHED.match(text):

@@ -159,7 +159,8 @@ def shuffle_roles(samples: Sequence[Sample], share: float, seed: int) -> list[Sa
             "cannot get another; set it higher, or data.duplicates lower")
     drawn = np.random.default_rng(seed).permutation(len(counts))
     number = dict(zip(counts, drawn, strict=True))
-    # Those with the same role stand together, and a step as long as the longest such row passes it.
+    # Samples of one role stand together, at most `most` and at most half of all: `most` places
+    # further on, with the first behind the last, stands another role.
     order = sorted(places, key=lambda place: number[samples[place].role])
     found = list(samples)
     for step, place in enumerate(order):

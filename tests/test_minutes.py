@@ -54,7 +54,7 @@ def test_every_profile_has_a_prediction_for_all_chapters(profile):
 
 def test_three_seeds_train_three_times_as_much():
     one, three = (profiles.load("cpu", OWN | {"sft.seeds": count}) for count in (1, 3))
-    assert rates.trained(three, RATES)["sft"] == 3 * rates.trained(one, RATES)["sft"]
+    assert rates.tokens_trained(three, RATES)["sft"] == 3 * rates.tokens_trained(one, RATES)["sft"]
 
 
 @pytest.mark.parametrize("limit", [11, 12, 15, 20])

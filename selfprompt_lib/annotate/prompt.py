@@ -138,10 +138,12 @@ def read_role(text: str) -> Role:
     found = re.findall(line, text, re.MULTILINE)
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
-        found = found[max(place for place, name in enumerate(names) if name == names[0]) :]
-    for name, value in found[:2] if len(found) == 3 else ():  # behind the last one may stand more
-        _, _, behind = text[text.rindex(value) + len(value) :].partition("\n")
-        next_line = behind.partition("\n")[0]
+        starts = [place for place, name in enumerate(names) if name == names[0]]
+        found = found[starts[-1] :]
+    one_line_each = found[:2] if len(found) == len(FIELDS) else []  # behind the last may stand more
+    for name, value in one_line_each:
+        _, _, below = text[text.rindex(value) + len(value) :].partition("\n")
+        next_line, _, _ = below.partition("\n")
         if next_line.strip("\r\t *_`-#") and not re.match(line, next_line):
             raise ValueError(f"{name.lower()}: goes on in a second line; write each in one line")
     return _role_from({name.lower(): value for name, value in found})

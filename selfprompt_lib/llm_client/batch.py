@@ -190,7 +190,7 @@ async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any
         content = await run.endpoint.client.files.content(file)
         for line in content.content.split(b"\n"):  # other line ends may stand in a text
             if line.strip():
-                refused |= _collect_line(run, batch.id, line, by_key)
+                _collect_line(run, batch.id, line, by_key, refused)
     run.price.reserved.clear()  # what got no reply costs nothing
     status = str(batch.status).lower()
     if status == "failed":
@@ -206,8 +206,10 @@ async def _collect(run: PromptRun, registry: BatchRegistry, entry: dict[str, Any
     return refused
 
 
-def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Item]) -> set[str]:
-    """Read a line of a batch's replies; returns its key, if it is not to be submitted again."""
+def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Item],
+                  refused: set[str]) -> None:
+    """Read a line of a batch's replies; a key that is not to be submitted again goes to `refused`.
+    """
     text = line.decode("utf-8-sig", errors="replace")
     try:
         row = json.loads(text)
@@ -219,15 +221,17 @@ def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Ite
         known = set(re.findall("[0-9a-f]{64}", text)) & set(by_key)
         reason = f"its line in the replies of batch {batch} cannot be read: {text}"
         run.errors |= dict.fromkeys(known, Failure(None, "", run.endpoint.clean(reason)))
-        return known
+        refused |= known
+        return
     if last and last.get("batch") == batch:
-        return set()  # collected before an interruption, or a line that comes twice
-    item, said = by_key.get(key), body if isinstance(body, str) else json.dumps(body)
+        return  # collected before an interruption, or a line that comes twice
+    item = by_key.get(key)
+    said = body if isinstance(body, str) else json.dumps(body)
     hidden = hidden_failure(said) if status == 200 else None
     if status == 200 and not hidden:
         run.record(key, item, read_completion(said, run.endpoint.model), batch=batch,
                    request_id=response.get("request_id"))
-        return set()
+        return
     if not body:
         said = json.dumps(row.get("error"))
     label = "no reply" if hidden or not status else f"HTTP {status}"
@@ -235,4 +239,6 @@ def _collect_line(run: PromptRun, batch: str, line: bytes, by_key: dict[str, Ite
     failure = failure_in(status, said, run.endpoint.clean, label)
     run.fail(key, item, failure, batch=batch)
     paid = bool(hidden) and '"usage"' in said  # for nothing: not at once again
-    return set() if (failure.passes or failure.no_system) and not paid else {key}
+    may_pass = failure.passes or failure.no_system
+    if paid or not may_pass:
+        refused.add(key)

@@ -61,23 +61,24 @@ class Failure:
     @property
     def final(self) -> bool:
         """Whether every other row would fail in the same way: key, credit, model, address."""
-        return self.gone or self.status in FINAL and not self.filtered
+        return self.gone or (self.status in FINAL and not self.filtered)
 
     @property
     def passes(self) -> bool:
         """Whether the same call may succeed later."""
-        return self.status is None or self.status in PASSING or (
-            self.status >= 500 and not (self.no_system or self.too_long or self.filtered))
+        if self.status is None or self.status in PASSING:
+            return True
+        return self.status >= 500 and not (self.no_system or self.too_long or self.filtered)
 
     @property
     def too_long(self) -> bool:
         """Whether the request is longer than the model can read."""
-        return self.status == 413 or self.status not in (None, 429) and self.means(TOO_LONG)
+        return self.status == 413 or (self.status not in (None, 429) and self.means(TOO_LONG))
 
     @property
     def of_model(self) -> bool:
         """Whether the server may not know the model."""
-        return self.status == 404 or self.status in (400, 422) and self.means(NO_MODEL)
+        return self.status == 404 or (self.status in (400, 422) and self.means(NO_MODEL))
 
     @property
     def filtered(self) -> bool:

@@ -71,7 +71,7 @@ class Reply:
             return "content filter", self.refusal or "the server's filter stopped the reply", None
         if self.refusal or ended == "refused":
             return "refusal", " ".join((self.refusal or self.text).split())[:200], None
-        cut = ended in ("cut", "unknown") or ended == "untold" and self._reached_limit(prompt)
+        cut = ended in ("cut", "unknown") or (ended == "untold" and self._reached_limit(prompt))
         why = f"cut off by {prompt.settings.section}.max_tokens"
         if ended == "unknown":
             why = f"perhaps cut off, the server's word for its end is {self.ending!r}"
@@ -89,7 +89,7 @@ class Reply:
     def _no_answer(self, said: Said, cut: bool, why: str) -> tuple[str, str]:
         """Outcome and reason of a reply without an answer."""
         thought = said.thought or self.thought.strip()
-        if said.cut or cut and thought:
+        if said.cut or (cut and thought):
             return "truncated", f"thought: {why if cut else 'it never ends'}"
         if thought:
             return "empty", "nothing was written behind the thought"
@@ -157,10 +157,10 @@ def hidden_failure(text: str, needs_reply: bool = True) -> int | None:
         return BAD_ANSWER
     if _has_reply(body, text) if needs_reply else not body.get("error"):
         return None
-    numbers = (int(number) for part in (body.get("error"), body) if isinstance(part, dict)
-               for number in map(str, map(part.get, ("code", "status", "status_code")))
-               if re.fullmatch("[45][0-9]{2}", number))
-    return next(numbers, BAD_ANSWER)
+    parts = [part for part in (body.get("error"), body) if isinstance(part, dict)]
+    codes = [str(part.get(name)) for part in parts for name in ("code", "status", "status_code")]
+    statuses = [int(code) for code in codes if re.fullmatch("[45][0-9]{2}", code)]
+    return statuses[0] if statuses else BAD_ANSWER
 
 
 def _has_reply(body: dict[str, Any], text: str) -> bool:

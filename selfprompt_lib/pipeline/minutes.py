@@ -120,6 +120,7 @@ def fit(limit: float, own: Sizes, most: Sizes,
     least = total(0)
     require(least <= limit, f"--minutes {limit:g}: the least that shows the method takes "
             f"{math.ceil(10 * least) / 10:g} minutes here; give that many, or a smaller model")
+    # From the least of each size to all that the data have; 20 halvings tell a millionth of that.
     low, high = 0.0, max((most[name] / own[name] for name in own), default=0.0)
     for _ in range(20):
         middle = (low + high) / 2

@@ -145,14 +145,14 @@ def predict(profile: Profile, rates: Counts) -> Counts:
     Args:
         rates: of `measure`.
     """
-    work = {"trained": trained(profile, rates), "read": read(profile, rates),
-            "written": written(profile, rates)}
+    work = {"trained": tokens_trained(profile, rates), "read": tokens_read(profile, rates),
+            "written": tokens_written(profile, rates)}
     return {"measuring": rates["seconds"]} | {
         name: start + sum(tokens.get(name, 0) / rates[kind] for kind, tokens in work.items())
         for name, start in START.items()}
 
 
-def trained(profile: Profile, lengths: Counts) -> Counts:
+def tokens_trained(profile: Profile, lengths: Counts) -> Counts:
     """Tokens that chapters 3 and 6 train on."""
     sample = lengths["sample"] * profile.data.train_rows * profile.sft.epochs
     bare = lengths["bare"] * profile.data.train_rows * profile.sft.epochs
@@ -162,50 +162,56 @@ def trained(profile: Profile, lengths: Counts) -> Counts:
     return {"sft": profile.sft.seeds * first, "ablate": new * sample}
 
 
-def read(profile: Profile, lengths: Counts) -> Counts:
-    """Tokens of the prompts of annotator, judge and benchmarks, and of chapter 5's likelihoods."""
-    settings, seeds = profile.evaluate, profile.sft.seeds
+def tokens_read(profile: Profile, lengths: Counts) -> Counts:
+    """Tokens of the prompts of annotator, judge and benchmarks, and of likelihoods."""
+    settings, ablate, seeds = profile.evaluate, profile.ablate, profile.sft.seeds
     full, there = settings.contrasts == "full", {BASE, *trained_designs(profile)}
 
     def times(options: bool) -> int:
+        """How often chapter 5 scores an answer: behind each text, with each model and seed."""
         plan = likelihood_plan(full, options)
         return sum(1 if name == BASE else seeds for name, _ in plan if name in there)
 
     questions = min(settings.question_rows, profile.data.question_rows)
-    forms = 2 * times(True) if full else times(True) + 1  # letters, of the untuned model
+    cloze = times(options=True)
+    letters = cloze if full else 1  # else of the untuned model alone, for the gate
+    options = _choice_items(profile, settings.choices) * (cloze + letters)
     asked = settings.items * len(scored_tasks(profile)) * len(list(measurement_plan(profile)))
+    own_texts = DESIGN_TEXTS * _of_designs(profile, new=True)
+    prompted = PROMPTED * sum(map(is_worded_role, ablate.designs))
+    of_designs = _of_designs(profile) * _choice_items(profile, ablate.tasks)
     return {
         "annotate": _annotated(profile) * PROMPT_TOKENS,
-        "evaluate": questions * times(False) * lengths["sample"]
-        + (_choice_items(profile, settings.choices) * forms + asked) * ITEM_TOKENS,
-        "ablate": questions * lengths["sample"] * (
-            DESIGN_TEXTS * _of_designs(profile, new=True)
-            + PROMPTED * sum(map(is_worded_role, profile.ablate.designs)))
-        + _of_designs(profile) * _choice_items(profile, profile.ablate.tasks) * ITEM_TOKENS,
+        "evaluate": questions * times(options=False) * lengths["sample"]
+        + (options + asked) * ITEM_TOKENS,
+        "ablate": questions * lengths["sample"] * (own_texts + prompted)
+        + of_designs * ITEM_TOKENS,
         "judge": COMPARISONS * profile.judge.pairs * COMPARISON_TOKENS,
     }
 
 
-def written(profile: Profile, lengths: Counts) -> Counts:
+def tokens_written(profile: Profile, lengths: Counts) -> Counts:
     """Tokens of roles, replies and verdicts: a tuned model writes as much as it was shown."""
     settings, ablate, seeds = profile.evaluate, profile.ablate, profile.sft.seeds
     reply = min(profile.infer.max_new_tokens, lengths["reply"])
     answer = min(settings.max_new_tokens, lengths["reply"])
     answer += SECOND_TOKENS * settings.second_pass
-    arms = sum(len(names) for _, _, names in measurement_plan(profile))
+    role = lengths["sample"] - lengths["bare"]
     questions = min(settings.question_rows, profile.data.question_rows)
-    forms = 2 if settings.contrasts == "full" else 1
+    forms = 2 if settings.contrasts == "full" else 1  # cloze and letters, or cloze
     roles = seeds * (questions + forms * _choice_items(profile, settings.choices))
-    role, items = lengths["sample"] - lengths["bare"], settings.items
+    arms = sum(len(names) for _, _, names in measurement_plan(profile))
+    answers = settings.items * len(scored_tasks(profile)) * arms
     of_design = questions + _choice_items(profile, ablate.tasks)
+    design_roles = _of_designs(profile, new=True) * of_design
+    design_replies = _of_designs(profile) * min(ablate.question_rows, questions)
     return {
         "annotate": _annotated(profile) * profile.annotate.max_tokens,
         # Four questions to each model and the untuned one, as long as the longest reply.
         "sft": (1 + len(trained_designs(profile))) * SMALL_BATCH * profile.infer.max_new_tokens,
         "infer": 3 * (profile.data.question_rows + SWAPPED) * reply,
-        "evaluate": roles * role + items * len(scored_tasks(profile)) * arms * answer,
-        "ablate": _of_designs(profile, new=True) * of_design * role
-        + _of_designs(profile) * min(ablate.question_rows, questions) * reply,
+        "evaluate": roles * role + answers * answer,
+        "ablate": design_roles * role + design_replies * reply,
         "judge": COMPARISONS * profile.judge.pairs * profile.judge.max_tokens,
         "robustness": 2 * PROBE_KINDS * (profile.evaluate.probes or PROBES) * reply,
     }

@@ -108,7 +108,7 @@ def _pieces(profile: Profile, chapters: Sequence[Chapter], out: Path) -> dict[st
 
     measured, data = rates.measure_once(profile, out / "shared" / "rates")
     sized = changed(profile, data.sizes(profile))
-    predicted, tokens = rates.predict(sized, measured), rates.trained(sized, measured)
+    predicted, tokens = rates.predict(sized, measured), rates.tokens_trained(sized, measured)
     fields, pieces = flatten(profile), {}
     annotation = {name: value for name, value in fields.items() if name.startswith(ANNOTATES)}
     training = {name: value for name, value in fields.items()

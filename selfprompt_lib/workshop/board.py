@@ -52,8 +52,9 @@ def board_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, str]:
     likelihoods, items = (together([getattr(run, name) for run in runs])
                           for name in ("likelihoods", "items"))
     whole, text = _effects(likelihoods, items)
-    seeds = sum(len(run.seeds) for run in runs)
-    rows.append(whole.assign(laptop=TOGETHER, seeds=f"{seeds} seed{'s'[:seeds > 1]}", differs=""))
+    count = sum(len(run.seeds) for run in runs)
+    seeds = f"{count} seeds" if count > 1 else f"{count} seed"
+    rows.append(whole.assign(laptop=TOGETHER, seeds=seeds, differs=""))
     table = pd.concat(rows, ignore_index=True)
     columns = ["laptop", "seeds", "differs", "question", "unit", "difference", "low", "high", "n"]
     return table[columns], text

@@ -97,7 +97,7 @@ def read_run(place: Path | zipfile.Path, name: str) -> Run:
         likelihoods, items = (pd.read_parquet(io.BytesIO((place / file).read_bytes()))
                               for file in FILES[1:])
         run = Run(name, record, likelihoods[COLUMNS], check_items(items, name))
-        run.settings, run.made_with  # noqa: B018 (are they there?)
+        _ = run.settings, run.made_with  # an error now, where the record lacks what they need
     except UserError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
