@@ -21,9 +21,10 @@ from ..reading import user_path
 from ..sections import fields_read
 from .chapters import CHAPTERS, Chapter, page_record, read_record, run_digest
 
-# These decide no result: they read settings, which are compared as such, and run chapters.
+# These decide no result: they read settings, which are compared as such, and run chapters. In a
+# wheel `project/` holds notebooks and pages.
 DECIDES_NOTHING = (
-    "__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py",
+    "__init__.py", "cli.py", "digests.py", "errors.py", "pipeline/", "profiles.py", "project/",
     "provenance.py", "resources/profiles/", "sections.py", "settings.py")
 
 
