@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parent
 LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
 _known: dict[tuple, str] = {}
+_unwritten: set[str] = set()  # Python files whose digests are not in the user's cache yet
 _opened: set[str] = set()
 _noting = True
 
@@ -73,16 +74,20 @@ def text_digest(content: Any) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; of a Python file, of what it does (`code_digest`).
 
-    It is kept under device, inode, size and times, a large file's in the user's cache, and taken
-    anew where one of these differs.
+    It is kept under device, inode, size and times, and taken anew where one of these differs. Those
+    of large files and of Python files, which cost the most, are kept in the user's cache.
     """
     stat = path.stat()
     mark = (path.suffix, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
         return _digest(path)
     if mark not in _known:
-        kept = cache_folder() / "digests" / text_digest(mark)
-        _known[mark] = _remembered(kept, path) if stat.st_size > LARGE else _digest(path)
+        if path.suffix == ".py":
+            _known[mark] = _remembered_code(path, text_digest(mark))
+        elif stat.st_size > LARGE:
+            _known[mark] = _remembered(cache_folder() / "digests" / text_digest(mark), path)
+        else:
+            _known[mark] = _digest(path)
     return _known[mark]
 
 
@@ -98,12 +103,53 @@ def _remembered(kept: Path, path: Path) -> str:
         if len(digest := kept.read_text(encoding="ascii")) == 64:
             return digest
     digest = _digest(path)
+    _write(kept, digest)
+    return digest
+
+
+def _write(kept: Path, text: str) -> None:
     with contextlib.suppress(OSError):  # no such luxury where nothing can be written
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(digest, encoding="ascii")
+        partial.write_text(text, encoding="ascii")
         partial.replace(kept)
-    return digest
+
+
+def _remembered_code(path: Path, mark: str) -> str:
+    name, known = str(path.absolute()), _known_code(_code_cache())
+    if name not in known or known[name][0] != mark:
+        known[name] = mark, _digest(path)
+        _unwritten.add(name)
+    return known[name][1]
+
+
+@cache
+def _known_code(kept: Path) -> dict[str, tuple[str, str]]:
+    """Mark and digest of Python files by path, as they were when a process wrote them down."""
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(kept.read_text(encoding="ascii"))
+        return {name: (mark, digest) for name, (mark, digest) in found.items()}
+    return {}
+
+
+def _write_code_digests() -> None:
+    """Write down what is new, once for many files, and forget files that are gone."""
+    if _unwritten:
+        _unwritten.clear()
+        known = _known_code(_code_cache())
+        there = {name: kept for name, kept in known.items() if os.path.exists(name)}
+        _write(_code_cache(), json.dumps(there))
+
+
+def _code_cache() -> Path:
+    """Where digests of Python files are kept: apart for each way of taking them."""
+    return cache_folder() / "digests" / f"code-{_way_of_taking()[:16]}.json"
+
+
+@cache
+def _way_of_taking() -> str:
+    """A digest of this module and of Python's version, on which a syntax tree depends."""
+    return text_digest([Path(__file__).read_text(encoding="utf-8"), sys.version])
 
 
 def folder_digests(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str]:
@@ -117,6 +163,7 @@ def folder_digests(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str
         idle = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
         if not (idle or name.name == "README.md" or name.as_posix().startswith(without)):
             found[name.as_posix()] = file_digest(path)
+    _write_code_digests()
     return found
 
 

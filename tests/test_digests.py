@@ -1,5 +1,6 @@
 """What something is by content: copies are alike on every machine, a word in a comment is none of the code."""
 
+import json
 import os
 import shutil
 import time
@@ -80,6 +81,90 @@ def test_a_large_file_is_read_once_and_again_after_any_change(tmp_path, monkeypa
         file.write(b"1")
     os.utime(path, (long_ago, long_ago))
     assert digests.file_digest(path) not in (first, "f" * 64)
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A folder with two Python files whose digests are kept; `forget()` is the next process's start."""
+    monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digests, "SETTLED", 0)
+    folder = tmp_path / "code"
+    folder.mkdir()
+    for name in ("a.py", "b.py"):
+        (folder / name).write_text(f"x = {name!r}\n", encoding="utf-8")
+        os.utime(folder / name, (10**9, 10**9))
+    digests.folder_digests(folder)
+    return folder
+
+
+def kept_code(folder):
+    (kept,) = (folder.parent / "cache" / "digests").iterdir()
+    return kept
+
+
+def forget():
+    digests._known.clear()
+    digests._known_code.cache_clear()
+
+
+def forge(folder, digest):
+    """A digest that no file has: whoever tells it has read the cache."""
+    kept = kept_code(folder)
+    found = json.loads(kept.read_bytes())
+    kept.write_text(json.dumps({name: [mark, digest] for name, (mark, _) in found.items()}), encoding="ascii")
+    forget()
+
+
+def test_a_python_file_is_parsed_once_and_again_after_any_change(code):
+    first = digests.folder_digests(code)
+    forge(code, "f" * 64)
+    assert set(digests.folder_digests(code).values()) == {"f" * 64}, "taken from the cache"
+    (code / "a.py").write_text("x = 'c.py'\n", encoding="utf-8")  # as large, of the same inode
+    os.utime(code / "a.py", (10**9, 10**9))
+    forget()
+    again = digests.folder_digests(code)
+    assert again["a.py"] not in (first["a.py"], "f" * 64) and again["b.py"] == "f" * 64
+    (code / "new.py").write_text("x = 'a.py'\n", encoding="utf-8")
+    (code / "new.py").replace(code / "a.py")
+    assert digests.folder_digests(code)["a.py"] == first["a.py"]
+
+
+def test_a_python_file_just_written_is_read_each_time(code, monkeypatch):
+    forge(code, "f" * 64)
+    monkeypatch.setattr(digests, "SETTLED", 2 * 10**9)
+    for value in "123":
+        (code / "a.py").write_text(f"x = {value}\n", encoding="utf-8")
+        assert digests.file_digest(code / "a.py") == digests.code_digest(code / "a.py")
+
+
+@pytest.mark.parametrize("changed", ["_way_of_taking", "version"])
+def test_digests_that_were_taken_in_another_way_are_forgotten(code, monkeypatch, changed):
+    first = digests.folder_digests(code)
+    forge(code, "f" * 64)
+    if changed == "version":
+        monkeypatch.setattr(digests.sys, "version", "4.0")
+        digests._way_of_taking.cache_clear()
+    else:
+        monkeypatch.setattr(digests, "_way_of_taking", lambda: "0" * 64)
+    assert digests.folder_digests(code) == first
+    monkeypatch.undo()
+    digests._way_of_taking.cache_clear()
+
+
+def test_python_files_that_are_gone_are_forgotten(code):
+    (code / "b.py").rename(code / "c.py")
+    forget()
+    digests.folder_digests(code)
+    assert [os.path.basename(name) for name in json.loads(kept_code(code).read_bytes())] == ["a.py", "c.py"]
+
+
+@pytest.mark.parametrize("damage", ["", "[", "[1, 2]", '{"a.py": 1}', "null", "\xff"])
+def test_a_damaged_list_of_digests_is_made_anew(code, damage):
+    first = digests.folder_digests(code)
+    kept_code(code).write_text(damage, encoding="latin-1")
+    forget()
+    assert digests.folder_digests(code) == first
+    assert len(json.loads(kept_code(code).read_bytes())) == 2
 
 
 def test_a_file_just_written_is_not_remembered(tmp_path, monkeypatch):
