@@ -90,7 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
                 "compare": _compare, "board": _board, "sweep": _sweep,
                 "workshop": learners.command, "check": check.command, "start": start.command,
                 "bundle": bundle.command}
-    return run_command(commands[given.command], given)
+    try:
+        return run_command(commands[given.command], given)
+    except ModuleNotFoundError as missing:  # a package that is imported where it is needed
+        refuse(missing)
 
 
 def _compare(given: argparse.Namespace) -> None:

@@ -107,6 +107,15 @@ def test_a_data_file_without_roles_says_how_to_get_them(tmp_path, capsys):
     assert "has no roles; set annotate.train_on=live" in capsys.readouterr().err
 
 
+def test_a_run_in_which_all_is_skipped_waits_for_no_library_that_only_chapters_need():
+    heavy = {"torch", "transformers", "datasets", "openai", "pandas", "scipy", "sklearn", "papermill", "matplotlib"}
+    code = ("import sys, selfprompt_lib.__main__, selfprompt_lib.book\n"
+            "from selfprompt_lib.pipeline import run\n"
+            f"print({heavy} & sys.modules.keys())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_an_unwritable_run_folder(tmp_path):
     """Root may write anywhere, so the check runs as another user where the tests run as root."""
     folder = tmp_path / "closed"

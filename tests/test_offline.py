@@ -44,16 +44,22 @@ def test_what_fails_is_told_with_its_mend(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "empty").exists(), "a quick check fetches nothing"
 
 
-def test_a_missing_package_is_named_by_any_command(tmp_path):
+ASK = ["annotate", "--data", "asked.jsonl", "--out", "roles.jsonl", "--base-url", "http://127.0.0.1:9/v1"]
+
+
+@pytest.mark.parametrize("module, given", [("yaml", ["run"]), ("openai", ASK)])
+def test_a_missing_package_is_named_by_any_command(tmp_path, module, given):
     """A distribution that asks for more stands before the real one; a module that is not there, before another."""
+    (tmp_path / "asked.jsonl").write_text('{"question": "Why?"}\n', encoding="utf-8")
+    given = [str(tmp_path / word) if word.endswith(".jsonl") else word for word in given]
     needs = ["no-such-package>=1", "pyyaml<1", 'not-asked; extra == "card"', 'not-here; sys_platform == "never"', "numpy"]
     (tmp_path / "selfprompt_lib-0.1.0.dist-info").mkdir()
     (tmp_path / "selfprompt_lib-0.1.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.4\nName: selfprompt-lib\nVersion: 0.1.0\nRequires-Python: >=3.11\n"
         + "".join(f"Requires-Dist: {need}\n" for need in needs))
-    (tmp_path / "yaml.py").write_text("raise ModuleNotFoundError(name='yaml')")
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
     path = os.pathsep.join([str(tmp_path), str(Path(bundle.PROJECT))])
-    done = command("run", PYTHONPATH=path)
+    done = command(*given, PYTHONPATH=path)
     said = done.stderr.splitlines()
     assert done.returncode == 1 and said[0] == "[FAIL] packages   no-such-package is missing"
     assert said[1].startswith("[FAIL] packages   pyyaml") and said[1].endswith("is not <1")

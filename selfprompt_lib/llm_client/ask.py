@@ -10,7 +10,6 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError, require
-from .batch import ask_in_batches
 from .endpoint import Endpoint
 from .failures import Failure
 from .prompt import Item, Prompt
@@ -46,6 +45,8 @@ async def ask_missing(run: PromptRun, items: Sequence[Item], registry: Path) -> 
         UserError: a model, key or setting that the server refuses.
     """
     if run.settings.mode == "batch":
+        from .batch import ask_in_batches  # imports openai, see `endpoint`
+
         print(estimate_cost(run, items, None)[0])
         await ask_in_batches(run, items, registry)
     else:

@@ -1,5 +1,6 @@
 """The server to ask: a hosted one, or a `transformers serve` of our own on this machine."""
 
+# openai and jinja2 are imported where needed, so that the command line starts at once.
 import atexit
 import difflib
 import os
@@ -16,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import openai
-from jinja2 import TemplateError
 
 from .. import models
 from ..errors import UserError, require
@@ -55,7 +54,7 @@ class Endpoint:
     address: str
     name: str
     model: str
-    client: openai.AsyncOpenAI
+    client: Any  # an openai.AsyncOpenAI
     http: httpx2.AsyncClient
     process: subprocess.Popen | None = None
     no_system: bool = False
@@ -75,7 +74,7 @@ class Endpoint:
         body = prompt.request(question, self.model, local=self.process is not None)
         return body | {"messages": fold_system(body["messages"])} if self.no_system else body
 
-    def failure(self, error: openai.OpenAIError) -> Failure:
+    def failure(self, error: Exception) -> Failure:
         """Why a call failed; what a local server hides stands in its log."""
         failure = failure_of(error, self.clean)
         if not (self.log and failure.status == 500):
@@ -85,12 +84,13 @@ class Endpoint:
         return replace(failure, told=self.clean(": ".join([failure.told, *raised[-1:]])))
 
     @property
-    def side_check(self) -> openai.AsyncOpenAI:
+    def side_check(self) -> Any:
         """The client for what only advises: it does not wait long."""
         return self.client.with_options(timeout=SIDE_CHECK, max_retries=1)
 
     async def similar_models(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
+        import openai
         try:
             answer = await self.side_check.get("/models", cast_to=httpx2.Response)
             ids = [str(model["id"]) for model in answer.json()["data"]]
@@ -118,6 +118,7 @@ async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
     Raises:
         UserError: no key, nothing at the address, or a model that cannot be asked.
     """
+    import openai
     settings = settings or profile.annotate
     if settings.base_url is None:
         return start_local(settings, profile.model)
@@ -165,7 +166,8 @@ def hosted(settings: Client, model: str) -> Endpoint:
 
 
 def _clients(settings: Client, url: str, key: str,
-             here: bool) -> tuple[openai.AsyncOpenAI, httpx2.AsyncClient]:
+             here: bool) -> tuple[Any, httpx2.AsyncClient]:
+    import openai
     hooks = {"response": [show_failure]}  # a server here is asked past the environment's proxy
     http = openai.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=not here)
     try:
@@ -182,6 +184,7 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
     Raises:
         UserError: a base model: without a chat template it can be asked nothing.
     """
+    from jinja2 import TemplateError
     from transformers import AutoTokenizer  # takes seconds, which a hosted model does not need
 
     name, section = settings.model or model, settings.section

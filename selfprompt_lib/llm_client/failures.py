@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 import httpx2
-import openai
 
 from ..sections import Client
 from .reply import BAD_ANSWER, hidden_failure, said_in, words
@@ -122,8 +121,8 @@ def right_address(address: str) -> str:
     return short if re.search(r"/v\d", short) else f"{short}/v1"
 
 
-def failure_of(error: openai.OpenAIError, clean: Callable[[str], str]) -> Failure:
-    """What an error of the client means; `clean` takes the key out of what is told."""
+def failure_of(error: Exception, clean: Callable[[str], str]) -> Failure:
+    """What an error of the client openai means; `clean` takes the key out of what is told."""
     response = getattr(error, "response", None)
     if response is None:
         cause = error.__cause__ or error
