@@ -56,6 +56,7 @@ class ResponseCache(AbstractContextManager):
                                 "attempt; delete the line") from None
             end += len(line)
         self._file.truncate(end)
+        self._file.seek(end)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one reply and flush it."""

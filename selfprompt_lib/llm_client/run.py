@@ -70,6 +70,7 @@ class PromptRun:
     async def ask(self, key: str, item: Item, once: bool = False) -> dict[str, Any] | None:
         """One call, not repeated if `once`. Returns the reply's row; None: see `errors`."""
         import openai  # as in `endpoint`
+
         began = time.perf_counter()
         body = self.request(key, item)
         await self.limits.wait(body, lambda: self.stopped)
