@@ -12,13 +12,13 @@ import pandas as pd
 
 from . import infer, models, sft
 from .designs import GAP, Design, get_design
+from .evaluate.asked import AskedModel
 from .evaluate.benchmarks import load_tasks
 from .evaluate.likelihood_measure import OPEN, measure_likelihoods
 from .evaluate.open_ended import likelihoods
 from .evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
 from .evaluate.results import BASE, OTHER, OWN, UNTUNED
 from .generate import count_tokens
-from .kept import keep
 from .profiles import Profile, seed_profiles
 from .rows import ROLE, Question, Sample
 from .sft.runs import FINISHED
@@ -120,13 +120,13 @@ def _measure_design(profile: Profile, place: str, samples: Sequence[Sample],
     tables = measure_likelihoods(profile, places, experts, {OPEN: questions}, tasks, plan, parts,
                                  [PLAN[0], *base])
     rows, roles = tables["likelihoods"], tables["roles"]
-    tokenizer = models.shape(place)[1]
-    replies = keep(parts, [models.identity(place)["digest"], _asked(questions)], _ask_all, profile,
-                   place, design, questions)["replies"]
+    model = AskedModel(place, parts)
+    replies = model.keep([_asked(questions)], _ask_all, profile, design, questions)["replies"]
     about = {"design": profile.design, "seed": profile.seed}
+    tokens = count_tokens(model.tokenizer, list(roles.role.fillna("")))
     return {
         "likelihoods": rows.assign(model=rows.model.replace({OWN: profile.design})),
-        "roles": roles.assign(tokens=count_tokens(tokenizer, list(roles.role.fillna(""))), **about),
+        "roles": roles.assign(tokens=tokens, **about),
         "replies": replies.assign(**about),
     }
 
@@ -135,12 +135,11 @@ def _asked(questions: Sequence[Question]) -> list[dict[str, Any]]:
     return [row.model_dump(mode="json") for row in questions]
 
 
-def _ask_all(profile: Profile, place: str, design: Design,
+def _ask_all(profile: Profile, model: AskedModel, design: Design,
              questions: Sequence[Question]) -> Tables:
     """Whole replies to read; of a design behind the answer, to see whether the role is written."""
     some = take_evenly_spaced(questions, profile.ablate.question_rows)
-    model, tokenizer = models.load(place, profile.dtype)
-    rows = infer.ask_questions(model, tokenizer, profile, design, some,
+    rows = infer.ask_questions(*model.load(profile), profile, design, some,
                                label=f"asking, design {design.name}")
     return {"replies": pd.DataFrame(rows, columns=None if rows else ["question", "reply"])}
 
@@ -162,21 +161,21 @@ def _prompted(profile: Profile, records: dict[str, list[dict]], roles: pd.DataFr
         checkpoint = records[TUNED_WITHOUT][0]["checkpoints"]
         places[TUNED_WITHOUT] = str(trainings / checkpoint / FINISHED)
     for name, place in places.items():
-        asked = [models.identity(place)["digest"], texts, _asked(questions)]
-        found = keep(parts, asked, _score_prompted, profile, place, texts, questions)["rows"]
+        asked = [texts, _asked(questions)]
+        found = AskedModel(place, parts).keep(asked, _score_prompted, profile, texts,
+                                              questions)["rows"]
         seed = UNTUNED if name == BASE else profile.seed
         yield found.assign(model=name, seed=seed, task=OPEN, form="text")
 
 
-def _score_prompted(profile: Profile, place: str, texts: dict[str, list[str | None]],
+def _score_prompted(profile: Profile, model: AskedModel, texts: dict[str, list[str | None]],
                     questions: Sequence[Question]) -> Tables:
-    model, tokenizer = models.load(place, profile.dtype)
     rows = []
     for name, of_design in texts.items():
         prompted = [row.model_copy(update={"question": f"{text}{GAP}{row.question}"})
                     if isinstance(text, str) else row
                     for row, text in zip(questions, of_design, strict=True)]
-        nats = likelihoods(model, tokenizer, prompted, label=f"as a prompt, {name}")
+        nats = likelihoods(*model.load(profile), prompted, label=f"as a prompt, {name}")
         rows += [{"prefix": PROMPT + name, "item": row.id, "stratum": row.domain, "nats": value}
                  for row, value in zip(questions, nats, strict=True)]
     return {"rows": pd.DataFrame(rows)}

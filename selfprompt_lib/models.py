@@ -68,6 +68,14 @@ def identity(name: str) -> dict[str, str]:
     return {"model": name, "digest": model_digest(name)}
 
 
+def mark(name: str) -> str:
+    """What tells a model from all others in the keys of what is kept of it (chapters 5 and 6).
+
+    That is its `digest`. A hub's model that was never fetched has none yet, so its name tells it.
+    """
+    return identity(name)["digest"] or name
+
+
 def load(name: str, dtype: str = "auto", to_train: bool = False, attention: str = "sdpa",
          new_token: bool = True):
     """The model, in evaluation mode and on the best device, and its tokenizer (chapter 1).

@@ -25,11 +25,11 @@ from selfprompt_lib.designs import GAP, Design, get_design
 from selfprompt_lib.devices import alone_on_card
 from selfprompt_lib.errors import require
 from selfprompt_lib.evaluate import load_tasks, save_items
+from selfprompt_lib.evaluate.asked import AskedModel
 from selfprompt_lib.evaluate.contrasts import TEXT
 from selfprompt_lib.evaluate.likelihood import encode_pairs
 from selfprompt_lib.evaluate.likelihood_measure import (
     COLUMNS,
-    AskedModel,
     OpenQuestions,
     score_behind,
     written_items,

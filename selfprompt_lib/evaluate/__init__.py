@@ -1,7 +1,7 @@
 """Chapter 5: does it answer better? Benchmarks, open questions, a judge, how sure one may be.
 
 `benchmarks` has the tasks, `measure` asks them in several arms through lm-eval's model in
-`harness`, and keeps what was measured; `results` is the table of items that comes out. `compare`
+`harness`, and `asked` keeps what each model was asked; `results` is the table of items that comes out. `compare`
 has its paired differences, `subjects` those of MMLU's subjects, and `report` says what they mean.
 
 Likelihoods, which see smaller differences than right and wrong: `prefixes` says what stands before

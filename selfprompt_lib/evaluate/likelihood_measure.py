@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from .. import infer, models
+from .. import infer
 from ..designs import get_design
-from ..kept import keep
 from ..profiles import Profile, seed_name, seed_profiles, trained_designs
 from ..rows import Question, Role
 from ..sources import held_out_questions, take_evenly_spaced
+from .asked import AskedModel
 from .benchmarks import load_tasks
 from .contrasts import TEXT
 from .harness import Arm, item_key
@@ -81,16 +81,16 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
     tables = {name: pd.concat([part[name] for part in found], ignore_index=True)
               for name in ("likelihoods", "roles")}
     if letters and not full:
-        asked = [models.identity(profile.model)["digest"], *task_content(profile, letters)]
-        untuned = keep(folder, asked, _ask_letters, profile, letters)
+        untuned = AskedModel(profile.model, folder).keep(
+            task_content(profile, letters), _ask_letters, profile, letters)
         tables["likelihoods"] = pd.concat([tables["likelihoods"], untuned["likelihoods"]],
                                           ignore_index=True)
     return tables
 
 
-def _ask_letters(profile: Profile, letters: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    model, tokenizer = models.load(profile.model, profile.dtype)
-    rows = measure_options(model, tokenizer, letters, [Arm(NOTHING)])
+def _ask_letters(profile: Profile, model: AskedModel,
+                 letters: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    rows = measure_options(*model.load(profile), letters, [Arm(NOTHING)])
     return {"likelihoods": rows.assign(model=BASE, seed=UNTUNED).reindex(columns=COLUMNS)}
 
 
@@ -125,35 +125,6 @@ def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Se
         seed = UNTUNED if name == BASE else profile.seed
         parts.append(found.assign(model=name, seed=seed).reindex(columns=COLUMNS))
     return {"likelihoods": pd.concat(parts, ignore_index=True), "roles": items}
-
-
-class AskedModel:
-    """A model whose roles and scores are kept in `folder`, by what it is and what is asked.
-
-    Chapters that ask the same, and cells of a sweep, ask once: it is loaded only for what is new.
-    """
-
-    def __init__(self, place: str, folder: Path):
-        self.place, self.folder = place, folder
-        self._loaded: tuple[Any, Any] | None = None
-
-    @property
-    def tokenizer(self) -> Any:
-        return self._loaded[1] if self._loaded else models.shape(self.place)[1]
-
-    def load(self, profile: Profile) -> tuple[Any, Any]:
-        """The model and its tokenizer, in the profile's `dtype`, which each answer depends on."""
-        dtype = profile.dtype
-        self._loaded = self._loaded or models.load(self.place, dtype)
-        return self._loaded
-
-    def keep(self, asked: list, ask: Callable[..., dict[str, Any]], profile: Profile,
-             *arguments: Any) -> dict[str, Any]:
-        """What `ask(profile, model, *arguments)` returns or has returned, see `kept.keep`."""
-        # A hub's model that was never fetched has no digest yet: then its name tells it.
-        which = models.identity(self.place)["digest"] or self.place
-        about = [ask.__name__, which, *asked]
-        return keep(self.folder, about, ask, profile, self, *arguments)
 
 
 def written_items(model: AskedModel, profile: Profile, open_questions: OpenQuestions,

@@ -12,17 +12,16 @@ from typing import Any
 import pandas as pd
 from lm_eval.evaluator import evaluate
 
-from .. import models
 from ..designs import get_design
 from ..digests import PACKAGE, path_digest
 from ..errors import require
-from ..kept import keep
 from ..profiles import Profile, seed_name, seed_profiles
 from ..reading import user_path
 from ..rows import Role
 from ..tasks import TASKS_FOLDER
 from ..tasks.checks import BASES
 from ..tasks.extraction import extract_answer
+from .asked import AskedModel
 from .harness import Arm, ArmsLM, item_key
 from .prefixes import SUBSTITUTED_ROLES, RoleSources
 from .results import BASE, BASELINE, EXPERT, MANUAL, OWN, SUBSTITUTED, UNTUNED, check_items
@@ -103,8 +102,9 @@ def measure_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int
                   arms: Sequence[str], experts: Sequence[Role], folder: Path) -> pd.DataFrame:
     """One model's rows of the table of items, kept in `folder` (chapters 5 and 6)."""
     roles = [role.model_dump() for role in experts]
-    asked = [models.identity(place)["digest"], seed, arms, task_content(profile, tasks), roles]
-    return keep(folder, asked, _ask_model, profile, tasks, place, seed, arms, experts)["items"]
+    asked = [seed, arms, task_content(profile, tasks), roles]
+    model = AskedModel(place, folder)
+    return model.keep(asked, _ask_model, profile, tasks, seed, arms, experts)["items"]
 
 
 def task_content(profile: Profile, tasks: dict[str, Any]) -> list:
@@ -120,10 +120,10 @@ def task_content(profile: Profile, tasks: dict[str, Any]) -> list:
     return [docs, list(map(path_digest, [*folders, *programs]))]
 
 
-def _ask_model(profile: Profile, tasks: dict[str, Any], place: str, seed: int,
+def _ask_model(profile: Profile, asked: AskedModel, tasks: dict[str, Any], seed: int,
                arms: Sequence[str], experts: Sequence[Role]) -> dict[str, pd.DataFrame]:
     """First the plain arms, then those that need the roles that the model wrote in them."""
-    model, tokenizer = models.load(place, profile.dtype)
+    model, tokenizer = asked.load(profile)
     parts = [ask_benchmarks(model, tokenizer, profile, tasks, [plain_arm(name)], seed)
              for name in arms if name not in SUBSTITUTED]
     if {*arms} & {*SUBSTITUTED}:  # else the run's seed is not read: the untuned model has none
