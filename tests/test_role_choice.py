@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from role_choice import _best_threshold, choice_gains
 from role_choice_study import measure_choice, role_gaps
 
 from selfprompt_lib import models, profiles
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.evaluate.role_choice import _best_threshold, choice_gains
 from selfprompt_lib.generate import ask
 from selfprompt_lib.rows import Question
 from selfprompt_lib.two_way import two_way_interval

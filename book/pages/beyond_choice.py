@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from measurements import difference_text, read_record
+from role_choice import ALWAYS, GAP_RULE, MODEL, NEVER, choice_gains
 
 from selfprompt_lib import plots, stats
 from selfprompt_lib.evaluate.compare import ALL
 from selfprompt_lib.evaluate.contrasts import MEASURES, TEXT
-from selfprompt_lib.evaluate.role_choice import ALWAYS, GAP_RULE, MODEL, NEVER, choice_gains
 
 OVER = {NEVER: [ALWAYS, MODEL, GAP_RULE], ALWAYS: [MODEL, GAP_RULE]}  # the rules beside each
 OTHER_WORDS = {NEVER: "never to write one", ALWAYS: "always to write one"}

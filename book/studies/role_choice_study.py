@@ -1,9 +1,9 @@
 """When is it better to write no role? Models tuned with some role-free samples, and four rules.
 
 `python book/studies/role_choice_study.py --shares 0.25,0.5` trains a model for each share of
-role-free samples, takes the likelihood of good answers behind a role and behind none, and keeps in
-book/measured/choice what always, never, the model's own choice and a threshold bring, task by task.
-The page *Answers to the paper's open questions* shows it.
+role-free samples, takes the likelihood of good answers behind a role and behind none, and keeps it
+in book/measured/choice. The page *Answers to the paper's open questions* shows what always, never,
+the model's own choice and a threshold bring, task by task.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from selfprompt_lib.evaluate.likelihood_measure import (
 )
 from selfprompt_lib.evaluate.prefixes import NOTHING, OWN_ROLE
 from selfprompt_lib.evaluate.results import OWN
-from selfprompt_lib.evaluate.role_choice import choice_gains
 from selfprompt_lib.files import write_json
 from selfprompt_lib.generate import prompt_text
 from selfprompt_lib.profiles import Profile
@@ -88,7 +87,7 @@ def role_gaps(model, tokenizer, design: Design, questions: Sequence[str]) -> np.
 
 def measure_choice(place: str, profile: Profile, open_questions: OpenQuestions,
                    tasks: dict[str, Any], folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two tables of `choice_gains`, for the profile's design and seed.
+    """What the rules are judged by: likelihoods and gaps, for the profile's design and seed.
 
     Every question gets a role, also where the model would write none: its beginning is forced.
 
@@ -112,7 +111,7 @@ def measure_choice(place: str, profile: Profile, open_questions: OpenQuestions,
 
 def keep(out: Path, profile: Profile, share: float, minutes: float,
          tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    """Write one share's rows without texts, and what the rules bring."""
+    """Write one share's rows without texts, and what they were made with."""
     likelihoods, gaps = tables
     name = f"{share:g}"
     save_items(likelihoods, out / f"likelihoods-{name}.parquet")
@@ -120,8 +119,7 @@ def keep(out: Path, profile: Profile, share: float, minutes: float,
                out / f"gaps-{name}.parquet")
     record = out / "record.json"
     there = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    there[name] = {"gains": json.loads(choice_gains(likelihoods, gaps).to_json(orient="records")),
-                   "minutes": round(minutes, 1), "provenance": describe(profile),
+    there[name] = {"minutes": round(minutes, 1), "provenance": describe(profile),
                    "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     write_json(record, there)
 

@@ -1,14 +1,14 @@
 """Chapter 5: does it answer better? Benchmarks, open questions, a judge, how sure one may be.
 
 `benchmarks` has the tasks, `measure` asks them in several arms through lm-eval's model in
-`harness`, and `asked` keeps what each model was asked; `results` is the table of items that comes out. `compare`
-has its paired differences, `subjects` those of MMLU's subjects, and `report` says what they mean.
+`harness`, and `asked` keeps what each model replied; `results` is the table of items that comes
+out. `compare` has its paired differences, `subjects` those of MMLU's subjects, and `report` says
+what they mean.
 
 Likelihoods, which see smaller differences than right and wrong: `prefixes` says what stands before
 an answer, `likelihood_measure` has each model score answers and `options` behind it by
 `likelihood`, `contrasts` compares, with a gate for tasks that the untuned model cannot do, and
-`likelihood_report` puts it into words; `role_choice` says what it brings to let the model choose
-whether a question gets a role.
+`likelihood_report` puts it into words.
 
 Open questions: `open_ended` measures what needs no judge. Appendix A1: `judge` asks a model about
 pairs of answers, `judge_exam` examines it first, `win_rates` counts its verdicts, and
@@ -49,5 +49,4 @@ from .results import (
     save_items,
     won_items,
 )
-from .role_choice import choice_gains
 from .subjects import subject_differences

@@ -1,4 +1,4 @@
-"""With a role or without: what it brings to let the model choose, task by task (chapter 6).
+"""With a role or without: what it brings to let the model choose, task by task.
 
 Experts may hurt facts and help form (PRISM, see the page *Method*). A model that was tuned with
 some role-free samples (`data.without_role`) begins in both ways, and how sure it is of a role can
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..errors import require
-from ..two_way import two_way_interval
-from .compare import ALL
-from .contrasts import TEXT
-from .prefixes import NOTHING, OWN_ROLE
-from .results import OWN
+from selfprompt_lib.errors import require
+from selfprompt_lib.evaluate.compare import ALL
+from selfprompt_lib.evaluate.contrasts import TEXT
+from selfprompt_lib.evaluate.prefixes import NOTHING, OWN_ROLE
+from selfprompt_lib.evaluate.results import OWN
+from selfprompt_lib.two_way import two_way_interval
 
 ALWAYS, NEVER, MODEL, GAP_RULE = ("always", "never", "model's choice", "gap")
 SHARES = np.linspace(0, 1, 11)  # of the questions that get a role, to choose from
