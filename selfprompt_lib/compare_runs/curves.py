@@ -4,14 +4,12 @@ All takes the rows of `RunSet.pooled`, in which a `group` is a cell, or several 
 nothing but the seed. Chapter 6 calls its models by their designs; its baseline is `none`.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
 from .. import stats
 from ..errors import require
-from ..evaluate.compare import ALL, effects, paired_tables, rows_of_both
+from ..evaluate.compare import ALL, effects, rows_of_both
 from ..evaluate.contrasts import (
     CONTRASTS,
     MEASURES,
@@ -19,7 +17,6 @@ from ..evaluate.contrasts import (
     gate,
     likelihood_contrasts,
     measured_difference,
-    of_whole_items,
 )
 from ..evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
 from ..evaluate.results import BASE, BASELINE, OWN
@@ -141,39 +138,33 @@ def _in_order(values: pd.Series) -> pd.Series:
     return numbers if numbers.notna().all() else pd.Series(pd.factorize(values)[0], values.index)
 
 
-def cell_contrasts(rows: pd.DataFrame, reference: str = "", measure: str = "nats",
-                   model: str = "") -> pd.DataFrame:
+def cell_contrasts(rows: pd.DataFrame, reference: str = "",
+                   measure: str = "nats") -> pd.DataFrame:
     """Each group minus a reference, paired by item and seed, with Holm over the groups (chapter 7).
 
-    Two quantities: the likelihood behind the model's own role, and its gain over the baseline of
-    the same group, which leaves out what the swept field does to both.
+    Two quantities of the first of `own_models`: the likelihood behind its own role, and its gain
+    over the baseline of the same group, which leaves out what the swept field does to both.
 
     Args:
         reference: a group; by default the first.
-        model: of `own_models`; by default the first.
 
     Returns:
         Columns quantity, group, reference, difference, low, high (95%), n (items), seeds, p, p_holm
         (over the groups), smallest (what such a sample shows with 80% power at 5%).
 
     Raises:
-        UserError: one group alone, an unknown reference or model, or two groups without an item or
-            a seed in common.
+        UserError: one group alone, an unknown reference, or two groups without an item or a seed
+            in common.
     """
     groups = list(rows.group.unique())
     require(len(groups) > 1, f"runs: {groups[0]} is one cell alone; a contrast takes two")
     reference = reference or groups[0]
     require(reference in groups, f"reference: no cell {reference!r}; there are {', '.join(groups)}")
-    own = own_models(rows)
-    model = model or own[0]
-    require(model in own, f"model: no {model!r} writes a role in these runs; there are "
-            f"{', '.join(own)}")
     table = measured_rows(rows, measure)
-    level = _quantity(table, measure, model, OWN_ROLE)
-    plain = _quantity(table, measure, BASELINE, NOTHING)
-    gain = level.sub(plain).dropna()
-    found = [row for quantity, values in ((LEVEL, level), (GAIN, gain)) if len(values)
-             for row in _against(values.rename("value").reset_index(), reference, quantity)]
+    level = _quantity(table, measure, own_models(rows)[0], OWN_ROLE)
+    gain = level.sub(_quantity(table, measure, BASELINE, NOTHING)).dropna()
+    found = [row for quantity, values in ((LEVEL, level), (GAIN, gain))
+             for row in _against(values, reference, quantity)]
     return pd.DataFrame(found)
 
 
@@ -188,32 +179,31 @@ def _quantity(table: pd.DataFrame, measure: str, model: str, prefix: str) -> pd.
     return part.set_index(["group", *KEY])[measure]
 
 
-def _against(items: pd.DataFrame, reference: str, quantity: str) -> Iterator[dict]:
-    """A row a group: it minus the reference, on the items and seeds that both have."""
-    items, found = items.rename(columns={"group": "arm"}), []
-    for group in items["arm"].unique():
-        if group == reference:
-            continue
-        both = of_common_items(items[items["arm"].isin([group, reference])], group, reference)
-        tables = paired_tables(both, group, reference, "value")
-        found.append({"quantity": quantity, "group": group, "reference": reference}
-                     | measured_difference([table.to_numpy() for table in tables.values()]))
+def _against(values: pd.Series, reference: str, quantity: str) -> list[dict]:
+    """A row a group: it minus the reference, with Holm's correction over the groups."""
+    found = []
+    for group in values.index.unique("group"):
+        if group != reference:
+            about = {"quantity": quantity, "group": group, "reference": reference}
+            found.append(about | measured_difference(_paired(values, group, reference)))
     adjusted = stats.holm([row["p"] for row in found])
-    return (row | {"p_holm": p} for row, p in zip(found, adjusted, strict=True))
+    return [row | {"p_holm": p} for row, p in zip(found, adjusted, strict=True)]
 
 
-def of_common_items(both: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """The rows of two groups on the items and seeds that both have.
+def _paired(values: pd.Series, new: str, old: str) -> list[np.ndarray]:
+    """Each task's differences of two groups, shape (items, seeds), on what both have.
+
+    Pandas pairs by seed, task, form and item; items that one of the seeds lacks are left out.
 
     Raises:
-        UserError: there are none.
+        UserError: no seed or no item in common.
     """
-    seeds = [set(both[both.arm == name].seed) for name in (first, second)]
-    require(seeds[0] & seeds[1], f"runs: {first} and {second} have no training seed in common; "
-            "train both with the same")
-    shared = rows_of_both(both, first, second)
-    counts = shared.groupby(["task", "item"])["arm"].nunique()
-    paired = shared.set_index(["task", "item"]).loc[counts[counts == 2].index].reset_index()
-    require(len(paired), f"runs: {first} and {second} have no item in common; measure both on "
-            "the same questions")
-    return of_whole_items(paired)
+    first, second = (values[values.index.get_level_values("group") == name].droplevel("group")
+                     for name in (new, old))
+    common = first.index.unique("seed").intersection(second.index.unique("seed"))
+    require(len(common), f"runs: {new} and {old} have no training seed in common; train both with "
+            "the same")
+    by_seed = first.sub(second).dropna().unstack("seed").dropna()
+    require(len(by_seed), f"runs: {new} and {old} have no item in common; measure both on the same "
+            "questions")
+    return [part.to_numpy() for _, part in by_seed.groupby("task", sort=False)]
