@@ -55,7 +55,8 @@ def comparable_rows(rows: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
 
 def _as_chapter_5(rows: pd.DataFrame) -> pd.DataFrame:
     """Chapter 6's rows under chapter 5's names: there every model has a text of its own."""
-    rows, own = rows.replace({"model": {"none": BASELINE}}), rows.prefix == OWN_ROLE
+    own = rows.prefix == OWN_ROLE
+    rows = rows.replace({"model": {"none": BASELINE}})
     names = {BASELINE: NOTHING, NEUTRAL: NEUTRAL_TEXT}
     return rows.assign(prefix=rows.prefix.mask(own, rows.model.map(names).fillna(rows.prefix)))
 
@@ -68,7 +69,8 @@ def own_models(rows: pd.DataFrame) -> list[str]:
 
 def role_curve(rows: pd.DataFrame) -> pd.DataFrame:
     """How often a role was written: `CURVE_COLUMNS` and the swept fields, Wilson's interval."""
-    found, replies = [], rows[(rows.form == ROLE) & rows.model.isin(own_models(rows))]
+    replies = rows[(rows.form == ROLE) & rows.model.isin(own_models(rows))]
+    found = []
     for (group, model), part in replies.groupby(["group", "model"], sort=False):
         found.append({"group": group, "model": model, "curve": "roles written",
                       **stats.rate(part.right.astype(bool)).columns("value"),
@@ -112,8 +114,9 @@ def written_curve(rows: pd.DataFrame) -> pd.DataFrame:
     # Answers of the baseline, and of models that wrote their own role before them.
     own = rows.model.isin(own_models(rows)) & (rows.prefix == OWN_ROLE)
     plain = (rows.model == BASELINE) & (rows.prefix == NOTHING)
-    written, found = rows[(rows.form == WRITTEN) & (own | plain)], []
+    written = rows[(rows.form == WRITTEN) & (own | plain)]
     items = written.assign(arm=written.model, value=written.right.astype(float))
+    found = []
     for group, part in items.groupby("group", sort=False):
         for model in own_models(part):
             both = rows_of_both(part, model, BASELINE)
