@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from . import infer, stats
 from .ablate_measure import (
@@ -27,6 +26,7 @@ from .evaluate.results import BASE, OTHER
 from .profiles import Profile
 from .roles import role_fit
 from .rows import Question
+from .two_way import variance_components
 
 __all__ = ["design_accuracy", "design_contrasts", "design_fit", "design_spread",
            "load_ablate_tasks", "measure_designs", "rate_table", "report_text", "role_rates",
@@ -145,8 +145,9 @@ def design_spread(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         some = some.dropna()
         if min(some.shape) > 1:
             of = seeds if what == SEEDS else some.shape[1]
-            values = some.to_numpy().reshape(len(some), -1, of)
-            found.append({"what": what, **_spread(values, seed), "of": of, "n": len(some)})
+            by_item = some.to_numpy().reshape(len(some), -1, of)  # shape (items, sets, columns)
+            spread = _spread(by_item.swapaxes(0, 1), seed)
+            found.append({"what": what, **spread, "of": of, "n": len(some)})
     return pd.DataFrame(found, columns=["what", "spread", "low", "high", "of", "n"])
 
 
@@ -154,25 +155,20 @@ def _spread(values: np.ndarray, seed: int) -> dict[str, float]:
     """The standard deviation between columns without what items make of it, with its interval.
 
     Args:
-        values: shape (items, sets, columns); of several sets, the root of the mean variance.
+        values: shape (sets, items, columns); of several sets, the root of the mean variance.
     """
-    items, sets, columns = values.shape
+    items = values.shape[1]
+    drawn = np.random.default_rng(seed).integers(items, size=(DRAWS, items))
+    samples = values[:, drawn]  # shape (sets, draws, items, columns)
+    low, high = np.quantile(_between_columns(samples), [0.025, 0.975])
+    return {"spread": float(_between_columns(values)), "low": float(low), "high": float(high)}
 
-    def between(some: np.ndarray, axis: int = -1) -> np.ndarray:
-        # shape (..., sets * columns, items), drawn items last, as SciPy has it
-        some = some.reshape(*some.shape[:-2], sets, columns, items)
-        means = some.mean(axis=-1)
-        left = some - means[..., None] - some.mean(axis=-2, keepdims=True) \
-            + some.mean(axis=(-1, -2), keepdims=True)
-        noise = (left**2).sum(axis=(-1, -2)) / ((columns - 1) * (items - 1)) / items
-        variance = (means.var(axis=-1, ddof=1) - noise).mean(axis=-1)
-        return np.sqrt(np.maximum(0.0, variance))
 
-    by_column = values.reshape(items, sets * columns).T
-    found = bootstrap(tuple(by_column), lambda *rows, axis=-1: between(np.stack(rows, axis=-2)),
-                      paired=True, vectorized=True, n_resamples=DRAWS, method="percentile",
-                      rng=np.random.default_rng(seed)).confidence_interval
-    return {"spread": float(between(by_column)), "low": float(found.low), "high": float(found.high)}
+def _between_columns(values: np.ndarray) -> np.ndarray:
+    """The same without an interval; shape (sets, ..., items, columns) becomes (...)."""
+    of_mean = variance_components(values, shares=False)  # columns take the place of its seeds
+    of_column = values.shape[-1] * (of_mean.seeds - of_mean.residual)  # shape (sets, ...)
+    return np.sqrt(np.maximum(0.0, of_column.mean(axis=0)))
 
 
 def summarize(profile: Profile, rates: pd.DataFrame, fit: pd.DataFrame, contrasts: pd.DataFrame,
