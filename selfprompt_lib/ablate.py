@@ -19,7 +19,7 @@ from .ablate_measure import (
     train_designs,
 )
 from .designs import get_design
-from .evaluate.contrasts import Contrast, gate, likelihood_contrasts
+from .evaluate.contrasts import Contrast, likelihood_contrasts
 from .evaluate.likelihood_measure import OPEN
 from .evaluate.prefixes import NEUTRAL, OWN_ROLE
 from .evaluate.results import BASE, OTHER
@@ -77,7 +77,7 @@ def design_fit(embedder, roles: pd.DataFrame, questions: Sequence[Question],
     return found.rename(columns={"roles": "design"})
 
 
-def design_contrasts(table: pd.DataFrame, measure: str = "nats") -> pd.DataFrame:
+def design_contrasts(table: pd.DataFrame) -> pd.DataFrame:
     """How much likelier answers are behind what a design writes than behind others (chapter 6).
 
     Each model stands behind its own text: against the model tuned without one, against the one
@@ -85,7 +85,8 @@ def design_contrasts(table: pd.DataFrame, measure: str = "nats") -> pd.DataFrame
     correction is over the first two of all designs, and over the third for itself.
 
     Returns:
-        Columns design, against, and those of `likelihood_contrasts` over all tasks of a form.
+        Columns design, against, and those of `likelihood_contrasts`, in nats, over all open
+        questions.
     """
     designs = [name for name in dict.fromkeys(table.model) if name not in (TUNED_WITHOUT, BASE)]
     chosen = {}
@@ -100,7 +101,7 @@ def design_contrasts(table: pd.DataFrame, measure: str = "nats") -> pd.DataFrame
             contrast = Contrast(own, old, primary)
             chosen[contrast.label] = name, against, contrast
     contrasts = [contrast for _, _, contrast in chosen.values()]
-    found = likelihood_contrasts(table, measure, gate(table), contrasts)
+    found = likelihood_contrasts(table, contrasts=contrasts)
     found = found[found.task == "all"]
     about = pd.DataFrame([chosen[label][:2] for label in found.contrast],
                          columns=["design", "against"], index=found.index)
@@ -200,16 +201,16 @@ def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFra
     text = (f"{(rates.rate >= 0.9).sum()} of {len(rates)} designs were written for at least 90% of "
             "the questions. ")
     for against, told in IN_WORDS.items():
-        rows = contrasts[(contrasts.against == against) & (contrasts.measure == "nats")]
+        rows = contrasts[contrasts.against == against]
         if len(rows):
             above, below = count_differences(rows)
             text += (f"{told}, each model behind its own text finds the reference answers likelier "
                      f"with {above} of {len(rows)} designs and less likely with "
                      f"{below}, after Holm's correction; the differences lie between "
-                     f"{rows.difference.min():+.3f} and {rows.difference.max():+.3f} nats a "
-                     "token. ")
+                     f"{stats.signed(rows.difference.min())} and "
+                     f"{stats.signed(rows.difference.max())} nats a token. ")
     parts = [f"{row.what}, {row.spread:.3f} [{row.low:.3f}, {row.high:.3f}]"
              for row in spread.itertuples()]
     if parts:
         text += f"The spread, in nats a token: {'; '.join(parts)}."
-    return text.strip().replace("-0.", "\N{MINUS SIGN}0.")
+    return text.strip()

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 Z = float(norm.ppf(0.975))
 ROUNDING = 1e-24  # a variance below is that of values which are all alike
+MINUS = "\N{MINUS SIGN}"  # in texts, where Python writes a hyphen
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,21 @@ class Estimate:
 
     def __str__(self) -> str:
         text = f"{100 * self.value:.0f}% [{100 * self.low:.0f}, {100 * self.high:.0f}]"
-        return text.replace("-", "\N{MINUS SIGN}")
+        return text.replace("-", MINUS)
 
     def columns(self, name: str) -> dict[str, float]:
         """As columns of a table: the value under a name of its own, and low, high and n."""
         return {name: self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
+def signed(value: float, form: str = ".3f") -> str:
+    """A number with its sign, in one of Python's formats; by default nats, to a thousandth."""
+    return f"{value:+{form}}".replace("-", MINUS)
+
+
 def points_text(value: float, decimals: int = 0) -> str:
     """A difference in points with its sign: 0.05 is +5."""
-    return f"{100 * value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    return signed(100 * value, f".{decimals}f")
 
 
 def points_with_interval(value: float, low: float, high: float, decimals: int = 0) -> str:
@@ -48,26 +55,20 @@ def rate(hits: Sequence[bool]) -> Estimate:
     return Estimate(float(hits.mean()), float(low), float(high), len(hits))
 
 
-def paired_difference(new: Sequence[bool], old: Sequence[bool]) -> Estimate:
-    """Mean of `new - old` over the same items, with Tango's score interval (chapter 5)."""
-    (_, wins), (losses, _) = _paired_counts(new, old)
-    n = len(new)
-    low, high = tango(wins, losses, n)
-    return Estimate((wins - losses) / n, float(low), float(high), n)
-
-
 def mcnemar_p(new: Sequence[bool], old: Sequence[bool]) -> float:
     """Exact McNemar p-value for two greedy runs on the same items (chapter 5)."""
-    return float(mcnemar(_paired_counts(new, old), exact=True).pvalue)
-
-
-def _paired_counts(new: Sequence[bool], old: Sequence[bool]) -> list[list[int]]:
-    """How often both are right and only the new one; only the old one and neither."""
     new, old = np.asarray(new, dtype=bool), np.asarray(old, dtype=bool)
     if new.shape != old.shape:
         raise ValueError(f"not paired: lengths {len(new)} and {len(old)}")
-    return [[int((new & old).sum()), int((new & ~old).sum())],
-            [int((~new & old).sum()), int((~new & ~old).sum())]]
+    return mcnemar_p_of(wins=int((new & ~old).sum()), losses=int((old & ~new).sum()))
+
+
+def mcnemar_p_of(wins: int, losses: int) -> float:
+    """The same from counts: items that only the new run has right, and only the old one.
+
+    Items that both have right, or neither, are not in the test.
+    """
+    return float(mcnemar([[0, wins], [losses, 0]], exact=True).pvalue)
 
 
 def tango(wins: np.ndarray, losses: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,9 +108,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         `multipletests` gives the same, but collects garbage at each call: a fifth of a second
         beside loaded models.
     """
-    values = np.asarray(p_values, dtype=float)
-    order = np.argsort(values)
-    steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return adjusted.tolist()
+    smallest_first = pd.Series(list(p_values), dtype=float).sort_values()
+    multiplied = smallest_first * np.arange(len(smallest_first), 0, -1)
+    adjusted = multiplied.cummax().clip(upper=1)
+    return adjusted.sort_index().tolist()

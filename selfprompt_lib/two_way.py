@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtr
 from scipy.stats import chi2, t
 
-from .stats import ROUNDING, Estimate, Z, mcnemar_p, paired_difference
+from .stats import ROUNDING, Estimate, Z, mcnemar_p_of, tango
 
 DRAWS = 80  # true variances between seeds that a p-value is averaged over
 
@@ -108,9 +108,9 @@ def two_way_interval(*tasks: np.ndarray, shares: bool = True) -> Effect:
         low, high = t_interval(value, components, 1 if shares else np.inf)
         p, df = p_value(value, components), components.df
     if shares and components.n_seeds == 1 and len(tables) == 1:
-        won, lost = tables[0][:, 0] > 0, tables[0][:, 0] < 0
-        alone = paired_difference(won, lost)
-        low, high, p = alone.low, alone.high, mcnemar_p(won, lost)
+        wins, losses = int((tables[0] > 0).sum()), int((tables[0] < 0).sum())
+        low, high = tango(wins, losses, len(tables[0]))
+        p = mcnemar_p_of(wins, losses)
     return Effect(value, float(low), float(high), n=sum(map(len, tables)), seeds=components.n_seeds,
                   p=float(p), df=float(df), components=components)
 

@@ -35,7 +35,7 @@ from selfprompt_lib.sample_size import (
     required_sample_size,
     scaled_components,
 )
-from selfprompt_lib.stats import Z, holm, mcnemar_p, paired_difference
+from selfprompt_lib.stats import Z, holm, mcnemar_p, tango
 from selfprompt_lib.two_way import (
     VarianceComponents,
     p_value,
@@ -110,11 +110,10 @@ def test_the_variances_are_the_mean_squares_of_an_analysis_of_variance(items, se
 
 def test_one_seed_of_one_task_is_tangos_interval_and_mcnemars_test():
     table = changes(80, 1, shift=0.5)
-    effect, alone = two_way_interval(table), paired_difference(table[:, 0] > 0, table[:, 0] < 0)
-    assert (effect.value, effect.low, effect.high, effect.n) == pytest.approx(
-        (alone.value, alone.low, alone.high, 80)
-    )
-    assert effect.p == mcnemar_p(table[:, 0] > 0, table[:, 0] < 0)
+    new, old = table[:, 0] > 0, table[:, 0] < 0  # as right answers of two runs
+    effect, (low, high) = two_way_interval(table), tango(new.sum(), old.sum(), 80)
+    assert (effect.value, effect.low, effect.high, effect.n) == pytest.approx((table.mean(), low, high, 80))
+    assert effect.p == mcnemar_p(new, old)
 
 
 def test_where_only_seeds_vary_it_is_the_t_test_of_the_seeds():

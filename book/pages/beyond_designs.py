@@ -18,11 +18,11 @@ from selfprompt_lib import ablate, plots, stats
 from selfprompt_lib.ablate_measure import TUNED_WITHOUT
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate.likelihood_measure import OPEN
-from selfprompt_lib.evaluate.likelihood_report import signed
 from selfprompt_lib.evaluate.prefixes import NEUTRAL
 from selfprompt_lib.evaluate.results import BASE
 from selfprompt_lib.roles.fit import WHOLE, WITHOUT_TASK
 from selfprompt_lib.rows import ROLE
+from selfprompt_lib.stats import signed
 
 BESIDE = [NEUTRAL, TUNED_WITHOUT]
 AGAINST = (ablate.AGAINST_NONE, ablate.AGAINST_NEUTRAL, ablate.AGAINST_OTHER)
@@ -62,10 +62,9 @@ def read_section(folder: Path, of_strategies: bool = False) -> Section | None:
         return None
     beside = [name for name in ([USUAL] if of_strategies else []) if name in there] + BESIDE
     table = table[table.model.isin([*names, *beside, BASE])]
-    contrasts = ablate.design_contrasts(table)
     return Section(record, names, beside, table,
                    written_rates(roles[roles.design.isin([*names, *beside])]),
-                   contrasts[contrasts.measure == "nats"].copy())
+                   ablate.design_contrasts(table))
 
 
 def correct_together(sections: Sequence[Section]) -> None:

@@ -16,10 +16,10 @@ from measurements import difference_text
 from selfprompt_lib import compare_runs, plots, profiles, sources, stats
 from selfprompt_lib.compare_runs.curves import GAIN
 from selfprompt_lib.compare_runs.summary import HOLDS
-from selfprompt_lib.evaluate.likelihood_report import signed
 from selfprompt_lib.evaluate.results import BASELINE
 from selfprompt_lib.pipeline.sweep_grid import value_text
 from selfprompt_lib.pipeline.sweep_results import ROLE
+from selfprompt_lib.stats import signed
 
 WITHOUT_ROLE = "without-role"
 SWEEPS = {  # name of the folder → title, and what was changed

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from selfprompt_lib.evaluate.likelihood_report import signed
 from selfprompt_lib.provenance import PROJECT
+from selfprompt_lib.stats import signed
 
 MEASURED = PROJECT / "book" / "measured"
 

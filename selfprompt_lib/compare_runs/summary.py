@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..evaluate.likelihood_report import signed
+from ..stats import signed
 from .changes import MARK
 from .curves import GAIN, LEVEL
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..stats import signed
 from .compare import ALL
 from .contrasts import CONTRASTS, TEXT, Contrast
 from .prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
@@ -118,14 +119,9 @@ def _numbers(row: pd.Series, form: str) -> str:
     p = f"p = {row.p_holm:.3f}" if row.p_holm >= 0.001 else "p < 0.001"
     text += f", 95% interval {signed(row.low)} to {signed(row.high)}, {p} after Holm"
     if form == TEXT:
-        text += (f"; a token's probability changes by {100 * np.expm1(row.difference):+.1f}%"
-                 .replace("-", "−"))
+        change = signed(100 * np.expm1(row.difference), ".1f")
+        text += f"; a token's probability changes by {change}%"
     return text + f"; likelier in {round(row.above * row.n)} of {row.n:,}"
-
-
-def signed(value: float) -> str:
-    """Nats with their sign, to a thousandth."""
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _limits(whole: pd.DataFrame, needed: pd.DataFrame | None) -> Iterator[str]:

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from .. import stats
+
 WIDTH = 6.8  # inches: narrow, so that the letters stay large on a phone
 COLOURS = {"base": "#949494", "baseline": "#DE8F05", "self-prompt": "#0173B2",
            "neutral": "#029E73"}
@@ -56,7 +58,7 @@ def percent_axis(axis: Axis) -> None:
 
 def points_label(value: float, _=None) -> str:
     """A difference in points with its sign, as the axes show it: 0.05 is +5."""
-    return f"{100 * value:+.3g}".replace("-", "−") if abs(value) > 1e-9 else "0"
+    return stats.signed(100 * value, ".3g") if abs(value) > 1e-9 else "0"
 
 
 def points_axis(axis: Axis) -> None:

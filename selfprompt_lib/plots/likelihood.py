@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ..stats import signed
 from .base import BLUE, ORANGE, WIDTH, draw_interval, set_style
 
 LINE = 0.6  # inches a contrast
@@ -88,11 +89,12 @@ def _draw(axes: Axes, row, name: str, place: float, look: dict, reach: float) ->
         look = look | {"color": FAINT, "markerfacecolor": "white"}
     colour = "black" if row.interpreted else FAINT
     _write(axes, place, name, color=colour)
-    number, known = f"{row.difference:+.3f}", pd.notna(row.low)  # all equal: no interval
-    if known:
-        number += f" [{row.low:+.3f}, {row.high:+.3f}]"
-    _write(axes, place, number.replace("-", "−"), right=True, color=colour)
-    ends = (row.low, row.high) if known else (row.difference, row.difference)
+    number = signed(row.difference)
+    ends = (row.difference, row.difference)
+    if pd.notna(row.low):  # where all differ by the same there is no interval
+        number += f" [{signed(row.low)}, {signed(row.high)}]"
+        ends = (row.low, row.high)
+    _write(axes, place, number, right=True, color=colour)
     draw_interval(axes, row.difference, *ends, place + 0.4, capsize=4, **look)
     for edge, outside in ((-0.97 * reach, ends[0] < -reach), (0.97 * reach, ends[1] > reach)):
         if outside:
