@@ -6,14 +6,15 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, Field
 
 from ..llm_client.endpoint import Endpoint
 from ..profiles import Judge, Profile
+from ..reading import read_json_lines
 from ..rows import STARTER_FOLDER, Question, read_rows
 from ..sources import take_evenly_spaced
 from ..stats import Estimate, rate
@@ -32,18 +33,6 @@ EXPECTED = {  # kind → the verdicts that are right; `one` is the reference ans
 }
 
 
-class WrongFact(BaseModel):
-    """A line of planted.jsonl: what the reference answer says, and the error put in its place."""
-
-    id: str
-    right: str = Field(min_length=1)
-    wrong: str = Field(min_length=1)
-
-    def put_into(self, answer: str) -> str:
-        """The answer with the error in it."""
-        return answer.replace(self.right, self.wrong)
-
-
 def control_pairs(count: int) -> dict[str, list[Pair]]:
     """For each kind, `count` pairs of a starter question's reference (`one`) and a spoilt answer.
 
@@ -52,12 +41,14 @@ def control_pairs(count: int) -> dict[str, list[Pair]]:
     with sentences that say nothing, or it is the same (appendix A1).
     """
     questions = read_rows(STARTER_FOLDER / "heldout.jsonl", Question)
-    wrong_facts = {row.id: row for row in read_rows(JUDGE_FOLDER / "planted.jsonl", WrongFact)}
+    # By question, what its reference answer says, and the error that takes its place.
+    facts = {row["id"]: (row["right"], row["wrong"])
+             for row in read_json_lines(JUDGE_FOLDER / "planted.jsonl")}
     filler = json.loads((JUDGE_FOLDER / "filler.json").read_text(encoding="utf-8"))
     spoil: dict[str, Callable[[Question, random.Random], str]] = {
         "cut short": lambda row, _: cut_short(row.reference),
         "shuffled": lambda row, rng: shuffled(row.reference, rng),
-        "wrong fact": lambda row, _: wrong_facts[row.id].put_into(row.reference),
+        "wrong fact": lambda row, _: row.reference.replace(*facts[row.id]),
         "off the question": lambda row, rng: off_the_question(row, questions, rng),
         "padded": lambda row, rng: padded(row.reference, filler, rng),
         "identical": lambda row, _: row.reference,
@@ -160,10 +151,11 @@ async def judge_exam(endpoint: Endpoint, profile: Profile, folder: Path) -> Judg
     Raises:
         UserError: a model, key or setting that the server refuses; a budget without a price.
     """
-    kinds = control_pairs(profile.judge.pairs)
-    pairs = [pair for pairs in kinds.values() for pair in pairs]
-    rows = iter(await ask_both_orders(endpoint, profile, pairs, folder))
-    rows_by_kind = {kind: [next(rows) for _ in pairs] for kind, pairs in kinds.items()}
+    pairs_by_kind = control_pairs(profile.judge.pairs)
+    pairs = [pair for of_kind in pairs_by_kind.values() for pair in of_kind]
+    rows = iter(await ask_both_orders(endpoint, profile, pairs, folder))  # in the same order
+    rows_by_kind = {kind: list(islice(rows, len(of_kind)))
+                    for kind, of_kind in pairs_by_kind.items()}
     return grade(endpoint.name, rows_by_kind, profile.judge)
 
 

@@ -1,7 +1,6 @@
 """Win rates from a judge's verdicts: with intervals, by domain, at equal length (appendix A1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,36 +40,29 @@ def win_rate(rows: Sequence[dict[str, Any]]) -> Estimate:
     return mean_score(*_counts(rows))
 
 
-@dataclass(frozen=True)
-class AtEqualLength:
-    """The win rate that is predicted for answers of equal length, or why there is none."""
-
-    estimate: Estimate | None
-    slope: float | None = None  # of the log odds, on tanh of the difference in standard deviations
-    note: str = ""
-
-
-def at_equal_length(rows: Sequence[dict[str, Any]]) -> AtEqualLength:
+def at_equal_length(rows: Sequence[dict[str, Any]]) -> tuple[Estimate | None, str]:
     """The win rate adjusted for length, as in length-controlled AlpacaEval (arXiv 2404.04475).
 
     A logistic regression of the preference on tanh(d / sd(d)), d the difference of the lengths in
     characters; the rate is the prediction at d = 0. Their further term, the difficulty of a
     question, needs many models and is left out. The interval is Wald's on the log odds, with
     Student's quantile and a robust (HC1) error, which ties need.
+
+    Returns:
+        The rate, and a note if it is extrapolated; or None, and why there is none.
     """
     judged = [row for row in rows if row["verdict"]]
     score = np.array([SCORE[row["verdict"]] for row in judged])
     difference = np.array([row["lengths"][0] - row["lengths"][1] for row in judged], dtype=float)
     if len(judged) < FEWEST:
-        few = f"{len(judged)} verdicts are too few to adjust for length; it takes {FEWEST}"
-        return AtEqualLength(None, note=few)
+        return None, f"{len(judged)} verdicts are too few to adjust for length; it takes {FEWEST}"
     if difference.std() == 0:
-        return AtEqualLength(None, note="all pairs differ in length by the same, so length cannot "
-                                        "be told from the rest")
+        return None, ("all pairs differ in length by the same, so length cannot be told from the "
+                      "rest")
     length = np.tanh(difference / difference.std())
     if _separated(length, score):
-        return AtEqualLength(None, note="no regression: all pairs end alike, or length parts the "
-                                        "wins from the losses")
+        return None, ("no regression: all pairs end alike, or length parts the wins from the "
+                      "losses")
     model = sm.GLM(score, sm.add_constant(length), family=sm.families.Binomial())
     fitted = model.fit(cov_type="HC1")
     reach = student.ppf(0.975, len(judged) - 2) * fitted.bse[0]
@@ -79,7 +71,7 @@ def at_equal_length(rows: Sequence[dict[str, Any]]) -> AtEqualLength:
     one_sided = (difference >= 0).all() or (difference <= 0).all()
     note = ("one side is never the shorter one: what is said of equal lengths is extrapolated"
             if one_sided else "")
-    return AtEqualLength(estimate, float(fitted.params[1]), note)
+    return estimate, note
 
 
 def _separated(length: np.ndarray, score: np.ndarray) -> bool:
@@ -98,10 +90,10 @@ def win_rates(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     Columns: pairs, win rate, low and high (95%), wins, ties, losses, unread, note.
     """
-    adjusted = at_equal_length(rows)
-    equal_length = {"pairs": "all, at equal length", "note": adjusted.note}
-    if adjusted.estimate:
-        equal_length |= adjusted.estimate.columns("win rate")
+    estimate, note = at_equal_length(rows)
+    equal_length = {"pairs": "all, at equal length", "note": note}
+    if estimate:
+        equal_length |= estimate.columns("win rate")
     by_domain = pd.DataFrame(rows).groupby("domain", sort=False)
     domains = [_row(str(domain), part.to_dict("records")) for domain, part in by_domain]
     return pd.DataFrame([_row("all", rows), equal_length, *domains], columns=COLUMNS)
