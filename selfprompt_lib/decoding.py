@@ -26,7 +26,7 @@ class Request:
     prompt: list[int]
     max_new_tokens: int
     suffix: Sequence[int] = ()  # tokens that are put behind the reply, for a second one
-    forbidden_first: Sequence[int] = ()
+    forbidden_first: Sequence[int] = ()  # tokens that the reply may not begin with
     begun: int = 0  # how many of the prompt's last tokens are the beginning of the reply
     random: Sequence[float] = ()  # a uniform number for each token, where tokens are drawn
     shared: int = 0  # how many of the prompt's first tokens are read once for several prompts

@@ -42,58 +42,47 @@ def ask(model, tokenizer, questions: Sequence[str], *, max_new_tokens: int, batc
     if not questions:
         return []
     prefills = list(prefills or [""] * len(questions))
-    texts = [prompt_text(tokenizer, question) for question in questions]
-    prompts = [encode_prefill(tokenizer, text + prefill)
-               for text, prefill in zip(texts, prefills, strict=True)]
-    begun = [len(prompt) - len(encode_prefill(tokenizer, text)) if prefill else 0
-             for prompt, text, prefill in zip(prompts, texts, prefills, strict=True)]
-    _check_lengths(model, prompts, questions, max_new_tokens)
     forbidden = {tokenizer.encode(text, add_special_tokens=False)[0] for text in forbid_first}
+    requests = []
+    for question, prefill in zip(questions, prefills, strict=True):
+        text = prompt_text(tokenizer, question)
+        prompt = encode_prefill(tokenizer, text + prefill)
+        begun = len(prompt) - len(encode_prefill(tokenizer, text)) if prefill else 0
+        requests.append(Request(prompt, max_new_tokens, forbidden_first=sorted(forbidden),
+                                begun=begun))
+    _check_lengths(model, requests, questions)
     replies, _ = generate_ids(
-        model, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, label=label,
-        forbidden_first=[sorted(forbidden)] * len(prompts), begun=begun, sampling=sampling,
+        model, requests, batch_size=batch_size, sampling=sampling,
         no_repeat_ngram_size=no_repeat_ngram_size,
-        stops=line_break_tokens(tokenizer) if one_line else ())
+        stops=line_break_tokens(tokenizer) if one_line else (), label=label)
     texts = reply_texts(tokenizer, replies)
     return [prefill + text for prefill, text in zip(prefills, texts, strict=True)]
 
 
 def generate_ids(
-    model, prompts: Sequence[list[int]], *, max_new_tokens: int | Sequence[int], batch_size: int,
-    sampling: Sampling | None = None, begun: Sequence[int] = (), no_repeat_ngram_size: int = 0,
-    forbidden_first: Sequence[Sequence[int]] = (), suffixes: Sequence[list[int]] = (),
-    suffix_max_new_tokens: int = 0, stops: Collection[int] = (), label: str | None = None,
+    model, requests: Sequence[Request], *, batch_size: int, sampling: Sampling | None = None,
+    no_repeat_ngram_size: int = 0, suffix_max_new_tokens: int = 0, stops: Collection[int] = (),
+    label: str | None = None,
 ) -> tuple[TokenIds, TokenIds]:
-    """One reply a prompt, as token ids, and a second one behind it (chapter 4).
+    """The reply to each request, as token ids, and a second one behind it (chapter 4).
 
     On a card transformers' continuous batching writes greedy replies, unless the model's own
     settings have a repetition penalty. Stop texts are not looked for: replies go on to the end of
     the turn or their limit, and the caller cuts them.
 
     Args:
-        max_new_tokens: for all prompts, or for each.
+        requests: each is asked once: its replies are written into it.
         batch_size: replies that are written at the same time, if they are of usual length.
         sampling: as in `ask`; its repetition penalty takes the place of the model's own.
-        begun: for each prompt, how many of its last tokens are the beginning of the reply.
         no_repeat_ngram_size: as in `ask`.
-        forbidden_first: for each prompt, tokens that its reply may not begin with.
-        suffixes: for each prompt, tokens that are put behind its finished reply, for a second
-            reply; empty: no second reply.
         suffix_max_new_tokens: the longest second reply.
         stops: tokens that end a reply, besides those that end a turn.
         label: what the progress bar says; none is shown without.
 
     Returns:
         New tokens, up to and with the token that ends a turn, or `max_new_tokens` of them; and
-        the same for the second replies, which are empty where none was asked for.
+        the same for the second replies, which are empty where a request has no suffix.
     """
-    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-    none = [()] * len(prompts)
-    requests = [
-        Request(prompt, limit, suffix=suffix, forbidden_first=forbidden, begun=given)
-        for prompt, limit, suffix, forbidden, given in zip(
-            prompts, limits, suffixes or none, forbidden_first or none,
-            begun or [0] * len(prompts), strict=True)]
     for number, request in enumerate(requests if sampling else ()):
         count = request.max_new_tokens + suffix_max_new_tokens
         request.random = sampling.random_numbers(number, count)
@@ -117,14 +106,14 @@ def _processors(model, no_repeat_ngram_size: int = 0, own_penalty: bool = True) 
     return found
 
 
-def _check_lengths(model, prompts: Sequence[list[int]], questions: Sequence[str],
-                   max_new_tokens: int) -> None:
+def _check_lengths(model, requests: Sequence[Request], questions: Sequence[str]) -> None:
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    for number, (prompt, question) in enumerate(zip(prompts, questions, strict=True), 1):
-        if context and len(prompt) + max_new_tokens > context:
+    for number, (request, question) in enumerate(zip(requests, questions, strict=True), 1):
+        size, new = len(request.prompt), request.max_new_tokens
+        if context and size + new > context:
             raise UserError(
-                f"question {number} ({question[:40]!r}…): {len(prompt):,} tokens and "
-                f"{max_new_tokens:,} new ones do not fit the model's context of {context:,}; "
+                f"question {number} ({question[:40]!r}…): {size:,} tokens and "
+                f"{new:,} new ones do not fit the model's context of {context:,}; "
                 "shorten the question, or set infer.max_new_tokens lower")
 
 

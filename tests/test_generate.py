@@ -47,8 +47,20 @@ def smoke():
     return lively_smoke("float32")
 
 
+def asked(prompts, max_new_tokens, suffixes=(), forbidden_first=(), begun=()):
+    """A request for each prompt; `max_new_tokens` is for all of them, or for each."""
+    count = len(prompts)
+    limits = [max_new_tokens] * count if isinstance(max_new_tokens, int) else max_new_tokens
+    fields = limits, suffixes or [()] * count, forbidden_first or [()] * count, begun or [0] * count
+    return [decoding.Request(*each) for each in zip(prompts, *fields, strict=True)]
+
+
+def both_replies(model, prompts, max_new_tokens, suffixes=(), forbidden_first=(), begun=(), **settings):
+    return generate.generate_ids(model, asked(prompts, max_new_tokens, suffixes, forbidden_first, begun), **settings)
+
+
 def first_replies(model, prompts, **settings):
-    return generate.generate_ids(model, prompts, **settings)[0]
+    return both_replies(model, prompts, **settings)[0]
 
 
 def encoded(tokenizer, questions):
@@ -197,8 +209,8 @@ def test_a_second_reply_is_drawn_too(wide):
     model, tokenizer = wide
     prompts = encoded(tokenizer, QUESTIONS[:4])
     settings = {"max_new_tokens": 6, "suffixes": [[5, 6]] * 4, "suffix_max_new_tokens": 5, "sampling": SAMPLING}
-    first, second = generate.generate_ids(model, prompts, batch_size=4, **settings)
-    assert (first, second) == generate.generate_ids(model, prompts, batch_size=1, **settings)
+    first, second = both_replies(model, prompts, batch_size=4, **settings)
+    assert (first, second) == both_replies(model, prompts, batch_size=1, **settings)
     assert all(map(len, second)) and len(set(map(tuple, second))) == 4
 
 
@@ -266,7 +278,7 @@ def test_a_second_reply_goes_on_behind_the_first(smoke, monkeypatch):
         "input_ids"
     ]
     for rows in (1, 4, 64):
-        first, second = generate.generate_ids(
+        first, second = both_replies(
             model,
             prompts,
             max_new_tokens=12,
@@ -458,20 +470,11 @@ def test_continuous_batching_obeys_all_that_is_asked_for(settings):
         settings["forbidden_first"] = [reply[:1] if row % 2 else [] for row, reply in enumerate(plain)]
     if "suffixes" in settings:
         settings["suffixes"] = [prompts[0][:3] if row else [] for row in range(5)]
-    first, second = generate.generate_ids(model, prompts, batch_size=8, **settings)
+    first, second = both_replies(model, prompts, batch_size=8, **settings)
     assert (first, second) != (plain, [[]] * 5)
 
-    limits = settings["max_new_tokens"]
-    requests = [
-        decoding.Request(*fields)
-        for fields in zip(
-            prompts,
-            limits if isinstance(limits, list) else [limits] * 5,
-            settings.get("suffixes", [[]] * 5),
-            settings.get("forbidden_first", [[]] * 5),
-            strict=True,
-        )
-    ]
+    fields = {name: settings[name] for name in ("max_new_tokens", "suffixes", "forbidden_first") if name in settings}
+    requests = asked(prompts, **fields)
     processors = generate._processors(model, settings.get("no_repeat_ngram_size", 0))
     continuous.write_continuously(model, requests, processors, 8, 4, None, num_blocks=16, max_batch_tokens=256)
     assert [request.reply for request in requests] == first

@@ -15,6 +15,7 @@ from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_tex
 from lm_eval.utils import apply_template
 from tqdm import tqdm
 
+from ..decoding import Request
 from ..errors import require
 from ..generate import chat_prompt, encode_prefill, generate_ids, reply_texts
 from .benchmarks import PREFIX
@@ -119,17 +120,16 @@ class ArmsLM(HFLM):
         require(reserved < self.max_length, f"evaluate.max_new_tokens: {longest:,} leave no room "
                 f"for a question in the model's context of {self.max_length:,}; set it lower")
 
-        prompts = [self._prompt(request.args[0], prefill or "", self.max_length - reserved)
-                   for (_, request), prefill in zip(rows, prefills, strict=True)]
-        limits = [max(SHORTEST, longest - len(self._ids(prefill))) if prefill else longest
-                  for prefill in prefills]
-        forbidden = [self._ids(arm.opening)[:1] if prefill is None else []
-                     for (arm, _), prefill in zip(rows, prefills, strict=True)]
+        asked = []
+        for (arm, request), prefill, suffix in zip(rows, prefills, suffixes, strict=True):
+            prompt = self._prompt(request.args[0], prefill or "", self.max_length - reserved)
+            left = max(SHORTEST, longest - len(self._ids(prefill))) if prefill else longest
+            forbidden = self._ids(arm.opening)[:1] if prefill is None else []
+            asked.append(Request(prompt, left, suffix, forbidden))
         names = ", ".join(arm.name for arm in self.arms)
         first, second = generate_ids(
-            self.model, prompts, max_new_tokens=limits, batch_size=int(self.batch_size),
-            forbidden_first=forbidden, suffixes=suffixes, suffix_max_new_tokens=SECOND_TOKENS,
-            label=None if quiet else f"asking {names}")
+            self.model, asked, batch_size=int(self.batch_size),
+            suffix_max_new_tokens=SECOND_TOKENS, label=None if quiet else f"asking {names}")
 
         for place, (arm, _) in enumerate(rows):
             name = arm.name, keys[place]
@@ -141,7 +141,8 @@ class ArmsLM(HFLM):
     def _prompt(self, context: str, prefill: str, room: int) -> list[int]:
         """As HFLM encodes a prompt; the reply must go on as in training."""
         special = self.special_ids(context)
-        return special + encode_prefill(self.tokenizer, context + prefill)[len(special) - room :]
+        kept = room - len(special)  # of a longer prompt, its last tokens
+        return special + encode_prefill(self.tokenizer, context + prefill)[-kept:]
 
     def _ids(self, text: str | None) -> list[int]:
         return self.tok_encode(text, add_special_tokens=False) if text else []

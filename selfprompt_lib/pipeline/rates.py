@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from .. import devices, models, sft, sources
 from ..ablate_measure import is_worded_role
+from ..decoding import Request
 from ..designs import get_design
 from ..digests import text_digest
 from ..evaluate import likelihood_plan, measurement_plan, scored_tasks
@@ -90,11 +91,11 @@ def measure(profile: Profile, data: Data, folder: Path) -> Counts:
     contexts = [prompt_text(tokenizer, sample.question) for sample in some[:8]]
     pairs = [(context[-256:], text[:256]) for context, text in encode_pairs(
         tokenizer, contexts, [sample.conversations[1] for sample in some[:8]])]
-    prompts = [encode_prefill(tokenizer, prompt_text(tokenizer, question.question))
-               for question in data.questions[:32]]
+    requests = [Request(encode_prefill(tokenizer, prompt_text(tokenizer, question.question)), 24)
+                for question in data.questions[:32]]
     score_ids(model, pairs[:1])  # the first pass of a model is slower
     _, reading = _timed(score_ids, model, pairs)
-    (replies, _), writing = _timed(generate_ids, model, prompts, max_new_tokens=24,
+    (replies, _), writing = _timed(generate_ids, model, requests,
                                    batch_size=profile.infer.batch_size)
     del model
     short = changed(profile, {"sft.epochs": 1, "sft.checkpoints": 0})

@@ -41,10 +41,12 @@ from selfprompt_lib.evaluate import harness
 from selfprompt_lib.rows import STARTER_FOLDER, Sample, read_rows
 
 TO_CUT = ("prompts", "max_new_tokens")
+# Of each request, what a call has as a list.
+FIELDS = {"prompts": "prompt", "max_new_tokens": "max_new_tokens", "suffixes": "suffix", "forbidden_first": "forbidden_first"}
 
 
 def chapter_4(model, tokenizer, limit):
-    """The work of chapter 4: one call of `generate_ids`, as its arguments."""
+    """The work of chapter 4: one call of `generate_ids`, with the fields of its requests as lists."""
     questions = sources.held_out_questions(profiles.load("cpu"))
     prompts = [generate.encode_prefill(tokenizer, generate.prompt_text(tokenizer, row.question))
                for row in questions]  # fmt: skip
@@ -60,9 +62,10 @@ def chapter_5(model, tokenizer, items):
     roles = evaluate.RoleSources(experts, get_design(profile.design), tokenizer)
     calls = []
 
-    def recorded(model, prompts, **arguments):
-        calls.append({"prompts": prompts} | arguments | {"label": None})
-        return generate.generate_ids(model, prompts, **arguments)
+    def recorded(model, requests, **arguments):
+        lists = {name: [getattr(request, field) for request in requests] for name, field in FIELDS.items()}
+        calls.append(lists | arguments | {"label": None})
+        return generate.generate_ids(model, requests, **arguments)
 
     with mock.patch.object(harness, "generate_ids", recorded):
         base = [evaluate.plain_arm("base")]
@@ -73,7 +76,11 @@ def chapter_5(model, tokenizer, items):
 
 
 def ours(model, call):
-    return generate.generate_ids(model, **call)
+    requests = [decoding.Request(prompt, limit) for prompt, limit in zip(call["prompts"], call["max_new_tokens"], strict=True)]
+    for name in [name for name in FIELDS if name in call]:
+        for request, value in zip(requests, call[name], strict=True):
+            setattr(request, FIELDS[name], value)
+    return generate.generate_ids(model, requests, **{name: call[name] for name in call.keys() - FIELDS})
 
 
 def twice(write_replies):

@@ -18,6 +18,7 @@ import pandas as pd
 from fragment import report
 
 from selfprompt_lib import models, profiles, sft, sources
+from selfprompt_lib.decoding import Request
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.evaluate import all_contrasts, all_sizes, gate
 from selfprompt_lib.evaluate.likelihood import encode_pairs, score_ids
@@ -54,7 +55,8 @@ def asking(_: Path) -> tuple[int, Callable[[int], float]]:
 
     def ask(rows: int) -> float:
         some = sources.take_evenly_spaced(prompts, rows)
-        return timed(lambda: generate_ids(model, some, max_new_tokens=32, batch_size=16))
+        requests = [Request(prompt, 32) for prompt in some]
+        return timed(lambda: generate_ids(model, requests, batch_size=16))
 
     return 16, ask
 
