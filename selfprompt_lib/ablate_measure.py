@@ -13,7 +13,7 @@ import pandas as pd
 from . import infer, models, sft
 from .designs import GAP, Design, get_design
 from .evaluate.asked import AskedModel
-from .evaluate.benchmarks import load_tasks
+from .evaluate.benchmarks import load_choice_tasks
 from .evaluate.likelihood_measure import OPEN, measure_likelihoods
 from .evaluate.open_ended import likelihoods
 from .evaluate.prefixes import NEUTRAL, NOTHING, OWN_ROLE
@@ -68,10 +68,7 @@ def train_designs(profile: Profile, samples: Sequence[Sample],
 
 def load_ablate_tasks(profile: Profile) -> dict[str, Any]:
     """The tasks of `ablate.tasks`, whose options are scored in cloze form; none where none are."""
-    settings = profile.evaluate.model_copy(update={"items": profile.evaluate.choice_items})
-    chosen = profile.model_copy(update={"evaluate": settings})
-    names = [f"{name}_cloze" for name in profile.ablate.tasks]
-    return load_tasks(chosen, names) if names else {}
+    return load_choice_tasks(profile, profile.ablate.tasks, "cloze")
 
 
 def measure_designs(profile: Profile, records: dict[str, list[dict[str, Any]]],

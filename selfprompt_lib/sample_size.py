@@ -15,44 +15,45 @@ from statsmodels.stats.power import TTestPower
 
 from .two_way import Effect, VarianceComponents, p_value, variance_ratios
 
+LEVEL, POWER = 0.05, 0.8  # of a two-sided test, as is usual
 DRAWS = 25  # spreads between seeds that a sample may show, which power is averaged over
 HALVINGS = 16  # of the interval in which a critical difference lies
 MOST_SEEDS, MOST_TIMES = 200, 10**6  # seeds, and times as many items, beyond which nobody looks
 
 
-def minimum_detectable_effect(components: VarianceComponents, alpha: float = 0.05,
-                              power: float = 0.8) -> float:
-    """The smallest difference that such a sample shows with this power (chapter 5).
+def minimum_detectable_effect(components: VarianceComponents) -> float:
+    """The smallest difference that such a sample shows with 80% power at 5% (chapter 5).
+
+    If it is true, the two-sided p-value is below 0.05 in 80% of such samples.
 
     Args:
         components: of one difference (floats).
-        alpha: level of the two-sided test.
-        power: share of samples whose p-value is below `alpha` if the difference is true.
 
     Returns:
         The difference d, in the units of the differences that the components come from.
 
     Notes:
-        With one seed and n items, d / √(n items) is the effect size of a t test with this power.
+        With one seed and n items, d / √(n items) is the effect size of a t test with 80% power.
         With k seeds the mean is about normal around d with the standard error √variance. How much
         k seeds will be seen to vary is chance, and the critical difference c depends on it, so d
         solves
 
-            E_R[ Φ((d - c(R)) / √variance) ] = power,
+            E_R[ Φ((d - c(R)) / √variance) ] = 0.8,
 
         with R as in `two_way.p_value`, and c(R) for seeds that show R (residual + between_seeds).
     """
     if components.n_seeds == 1:
         n = float(components.df_items) + 1
-        effect_size = TTestPower().solve_power(nobs=n, alpha=alpha, power=power)
-        return float(np.squeeze(effect_size) * np.sqrt(n * components.items))
+        effect_size = np.squeeze(TTestPower().solve_power(nobs=n, alpha=LEVEL, power=POWER))
+        spread = np.sqrt(n * components.items)  # of the items' differences
+        return float(effect_size * spread)
     ratios, weights = variance_ratios(components.n_seeds - 1, DRAWS)  # each of shape (draws,)
     seen = (components.residual + components.between_seeds) * ratios
-    critical = critical_difference(replace(components, seeds=seen), alpha)  # shape (draws,)
+    critical = critical_difference(replace(components, seeds=seen), LEVEL)  # shape (draws,)
     error = np.sqrt(components.variance)
 
     def missing_power(difference: float) -> float:
-        return norm.cdf((difference - critical) / error) @ weights - power
+        return norm.cdf((difference - critical) / error) @ weights - POWER
 
     return float(brentq(missing_power, 0, critical.max() + 5 * error))
 

@@ -140,12 +140,14 @@ def variance_components(*tasks: np.ndarray, shares: bool = True) -> VarianceComp
         components of items and residual, which are independent. Seeds are shared: their component
         is that of the seeds' means over all tasks.
     """
-    n_seeds, n_items = tasks[0].shape[-1], [table.shape[-2] for table in tasks]
-    by_task = [_item_and_residual(table, (Z / n) ** 2 if shares else 0.0)
-               for table, n in zip(tasks, n_items, strict=True)]
-    items, residual = (len(tasks) ** -2 * np.stack(parts) for parts in zip(*by_task, strict=True))
-    df_items = np.stack([np.full(items.shape[1:], max(1, n - 1)) for n in n_items])
-    # items, residual and df_items have shape (tasks, ...)
+    n_seeds = tasks[0].shape[-1]
+    of_tasks = []
+    for table in tasks:
+        n = table.shape[-2]
+        of_items, of_residual = _item_and_residual(table, (Z / n) ** 2 if shares else 0.0)
+        of_tasks.append((of_items, of_residual, np.full(of_items.shape, max(1, n - 1))))
+    items, residual, df_items = map(np.stack, zip(*of_tasks, strict=True))  # shape (tasks, ...)
+    items, residual = items / len(tasks) ** 2, residual / len(tasks) ** 2
     df_residual = df_items * max(1, n_seeds - 1)
     seed_means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)  # shape (..., seeds)
     return VarianceComponents(

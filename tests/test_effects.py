@@ -204,9 +204,6 @@ def test_the_smallest_difference_of_one_seed_is_the_power_of_a_t_test():
     assert TTestPower().power(
         minimum_detectable_effect(effect.components) / spread, 100, 0.05
     ) == pytest.approx(0.8, abs=1e-3)
-    assert minimum_detectable_effect(effect.components, alpha=0.05 / 8) > minimum_detectable_effect(
-        effect.components
-    )
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
@@ -478,8 +475,8 @@ def test_groups_and_subjects_have_all_items_of_the_task(refused):
     table = subject_differences(made(), *ARMS)
     assert table.groupby("level").n.sum().to_dict() == {"group": 120, "subject": 120}
     assert set(table[table.level == "subject"].name) == set(list(GROUP_OF)[:20])
-    with refused("gsm8k", "without a stratum"):
-        subject_differences(made(), *ARMS, task="gsm8k")
+    with refused("mmlu", "without a stratum"):
+        subject_differences(made().assign(stratum=""), *ARMS)
 
 
 # Figures

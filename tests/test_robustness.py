@@ -387,11 +387,6 @@ def test_the_worst_of_each_kind_comes_first(mishaps):
     assert "Plainly." not in set(found[found.kind == "no role wanted"].answer) and len(found) == 5
 
 
-def test_a_model_that_writes_no_roles_does_not_fail_by_that(mishaps):
-    found = robustness.probe_failures(mishaps, writes_role=False)
-    assert not found["what went wrong"].str.contains("no role|never ends").any()
-
-
 def test_the_gallery_escapes_and_cuts(mishaps):
     long = mishaps.assign(answer="x" * 5000)
     page = gallery.failure_cards(robustness.probe_failures(long)).data

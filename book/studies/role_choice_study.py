@@ -102,7 +102,7 @@ def measure_choice(place: str, profile: Profile, open_questions: OpenQuestions,
     roles = [role + GAP if role else "" for role in items.role.fillna("")]
     behind = {OWN_ROLE: roles, NOTHING: [""] * len(items)}
     table = score_behind(model, profile, open_questions, tasks, items.drop(columns="role"),
-                         [behind, behind]).assign(model=OWN, seed=profile.seed)
+                         behind, behind).assign(model=OWN, seed=profile.seed)
     forms = items.task.str.extract(r"_(cloze|letters)$")[0].fillna(TEXT)  # as the table has them
     named = items.assign(form=forms, task=items.task.str.replace(r"_(cloze|letters)$", "",
                                                                  regex=True))

@@ -17,7 +17,8 @@ def what_changed(first: dict[str, Any], second: dict[str, Any]) -> pd.DataFrame:
     the first digits of their digests. Where a run has no such thing, a dash. Of code, only files
     that both runs used are compared: other settings may use others.
     """
-    ours, theirs, rows = _made_with(first), _made_with(second), []
+    ours, theirs = _made_with(first), _made_with(second)
+    rows = []
     for what, one in ours.items():
         other = theirs[what]
         for name in one | other:
@@ -53,7 +54,8 @@ def run_overview(runs: RunSet) -> pd.DataFrame:
     versions: marked where the package, a library or the package's code is not that of the first
     run. Such runs are compared all the same: what differs may be due to that.
     """
-    first, rows = next(iter(runs.records.values())), []
+    first = next(iter(runs.records.values()))
+    rows = []
     for name, record in runs.records.items():
         other = what_changed(first, record).what.isin(["version", "code"]).any()
         rows.append({"run": name} | runs.fields[name] | {

@@ -61,9 +61,22 @@ def load_tasks(profile: Profile, tasks: Sequence[str] | None = None) -> dict[str
     return loaded
 
 
+def load_choice_tasks(profile: Profile, names: Sequence[str], form: str) -> dict[str, Any]:
+    """`load_tasks` of tasks with options in one form, `evaluate.choice_items` items of each.
+
+    Without names there are none. Used in chapters 5 and 6.
+    """
+    if not names:
+        return {}
+    settings = profile.evaluate.model_copy(update={"items": profile.evaluate.choice_items})
+    chosen = profile.model_copy(update={"evaluate": settings})
+    return load_tasks(chosen, [f"{name}_{form}" for name in names])
+
+
 def overview(tasks: dict[str, Any]) -> pd.DataFrame:
     """One row a task: name, kind of answer, items, guessing's accuracy, first question."""
-    rows, guessing = [], chance(tasks)
+    guessing = chance(tasks)
+    rows = []
     for name, task in tasks.items():
         docs, short = list(task.eval_docs), name.removeprefix(PREFIX)
         question = shorten(task.doc_to_text(docs[0]), 90, placeholder=" …")

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from sklearn.metrics import cohen_kappa_score
 
-from ..errors import UserError, require
+from ..errors import require
 from ..reading import user_path
 from ..sheets import read_filled_in, write_sheet
 from ..stats import rate
@@ -64,13 +64,14 @@ def read_blind_sheet(path: Path, key: Path) -> pd.DataFrame:
 
 
 def _read_key(path: Path) -> dict[str, str]:
+    """Which answer stood first, by the id of the pair."""
     require(path.is_file(), f"{path}: no such key; it was written beside the sheet")
     try:
         first = json.loads(path.read_text(encoding="utf-8"))
-        require(set(first.values()) <= set(SIDES), "")
-    except (ValueError, AttributeError, TypeError):
-        mend = "give the .key.json that was written beside it"
-        raise UserError(f"{path}: no key of a sheet; {mend}") from None
+    except ValueError:
+        first = None
+    is_key = isinstance(first, dict) and all(side in SIDES for side in first.values())
+    require(is_key, f"{path}: no key of a sheet; give the .key.json that was written beside it")
     return first
 
 

@@ -136,22 +136,23 @@ def all_sizes(table: pd.DataFrame, gates: pd.DataFrame) -> pd.DataFrame:
 def _paired(table: pd.DataFrame, measure: str, contrasts: Sequence[Contrast] = CONTRASTS
             ) -> Iterator[tuple[str, Contrast, dict[str, np.ndarray]]]:
     """Each form, contrast that was measured, and its tasks' differences, shape (items, seeds)."""
-    rows = table[(table.form == TEXT) == (measure == "nats")]
+    open_questions = measure == "nats"
+    rows = table[((table.form == TEXT) == open_questions) & table[measure].notna()]
     rows = rows.assign(arm=rows.model + ", " + rows.prefix)
     for form, of_form in rows.groupby("form", sort=False):
-        for contrast in contrasts if of_form[measure].notna().any() else ():
-            new, old = map(", ".join, (contrast.new, contrast.old))
-            both = rows_of_both(of_form[of_form[measure].notna()], new, old)
-            if len(both) and len(both := of_whole_items(both)):
+        for contrast in contrasts:
+            new, old = ", ".join(contrast.new), ", ".join(contrast.old)
+            both = of_whole_items(rows_of_both(of_form, new, old))
+            if len(both):
                 tables = paired_tables(both, new, old, measure)
                 yield form, contrast, {task: part.to_numpy() for task, part in tables.items()}
 
 
 def of_whole_items(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of items that stand in both arms and all seeds: behind a long text one may not fit."""
-    models = rows.drop_duplicates(["task", "arm", "seed"]).task.value_counts()
-    times = rows.groupby(["task", "item"])["arm"].transform("size")
-    return rows[times >= rows.task.map(models)]
+    models_asked = rows.drop_duplicates(["task", "arm", "seed"]).groupby("task").size()
+    models_with_item = rows.groupby(["task", "item"])["arm"].transform("size")
+    return rows[models_with_item >= rows.task.map(models_asked)]
 
 
 def _closed(gates: pd.DataFrame | None, form: str) -> set[str]:
@@ -172,16 +173,16 @@ def measured_difference(tables: list[np.ndarray]) -> dict[str, float]:
 
 
 def likelihood_sizes(table: pd.DataFrame, measure: str = "nats",
-                     gates: pd.DataFrame | None = None,
-                     target: float | None = None) -> pd.DataFrame:
-    """How many items, or seeds, would show the primary contrasts' differences if they are `target`.
+                     gates: pd.DataFrame | None = None) -> pd.DataFrame:
+    """How many items, or seeds, would show the primary contrasts' differences if they are a target.
 
-    With 80% power at 5%, over all tasks that are interpreted (chapter 5). `target` is in nats, by
-    default that of `TARGETS`: a hundredth a token is one percent of its probability. Columns:
-    contrast, form, measure, target, items_needed (at these seeds), seeds_needed (at these items);
-    empty where more of that kind alone would never do, and for seeds where one seed cannot tell.
+    With 80% power at 5%, over all tasks that are interpreted (chapter 5). The targets are those of
+    `TARGETS`: a hundredth of a nat a token is one percent of its probability. Columns: contrast,
+    form, measure, target, items_needed (at these seeds), seeds_needed (at these items); empty where
+    more of that kind alone would never do, and for seeds where one seed cannot tell.
     """
-    rows, target = [], target or TARGETS[measure]
+    target = TARGETS[measure]
+    rows = []
     for form, contrast, tables in _paired(table, measure):
         every = [part for task, part in tables.items() if task not in _closed(gates, form)]
         if contrast.primary and every:

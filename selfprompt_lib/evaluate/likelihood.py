@@ -164,11 +164,12 @@ def _score_rows(model, rows: Sequence[_Row],
 
 def _read_scores(row: _Row, logits: torch.Tensor) -> Iterator[tuple[int, tuple[float, bool]]]:
     """Scores of a row's texts, from the logits at its scored places (places, vocabulary)."""
-    places, tokens = map(list, zip(*(each for text in row.texts.values() for each in text),
-                                   strict=True))
+    scored = [each for text in row.texts.values() for each in text]  # one text behind the other
+    places, tokens = map(list, zip(*scored, strict=True))
     values = logits.log_softmax(-1)[places, tokens].double().cpu()
     greedy = logits.argmax(-1)[places].cpu() == torch.tensor(tokens)
+
     lengths = [len(text) for text in row.texts.values()]
-    for number, some, best in zip(row.texts, values.split(lengths), greedy.split(lengths),
-                                  strict=True):
-        yield number, (float(some.sum()), bool(best.all()))
+    by_text = zip(row.texts, values.split(lengths), greedy.split(lengths), strict=True)
+    for number, of_tokens, are_greedy in by_text:
+        yield number, (float(of_tokens.sum()), bool(are_greedy.all()))

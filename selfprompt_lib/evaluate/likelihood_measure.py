@@ -15,7 +15,7 @@ from ..profiles import Profile, seed_name, seed_profiles, trained_designs
 from ..rows import Question, Role
 from ..sources import held_out_questions, take_evenly_spaced
 from .asked import AskedModel
-from .benchmarks import load_tasks
+from .benchmarks import load_choice_tasks
 from .contrasts import TEXT
 from .harness import Arm, item_key
 from .measure import task_content
@@ -46,11 +46,7 @@ def referenced_questions(profile: Profile) -> dict[str, list[Question]]:
 
 def load_choices(profile: Profile) -> dict[str, dict[str, Any]]:
     """The tasks of `evaluate.choices` in both forms: `cloze` and `letters` (chapter 5)."""
-    settings = profile.evaluate.model_copy(update={"items": profile.evaluate.choice_items})
-    chosen = profile.model_copy(update={"evaluate": settings})
-    names = profile.evaluate.choices
-    return {form: load_tasks(chosen, [f"{name}_{form}" for name in names]) if names else {}
-            for form in FORMS}
+    return {form: load_choice_tasks(profile, profile.evaluate.choices, form) for form in FORMS}
 
 
 def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts: Sequence[Role],
@@ -65,7 +61,8 @@ def measure_seeds(profile: Profile, source: Callable[[str, str], Path], experts:
         source: `Stage.source`, which finds the models.
         choices: of `load_choices`.
     """
-    full, found = profile.evaluate.contrasts == "full", []
+    full = profile.evaluate.contrasts == "full"
+    found = []
     cloze, letters = (choices[form] for form in FORMS)
     for run in seed_profiles(profile):
         places = {name: str(source("sft", seed_name(name, run.seed, profile.seed)))
@@ -113,14 +110,18 @@ def measure_likelihoods(profile: Profile, places: Mapping[str, str], experts: Se
     writer = AskedModel(places[OWN], folder)
     items = written_items(writer, profile, open_questions, tasks)
     sources = RoleSources(experts, get_design(profile.design), writer.tokenizer, profile.seed)
-    names, prefixes = zip(*plan, *tasks_plan, strict=True)
-    texts = prefix_texts(list(dict.fromkeys(prefixes)), items, sources)
-    items_alone, parts = items.drop(columns="role"), []
-    for name in dict.fromkeys([OWN, *names]):
+    pairs = [*plan, *tasks_plan]
+    prefixes = dict.fromkeys(prefix for _, prefix in pairs)
+    texts = prefix_texts(list(prefixes), items, sources)
+    items_alone = items.drop(columns="role")
+    parts = []
+    for name in dict.fromkeys([OWN, *(model for model, _ in pairs)]):
         model = writer if name == OWN else AskedModel(places[name], folder)
-        behind = [{prefix: texts[prefix] for one, prefix in pairs if one == name}
-                  for pairs in (plan, tasks_plan)]
-        found = score_behind(model, profile, open_questions, tasks, items_alone, behind)
+        before_answers, before_options = (
+            {prefix: texts[prefix] for one, prefix in some if one == name}
+            for some in (plan, tasks_plan))
+        found = score_behind(model, profile, open_questions, tasks, items_alone, before_answers,
+                             before_options)
         writer = model = None  # one model is in memory at a time
         seed = UNTUNED if name == BASE else profile.seed
         parts.append(found.assign(model=name, seed=seed).reindex(columns=COLUMNS))
@@ -156,24 +157,26 @@ def _write_roles(profile: Profile, model: AskedModel, questions: Sequence[str],
 
 
 def score_behind(model: AskedModel, profile: Profile, open_questions: OpenQuestions,
-                 tasks: dict[str, Any], items: pd.DataFrame,
-                 behind: Sequence[Texts]) -> pd.DataFrame:
+                 tasks: dict[str, Any], items: pd.DataFrame, before_answers: Texts,
+                 before_options: Texts) -> pd.DataFrame:
     """One model's rows of the table, but for its name.
 
     Args:
         items: of `written_items`, without their roles.
-        behind: texts by prefix, in the order of the items: for the open questions, and for tasks.
+        before_answers: texts by prefix, in the order of the items, for the open questions.
+        before_options: the same for the tasks.
     """
     rows = [row for some in open_questions.values() for row in some]
-    asked, of_open = [row.model_dump(mode="json") for row in rows], items.head(len(rows))
+    asked = [row.model_dump(mode="json") for row in rows]
+    of_open = items.head(len(rows))
     parts = []
-    for prefix, column in (behind[0].items() if rows else ()):
+    for prefix, column in (before_answers.items() if rows else ()):
         before = list(column[: len(rows)])  # the open questions stand first
         nats = model.keep([asked, before], _score_open, profile, rows, before, prefix)["nats"]
         parts.append(of_open.assign(prefix=prefix, form=TEXT, nats=nats))
-    if tasks and behind[1]:
+    if tasks and before_options:
         keys = list(zip(items.task, items["item"], strict=True))
-        texts = {prefix: list(column) for prefix, column in behind[1].items()}
+        texts = {prefix: list(column) for prefix, column in before_options.items()}
         asked = [task_content(profile, tasks), keys, texts]
         parts.append(model.keep(asked, _score_tasks, profile, tasks, keys, texts)["rows"])
     return pd.concat(parts, ignore_index=True) if parts else items.head(0)

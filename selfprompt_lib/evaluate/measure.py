@@ -22,7 +22,7 @@ from ..tasks import TASKS_FOLDER
 from ..tasks.checks import BASES
 from ..tasks.extraction import extract_answer
 from .asked import AskedModel
-from .harness import Arm, ArmsLM, item_key
+from .harness import Arm, ArmsLM, ItemKey, item_key
 from .prefixes import SUBSTITUTED_ROLES, RoleSources
 from .results import BASE, BASELINE, EXPERT, MANUAL, OWN, SUBSTITUTED, UNTUNED, check_items
 
@@ -54,7 +54,8 @@ def substituted_arms(names: Sequence[str], items: pd.DataFrame, sources: RoleSou
 
     A role counts as part of the reply's length, as the model's own does.
     """
-    keys, arms = list(zip(items.task, items.item, strict=True)), []
+    keys = list(zip(items.task, items.item, strict=True))
+    arms = []
     for name, make_roles in SUBSTITUTED_ROLES.items():
         if name in names:
             prefills = dict(zip(keys, make_roles(items, sources), strict=True))
@@ -170,7 +171,8 @@ def ask_benchmarks(model, tokenizer, profile: Profile, tasks: dict[str, Any], ar
 def _item_rows(lm: "ArmsLM", task, name: str, samples: list[dict[str, Any]],
                design: str) -> list[dict[str, Any]]:
     """The rows of one arm and task; lm-eval gives one sample an item and reader."""
-    kind, rows = task.config.metadata["kind"], {}
+    kind = task.config.metadata["kind"]
+    rows: dict[ItemKey, dict[str, Any]] = {}
     for sample in samples:
         doc, reader = sample["doc"], sample["filter"]
         item, reply = item_key(name, doc), sample["resps"][0][0]

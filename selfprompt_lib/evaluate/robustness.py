@@ -205,19 +205,18 @@ def probe_findings(summary: pd.DataFrame) -> str:
                                  "which cannot tell kinds apart."])
 
 
-def probe_failures(frame: pd.DataFrame, writes_role: bool = True) -> pd.DataFrame:
+def probe_failures(frame: pd.DataFrame) -> pd.DataFrame:
     """The replies in which something went wrong, the worst of each kind first (appendix A2).
 
     Args:
-        frame: what `measure_probes` gave for one arm.
-        writes_role: False for a model that was not tuned to write roles; then a missing one is no
-            failure. It never is where none was wanted.
+        frame: what `measure_probes` gave for a model that was tuned to write roles. A missing one
+            is no failure where none was wanted.
 
     Returns:
         Columns kind, question, note, role, answer and "what went wrong".
     """
     frame = frame.astype(object).where(frame.notna(), None)  # NaN is how pandas writes nothing
-    faults = [_faults(row, writes_role) for row in frame.to_dict("records")]
+    faults = list(map(_faults, frame.to_dict("records")))
     frame["what went wrong"] = ["; ".join(text for _, text in found) for found in faults]
     frame["weight"] = [sum(weight for weight, _ in found) for found in faults]
     wrong = frame[frame.weight > 0].sort_values("weight", ascending=False, kind="stable")
@@ -227,7 +226,7 @@ def probe_failures(frame: pd.DataFrame, writes_role: bool = True) -> pd.DataFram
     return ordered[columns].reset_index(drop=True)
 
 
-def _faults(row: dict[str, Any], writes_role: bool) -> list[tuple[int, str]]:
+def _faults(row: dict[str, Any]) -> list[tuple[int, str]]:
     """What is wrong with a reply, each fault with its weight."""
     faults = []
     if row["won"]:
@@ -237,9 +236,9 @@ def _faults(row: dict[str, Any], writes_role: bool) -> list[tuple[int, str]]:
     if row["key"] and not row["correct"]:
         said = "no answer could be read" if row["read"] == NO_ANSWER else f"answered {row['read']}"
         faults.append((3, f"{said}; {row['key']} is right"))
-    if writes_role and row["outcome"] == "broken":
+    if row["outcome"] == "broken":
         faults.append((2, "the role never ends"))
-    elif writes_role and row["outcome"] == "missing" and row["kind"] != "no role wanted":
+    elif row["outcome"] == "missing" and row["kind"] != "no role wanted":
         faults.append((2, "no role"))
     elif not row["answer"].strip():
         faults.append((2, "no answer"))

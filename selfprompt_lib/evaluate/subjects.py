@@ -39,22 +39,21 @@ GROUPS = {
 GROUP_OF = {subject: group for group, subjects in GROUPS.items() for subject in subjects.split()}
 
 
-def subject_differences(items: pd.DataFrame, new: str = OWN, old: str = BASELINE,
-                        task: str = "mmlu") -> pd.DataFrame:
+def subject_differences(items: pd.DataFrame, new: str = OWN, old: str = BASELINE) -> pd.DataFrame:
     """MMLU's four groups and its subjects, as seen and shrunk (chapter 5).
 
     Columns: level ("group" or "subject"), group, name, n, difference, low, high, shrunk,
-    shrunk_low, shrunk_high. Another task's strata stand in one group named after the task.
+    shrunk_low, shrunk_high.
 
     Raises:
-        UserError: the task has no strata, or as `paired_table`.
+        UserError: items of MMLU without a subject, or as `paired_table`.
     """
-    table = paired_table(items, new, old, task)
-    rows = items[(items.task == task) & (items.arm == new)].drop_duplicates("item")
+    table = paired_table(items, new, old, "mmlu")
+    rows = items[(items.task == "mmlu") & (items.arm == new)].drop_duplicates("item")
     strata = rows.set_index("item").stratum.reindex(table.index)
     require((strata.fillna("") != "").all(),
-            f"items: {task} has rows without a stratum; only tasks with subjects have groups")
-    group = strata.map(GROUP_OF).fillna("other" if task == "mmlu" else task)
+            "items: mmlu has rows without a stratum; it is the item's subject")
+    group = strata.map(GROUP_OF).fillna("other")
     frames = []
     for level, labels in (("group", group), ("subject", strata)):
         parts = {str(name): table[labels == name].to_numpy() for name in sorted(set(labels))}
@@ -75,9 +74,10 @@ def shrink(parts: Sequence[np.ndarray]) -> pd.DataFrame:
     seen = np.array([part.mean() for part in parts])
     # An item varies alike in all groups: a group of few items has no variance worth the name.
     squares = sum(((part.mean(axis=1) - part.mean()) ** 2).sum() for part in parts)
-    within = squares / max(1, sizes.sum() - len(parts))
-    alike = within <= ROUNDING
-    noise = (float(whole.components.items) * whole.n if alike else within) / sizes  # (groups,)
+    of_item = squares / max(1, sizes.sum() - len(parts))
+    if of_item <= ROUNDING:  # none is seen: what `variance_components` takes for it
+        of_item = float(whole.components.items) * whole.n
+    noise = of_item / sizes  # of each group's mean, shape (groups,)
     shrunk, variance = partial_pooling(seen, noise) if len(parts) > 1 else (seen, noise)
 
     # What the seeds have in common moves all groups alike: it is not shrunk, and widens them all.

@@ -10,6 +10,7 @@ from .base import BLUE, ORANGE, WIDTH, draw_interval, set_style
 
 LINE = 0.6  # inches a contrast
 FAINT = "#767676"
+WITH_UNTUNED = r"\bbase, "  # in a contrast's label: "baseline, none − base, none"
 FORMS = {"text": "Open questions"}  # the heading of a form, if not its name
 SECTIONS = (  # title, look, and which rows
     ("Each begins as it was trained to", {"color": BLUE, "fmt": "D", "markersize": 10},
@@ -76,7 +77,7 @@ def _draw_parts(parts: list[tuple[str, dict, pd.DataFrame]], label: str, axis: s
 
 def _reach(contrasts: pd.DataFrame) -> float:
     """How far the axis goes on either side of zero."""
-    near = contrasts[~contrasts.contrast.str.contains("base,")]
+    near = contrasts[~contrasts.contrast.str.contains(WITH_UNTUNED)]
     ends = (near if len(near) else contrasts)[["difference", "low", "high"]]
     return 1.1 * float(np.nanmax(np.abs(ends.to_numpy()), initial=1e-6))
 

@@ -136,10 +136,11 @@ def _doc(row: dict, index: int, getters: dict[str, Callable], kind: str, shuffle
     def field(name: str) -> Any:
         try:
             value = getters[name](row)
-            require(not isinstance(value, StrictUndefined), "")
         except (TemplateError, ValueError, TypeError, IndexError, KeyError, AttributeError):
+            value = StrictUndefined()
+        if isinstance(value, StrictUndefined):
             raise UserError(f"{where}: columns.{name} cannot be taken from it; "
-                            f"its columns are {', '.join(row)}") from None
+                            f"its columns are {', '.join(row)}")
         require(name not in ("question", "key") or value is None
                 or isinstance(value, str | int | float) and value == value,
                 f"{where}: {name} is {value!r}, and no text or number; mend it")
