@@ -147,7 +147,8 @@ def variance_components(*tasks: np.ndarray, shares: bool = True) -> VarianceComp
         of_items, of_residual = _item_and_residual(table, (Z / n) ** 2 if shares else 0.0)
         of_tasks.append((of_items, of_residual, np.full(of_items.shape, max(1, n - 1))))
     items, residual, df_items = map(np.stack, zip(*of_tasks, strict=True))  # shape (tasks, ...)
-    items, residual = items / len(tasks) ** 2, residual / len(tasks) ** 2
+    weight = len(tasks) ** -2  # of a task's variance in that of the mean
+    items, residual = weight * items, weight * residual
     df_residual = df_items * max(1, n_seeds - 1)
     seed_means = sum(table.mean(axis=-2) for table in tasks) / len(tasks)  # shape (..., seeds)
     return VarianceComponents(
