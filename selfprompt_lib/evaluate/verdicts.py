@@ -8,7 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+# What is compared may be called by: "assistant".
 NOUN = "(?:answer|assistant|response|reply|option|model|candidate|one)"
+# What stands before a verdict: "**So, my final verdict:** ".
 LABEL = re.compile(
     r"[\s#*_>\-\"'{`(\d.<|]{0,30}"
     r"(?:(?:so|thus|hence|therefore|overall|finally|in conclusion|here(?:'s| is)|i give)\W{1,5})?"
@@ -17,28 +19,39 @@ LABEL = re.compile(
     r"\b(?:\s*\([^()\n]{0,60}\)|\s+(?:for|on)\b[\w ]{0,40})?[\s*_\"']{0,9}"
     r"(?:[:=>|\u2192]|is\b|goes to\b|[-\u2013\u2014]+|\n|(?<=\s)(?=(?:[AB]|tie)\W*$))"
     r"[\s:*_\"']{0,9}", re.IGNORECASE | re.MULTILINE)
+# A verdict that needs no label: "[[A]]", "\boxed{B}".
 BRACKETS = re.compile(r"\[\[([^\[\]]{1,20})\]\]|\\boxed\s*\{([^{}]{1,20})\}")
-# A statement ends with its line, its sentence, or before the next name of a JSON object.
+# A statement ends with its line, its sentence, or before the next name of a JSON object: the
+# comma of '"A", "why"'.
 ENDS = re.compile(r"(?<=[.!;])\s+|\n+|,\s*(?=[\"'])|$")
+# Marks that say nothing: "**", "<strong>".
 MARKUP = re.compile(r"[*_`#|\"\u201c\u201d\[\]{}]|\\boxed|\\text|</?\w{2,}>")
+# A verdict as a comparison: "Answer A > Answer B".
 COMPARED = re.compile(rf"(?:{NOUN} )?([AB]) *(>+|<+|=+|~|\u2248) *(?:{NOUN} )?([AB])",
                       re.IGNORECASE)
-# What may stand behind a verdict, but may not cast doubt on it.
+# What may stand behind a verdict, but may not cast doubt on it: another clause, the comma of
+# "A, it is clear".
 CLAUSE = re.compile(r"[,;():.]|\s[-\u2013\u2014]")
+# Or a reason: "because" of "A because it is clear".
 REASON = re.compile(
     rf"{CLAUSE.pattern}|\b(?:because|since|as|due to|at|by|in terms of|while|whereas|which"
     rf"|for(?! (?:the )?(?:{NOUN} )?[AB]\b))\b", re.IGNORECASE)
+# A reason that casts doubt: "but B is close".
 DOUBT = re.compile(
     r"^\W*(?:if|unless|or)\b|\b(?:but|though|although|however|maybe|perhaps|probably|possibly"
     r"|i think|i guess|i suppose|i believe|not sure|unsure|unclear|uncertain|leaning|either|wait"
     r"|actually|hmm|otherwise|depends)\b|\b(?:or|could|might|may)\b.{0,30}\b(?:[AB]|tie|draw)\b|\?",
     re.IGNORECASE)
+# Behind the last verdict, it takes it back: "Wait, B is clearer".
 REVOKED = re.compile(r"\b(?:wait|actually|hmm|correction|on second thought|maybe|i change)\b"
                      r"|\b(?:could|might|may)\b.{0,30}\b(?:tie|draw)\b", re.IGNORECASE)
+# The side that is not chosen: "than answer B".
 BEATEN = re.compile(rf"\b(?:than|over|to|beats|outperforms)\s+(?:the )?(?:{NOUN} )?[AB]\b(?:'s)?",
                     re.IGNORECASE)
+# A verdict for none of the two: "neither is better".
 TIE = re.compile(r"\b(?:tie|tied|draw|equal|equally|same)\b"
                  r"|\b(?:neither|no)\b.*\b(?:better|winner|difference|preferred)\b")
+# The words that a verdict may be made of: "the answer b is clearly better".
 KNOWN = set(re.findall(r"\S+", """
     a b the it is it's its this that i i'd we would was clearly definitely slight slightly much far
     overall simply most prefer choose pick select go with give declare call goes to in for favor

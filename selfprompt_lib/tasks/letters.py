@@ -8,6 +8,7 @@ from functools import partial
 from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, normalize, resolve
 from .numbers import extract_number, number_alone
 
+# Words that an answer may follow, where none is stated: "go with ".
 SAID = re.compile(
     r"(?i)\b(?:say|choose|pick|select|go (?:with|to|for)|answer|use|think|guess"
     r"|(?:I'm|I am) (?:choosing|picking|selecting|going (?:with|for)))"
@@ -20,32 +21,44 @@ SAID = re.compile(
     r"|(?<!\b[A-Z] )(?<!\b[A-Z])(?:[➜→⇒➡]|[-=]>)\s*(?=\(?[A-Z]\)?[.!]?\s*$)"
     r"|(?:^|(?<=[.!?\n])\s)(?-i:Only)\s+(?=[^.,;:!?\n]*[.!]?\s*$)"  # the last sentence
 )
+# What follows an option denies it: " is wrong".
 DENIED_BEHIND = re.compile(
     r" (?:is|are|can|could|does|do|would|will) (?:not|never)\b|(?:is|are|does|would|ca)n't"
     r"| cannot\b| (?:is|are|was|seems?) (?:wrong|incorrect|false|out)\b"
 )
+# A sentence that supposes or asks: "If it were a lake, it would be fresh."
 UNREAL = re.compile(
     r"(?i)^(?:if|suppose|assume|consider|whether|is|are|was|does|do|could|would|which|why)\b|\?\s*$"
 )
+# What stands before an option denies it: "rather than".
 DENIED = re.compile(
     r"(?:\bnot|n't|\bnever|\bneither|\bnor|\brather than|\binstead of|\bunlike|\bexcept"
     r"|\brul(?:e|ed|ing) out|\bexclud(?:e|ed|ing)|\beliminat(?:e|ed|ing))"
     r"(?: be)?(?: in| at| on| to)?$"
 )
+# More than one answer follows: "either A or B".
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
+# A letter as options are listed: "(B)", "B.".
 MARK = r"[(\[]?([A-Z])[.):\]]"
+# The beginning of such a line: "Options: A) ".
 LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
+# The options that a reply repeats: "A. ants\nB. bats\n".
 ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
-# A line that asks, denies, or begins with a pronoun or with people called A and B.
+# A line that asks, denies, or begins with a pronoun or with people called A and B: "A and B meet".
 NO_CHOICE = re.compile(
     r"[A-Z][^.!]*\?\s*\S|I,|[A-Z],? (?:who|whose|and [A-Z] [a-z])"
     r"|[^.,;]*\b(?:is|are) (?:wrong|incorrect|out|not)\b"
 )
+# An article, and no letter: "A " of "A car".
 ARTICLE = re.compile(r"(?:\b(?:an?|the|An|The)|(?:^|(?<=[.!?:\n] ))A)\s+(?=[^\W\d])")
+# Options that speak of the others: "of the above".
 OF_ALL = re.compile(r"(?i)\bof (?:the )?(?:above|these|those|them|others|options|choices)\b")
+# What ends an option's text: ", because".
 REASON = re.compile(r",?\s+(?:because|since|as)\b")
+# Options whose text is in many replies by chance: "none of these".
 COMMON = re.compile(
     r"(?:none|all)(?: of these)?|both|neither|never|always|sometimes|true|false|yes|no")
+# The same of numbers: "3.5".
 DIGITS_ONLY = re.compile(r"[\d\s.%+\-/]*")
 
 

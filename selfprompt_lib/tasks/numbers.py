@@ -5,60 +5,76 @@ import re
 from .candidates import AMBIGUOUS, STATED, Candidate, answer_candidates, resolve
 from .numerals import numeral_at, numerals
 
-# What may stand between "the answer is" and the number.
+# What may stand between "the answer is" and the number: "about x = ".
 LEAD = re.compile(
     r"(?i)(?:about|approximately|roughly|around|almost|nearly|only|just|exactly|a total of"
     r"|[^\W\d]\w*\s*=|(?:Rs\.?|USD|EUR|GBP|CHF|INR|US)(?![a-z])|[\s(\['=:~])*"
 )
+# More than one number, or a bound, follows: "between 3 and 5".
 UNSURE = re.compile(r"(?i)(?:either|neither|both|between|from|more|less|fewer|over|under)\b|[<>±]")
-# Behind a number: it is part of a sum, or of another number; or another one is meant as well.
+# Behind a number: it is part of a sum, " * " of "3 * 4".
 OPERATOR = re.compile(
     r"(?i) *(?:[-+*/^]|x\b|%? *of\b(?: the)?|plus|minus|times|divided by)[ (]*(?=\S)")
+# What a sum comes to follows: "makes".
 RESULT = re.compile(r"(?i)=|\b(?:is|equals|makes|gives)\b|\bi\.e\.")
+# A unit that another number may follow: "hours" of "2 hours 5 minutes".
 MEASURE = (r"(?:['\"°%]|(?:h|hrs?|hours?|mins?|minutes?|s|secs?|seconds?|days?|weeks?|months?"
            r"|years?|ft|feet|foot|yards?|in|inch(?:es)?|miles?|[kcm]?m|k?g|lbs?|pounds?|oz|ounces?"
            r"|dollars?|euros?|degrees?)\b\.?)")
+# Another number is meant as well: " or " of "3 or 4", " cats and " of "3 cats and 4 dogs".
 MORE = (
     re.compile(rf"(?i) *{MEASURE}? *(?:,? ?(?:or )?(?:maybe|perhaps|possibly)\b|\(or\b|\+/-"
                r"|[,;|&/:±-]|(?:to|or|and|by|in|out of|remainder|vs\.?|through)(?!\w))? *"),
     re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
 )
-AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")  # "km per hour."
+# All that stands behind a number, as a unit: " km/h.", " red apples".
+AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")
 OF_ONE = r"(?!.*\b(?:each|per|apiece)\b)"  # "6 left in each" is no result
+# What people come to: "takes home".
 GAINED = rf"(?:comes? to(?=\s+\W*\d)|takes? home|will last(?: \w+)?(?=\s+\d)){OF_ONE}"
+# A result follows, in a sentence of several numbers: "so".
 CUE = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|total|in all|altogether|leaves|makes?|gives|get|obtain"
     rf"|(?:which|that) is|{GAINED}|zahl(?:t|en) (?:er|sie|man)"
     rf"|(?:has|have|had)(?= [^.,;]* left\b(?! over)){OF_ONE})\b"
 )
+# The same where it is sure that something was worked out: "gives".
 WORKED_OUT = re.compile(rf"(?i)=|\b(?:so|therefore|thus|hence|makes|gives|get|obtain|{GAINED})\b")
-# The number of a point in a list.
+# The number of a point in a list: "1. " of "1. Add both".
 OF_LIST = re.compile(r"(?im)^\s*(?:\d{1,2}[.)]\s+(?=[^\W\d])|step \d+[.:])")
+# A number is told: "is ".
 IS = re.compile(r"(?i)\b(?:is|are|was|were|equals)\s+")
-# The end of a reply that was cut off.
+# The end of a reply that was cut off: "Then we add".
 HANGING = re.compile(
     r"(?i)(?:[-+*/=,:]|\b(?:of|from|the|a|an|by|to|and|with|in|for|is|are|makes|per|plus|minus"
     r"|then|we|each|which|at|on|add|subtract|have|get|take|find|need))\s*$"
 )
+# The end of one that was not: "."
 ENDED = re.compile(r"[.!?)]\s*$")
+# A date, and no result: "in 1999".
 YEAR = re.compile(r"(?i)\b(?:in|by|since|until|of) (?:19|20)\d\d\b"
                   r"(?= *(?:[,.]|$|(?:the|there|it|he|she|they)\b))")
 BRACKETS = re.compile(r"\([^()]*\d[^()]*\)")  # "(3 * 4 + 2)" only explains
+# What comes behind the result: "(Check: 4 * 3 = 12)".
 CHECK = re.compile(r"(?i)\((?:double[- ])?(?:check|proof|verif\w*)\b[^()]*\)")
-# What is said and does not touch the result: the number it is not, why it is rounded.
+# What is said and does not touch the result. The number it is not: ", not 12.".
 OLD_NUMBER = re.compile(r"(?i), (?:and )?not \$?\d[\d,.]*\W*$")
+# Why it is rounded: "You can't buy half a bus, " before "so 3".
 ROUNDED = re.compile(
     r"(?i)^\w+ can(?:no|')t \w+ (?:half|part|a fraction|\d*\.\d+)\b[^,;]*[,;] (?=so\b)")
+# What speaks to the reader: "Let me know".
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
-# Two sums, a denial, a question, or not enough to go by.
+# Two sums, a denial, a question, or not enough to go by: "It cannot be known".
 OF_SEVERAL = re.compile(
     r"(?i)=[^=]*\band +[^\W\d]\w* *=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
     r"|\bno (?:data|information|idea|answer|way)\b|\?\s*$")
-# A sentence that only tells what is asked or to be done.
+# A sentence that only tells what is asked or to be done: "We need to add them".
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"
                   r"|let|options?|choices?)\b|^next,")
+# A clause that comes before the main one: "After 3 days, ".
 INTRODUCED = re.compile(
     r"(?i)(?:if|when|since|as|because|with|after|by|for|at|from|\w+ing)\b.*, (?!.*more)")
+# A reply that does not decide: "I am not sure which".
 UNDECIDED = re.compile(r"(?i)\b(?:can(?:no|')t|could not|couldn't|unable to|hard to|not sure|unsure"
                        r"|don't know)\b.*\b(?:tell|say|decide|know|which|whether)\b")
 # "one" is a number in "has one apple", and not in "no one", "one of" or "one way".

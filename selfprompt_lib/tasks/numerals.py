@@ -122,7 +122,18 @@ def _read(text: str, start: re.Match) -> Numeral:
 
 
 class _Sum:
-    """What the atoms of a numeral come to, one after the other."""
+    """What the atoms of a numeral come to, one after the other.
+
+    "Two hundred and five thousand" has four atoms, and after each of them the sum holds:
+
+        atom            value  group  room  scale
+        two                 2      2     0    inf
+        hundred           200    200   100    inf
+        and five          205    205     0    inf
+        thousand      205,000      0  1000   1000
+
+    Behind it a smaller number may follow ("and six"), and no scale of a thousand or more.
+    """
 
     def __init__(self) -> None:
         self.value: Fraction | None = Fraction(0)
@@ -144,18 +155,22 @@ class _Sum:
         return True
 
     def _goes_on(self, atom: re.Match, join: re.Match, value: Fraction | None) -> bool:
+        """Whether an atom belongs to the numeral before it: "five" of "hundred and five"."""
         if atom["ratio"] or atom["part"]:  # 2 1/2, two and a half
             return bool((join["plus"] or atom["ratio"]) and value and value < 1
                         and self.group.denominator == 1 and self.scale == math.inf)
+        # "And five", or digits, go behind a hundred; ", two hundred" goes behind a thousand.
         least = 100 if join["plus"] or atom["digits"] else 1000 if join["comma"] else 0
         joined = join[0].isspace() or not atom["digits"]
         return bool(joined and join[0] and self.room >= least and value and value < self.room)
 
     def _add(self, value: Fraction | None) -> None:
+        """Add an atom that is no scale; one whose digits make no sense leaves no value."""
         self.group += value or 0
         self.value = None if value is None else self.value + value
 
     def _multiply(self, scale: int, join: re.Match | None, article: str | None) -> bool:
+        """Multiply the group by a scale, if it can be: "thousand" of "two hundred thousand"."""
         if not join:  # a hundred
             self._add(Fraction(1))
         elif join["plus"] or join["comma"] or ((article or join["of"]) and self.group >= 1):
