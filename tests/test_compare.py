@@ -64,7 +64,7 @@ def test_two_runs_are_paired_item_by_item(logged):
     assert list(table.task) == ["cloze", "selfprompt_strategyqa", "all"] and notes == []
     assert list(table.scored[:2]) == ["acc, none", "exact_match, tolerant"]
     new, old = scores(logged / "two"), scores(logged / "one")
-    low, high = tango((new & ~old).sum(), (old & ~new).sum(), len(new))
+    low, high = map(float, tango((new & ~old).sum(), (old & ~new).sum(), len(new)))
     first = table.iloc[0]
     assert (first.difference, first.low, first.high) == pytest.approx((new.mean() - old.mean(), low, high))
     assert first.p == pytest.approx(mcnemar_p(new, old)) and (first.accuracy_old, first.accuracy_new) == (old.mean(), new.mean())

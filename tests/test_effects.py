@@ -111,7 +111,7 @@ def test_the_variances_are_the_mean_squares_of_an_analysis_of_variance(items, se
 def test_one_seed_of_one_task_is_tangos_interval_and_mcnemars_test():
     table = changes(80, 1, shift=0.5)
     new, old = table[:, 0] > 0, table[:, 0] < 0  # as right answers of two runs
-    effect, (low, high) = two_way_interval(table), tango(new.sum(), old.sum(), 80)
+    effect, (low, high) = two_way_interval(table), map(float, tango(new.sum(), old.sum(), 80))
     assert (effect.value, effect.low, effect.high, effect.n) == pytest.approx((table.mean(), low, high, 80))
     assert effect.p == mcnemar_p(new, old)
 

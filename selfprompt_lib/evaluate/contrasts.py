@@ -142,9 +142,10 @@ def _paired(table: pd.DataFrame, measure: str, contrasts: Sequence[Contrast] = C
     for form, of_form in rows.groupby("form", sort=False):
         for contrast in contrasts:
             new, old = ", ".join(contrast.new), ", ".join(contrast.old)
-            both = of_whole_items(rows_of_both(of_form, new, old))
-            if len(both):
-                tables = paired_tables(both, new, old, measure)
+            both = rows_of_both(of_form, new, old)
+            whole = of_whole_items(both) if len(both) else both
+            if len(whole):
+                tables = paired_tables(whole, new, old, measure)
                 yield form, contrast, {task: part.to_numpy() for task, part in tables.items()}
 
 
