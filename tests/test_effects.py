@@ -434,10 +434,11 @@ def test_each_seed_is_a_pair_of_models():
     assert (row.low, row.high) == pytest.approx((alone.low, alone.high))
 
 
-def test_the_second_view_of_the_page_on_statistics_runs():
+def test_the_second_view_of_the_page_on_statistics_runs(monkeypatch):
     """Tasks as a sample of their kind, by statsmodels."""
     (code,) = re.findall(r"```python\n(.*?)```", STATISTICS.read_text(encoding="utf-8"), re.S)
-    names = {"items": made()}
+    monkeypatch.setattr(pd, "read_parquet", lambda path: made())
+    names = {}
     exec(code, names)
     table = names["view"].summary_frame()
     assert table.loc["random effect", "eff"] == pytest.approx(np.mean(names["values"]), abs=0.05)

@@ -24,7 +24,8 @@ def role_fit(embedder, design: Design, questions: Sequence[str],
     """How often a role finds its question among a hundred, by likeness (chapter 5).
 
     Each set of roles also as if every role belonged to another question, which finds less than
-    guessing (one in `among`), as good roles put their own question first; and each both whole and without the sentence that restates the question.
+    guessing (one in `among`), as good roles put their own question first; and each both whole and
+    without the sentence that restates the question.
 
     Args:
         roles: sets of roles by name, such as the model's own and a reference; one a question, None
@@ -64,8 +65,8 @@ def fit_text(table: pd.DataFrame) -> str:
         sentences.append(
             f"Of the {whole.n} roles ({name}) {_share(whole)} find their own question first among "
             f"{whole.among}; without the sentence that restates the question {_share(rest)} do. "
-            f"By guessing it would be {1 / whole.among:.0%}; roles of other questions find theirs in "
-            f"{whole.shuffled:.0%}.")
+            f"By guessing it would be {1 / whole.among:.0%}; roles of other questions find theirs "
+            f"in {whole.shuffled:.0%}.")
     return " ".join(sentences) or "Fewer than two roles were written: their fit cannot be measured."
 
 
