@@ -14,19 +14,17 @@ from ..errors import require
 from .harness import Arm, ArmsLM, Score, item_key
 
 
-def measure_options(model, tokenizer, tasks: dict[str, Any], arms: Sequence[Arm],
-                    seed: int = -1) -> pd.DataFrame:
+def measure_options(model, tokenizer, tasks: dict[str, Any], arms: Sequence[Arm]) -> pd.DataFrame:
     """Score all options of all items behind each arm's prefix, in the chat template (chapter 5).
 
     Args:
         tasks: of `load_tasks`, such as `mmlu_cloze` and `mmlu_letters`.
         arms: ways of asking with the same rounds; the text of their `prefills` stands before the
             option. Its items are named by `item_key`, as (`mmlu_cloze`, "7").
-        seed: the training seed of the model, for the table; -1 for one that was not tuned here.
 
     Returns:
-        One row an arm and item, with `seed`, `prefix` (the arm), `task`, `form` (cloze or letters),
-        `item`, `stratum`, `options` (how many); and, with s the log-probability of an option:
+        One row an arm and item, with `prefix` (the arm), `task`, `form` (cloze or letters), `item`,
+        `stratum`, `options` (how many); and, with s the log-probability of an option:
         `nats`, s of the right option divided by its tokens; `log_odds`, its s minus the logsumexp
         of the others'; `log_odds_pmi`, the same with s minus the option's s behind an empty
         question; and whether the right option is the best one: `right` by s a character (lm-eval's
@@ -51,7 +49,7 @@ def measure_options(model, tokenizer, tasks: dict[str, Any], arms: Sequence[Arm]
     flat = [request for items in requests.values() for item in items for request in item]
     lm.loglikelihood(flat)
     alone = lm.score_alone(sorted({request.args[1] for request in flat}))
-    rows = [{"seed": seed, "prefix": arm.name} | _row(lm, tasks[name], arm, item, alone)
+    rows = [{"prefix": arm.name} | _row(lm, tasks[name], arm, item, alone)
             for arm in arms for name, items in requests.items() for item in items
             if item_key(name, item[0].doc) not in lm.unfit]
     _report_unfit(lm, len(rows))
