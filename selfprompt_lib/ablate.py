@@ -198,15 +198,18 @@ def count_differences(rows: pd.DataFrame) -> tuple[int, int]:
 def report_text(rates: pd.DataFrame, contrasts: pd.DataFrame, spread: pd.DataFrame) -> str:
     """Is it written, does it make answers likelier, does the wording matter? (chapter 6)"""
     rates = rates[~rates.design.isin([TUNED_WITHOUT, NEUTRAL])]
-    text = (f"{(rates.rate >= 0.9).sum()} of {len(rates)} designs were written for at least 90% of "
-            "the questions. ")
+    text = (f"{(rates.rate >= 0.9).sum()} of {len(rates)} role designs were written for at least "
+            "90% of the questions. ")
     for against, told in IN_WORDS.items():
         rows = contrasts[contrasts.against == against]
         if len(rows):
             above, below = count_differences(rows)
+            designs = f"{len(rows)} designs"
+            if NEUTRAL in set(rows.design):
+                designs += ", the neutral paragraph among them,"
             text += (f"{told}, each model behind its own text finds the reference answers likelier "
-                     f"with {above} of {len(rows)} designs and less likely with "
-                     f"{below}, after Holm's correction; the differences lie between "
+                     f"with {above} of {designs} and less likely with {below}, "
+                     "after Holm's correction; the differences lie between "
                      f"{stats.signed(rows.difference.min())} and "
                      f"{stats.signed(rows.difference.max())} nats a token. ")
     parts = [f"{row.what}, {row.spread:.3f} [{row.low:.3f}, {row.high:.3f}]"

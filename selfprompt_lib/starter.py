@@ -67,7 +67,8 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not (folder / "config.json").is_file():
-                print(f"Making the checkpoint {folder} (once) …", flush=True)
+                print(f"Making the checkpoint {folder.name} (once, in the user's cache) …",
+                      flush=True)
                 _make(folder, make)
     except OSError as error:
         reason = error.strerror or error

@@ -28,7 +28,8 @@ def facts(path: Path) -> dict[str, Any]:
         smallest model whose letters are better than guessing in every task, in a sentence.
         `trained`: a row a model with training, if any: model, samples, precision, rate (Estimate,
         in words), and `contrasts`, each with design, against, `told` and p_holm. `models`: how
-        many; `asked`: items of a task, at most; `minutes` and `machine` of the measurement; and what is drawn.
+        many; `asked`: items of a task, at most; `minutes` and `machine` of the measurement; and
+        what is drawn.
     """
     found = json.loads(path.read_text(encoding="utf-8"))["models"]
     order = sorted(found, key=parameters_from_name)

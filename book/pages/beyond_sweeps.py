@@ -209,8 +209,9 @@ def _value(value: Any) -> str:
 
 def figures(found: dict[str, Any]) -> dict[str, Axes]:
     """What the role brings over the baseline, along the swept field."""
-    drawn = plots.sweep_plot(found["drawn"], found["field"], f"minus the baseline, {UNIT}",
-                             zero=True)
+    field = found["field"]
+    curve = found["drawn"].replace({field: {value_text(None): "all"}})
+    drawn = plots.sweep_plot(curve, field, f"minus the baseline, {UNIT}", zero=True)
     drawn.set_title("")  # the caption says it
-    drawn.set_xlabel(f"{WORDS[found['field']]} ({found['field']})")
+    drawn.set_xlabel(f"{WORDS[field]} ({field})")
     return {f"beyond-{found['name']}": drawn}

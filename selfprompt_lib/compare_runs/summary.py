@@ -32,6 +32,20 @@ def cells_text(contrasts: pd.DataFrame, overview: pd.DataFrame, unit: str) -> st
     return "\n\n".join(parts or ["No two cells have likelihoods to compare."])
 
 
+def _others_text(others: pd.DataFrame, unit: str) -> str:
+    """Of cells that do not differ after Holm's correction: what could have been seen."""
+    smallest = others.smallest.dropna()
+    if smallest.empty:
+        return ". The others are the same to the last digit"
+    text = ""
+    if apart := int(((others.low > 0) | (others.high < 0)).sum()):
+        text = (f". Of the others, {apart} {'has' if apart == 1 else 'have'} an interval that "
+                "leaves out zero, too, which among so many is not enough")
+    least, most = f"{smallest.min():.2g}", f"{smallest.max():.2g}"
+    needed = least if least == most else f"{least} to {most}"
+    return f"{text}. A difference of {needed} {unit} would have been seen, four times in five"
+
+
 def _quantity_text(rows: pd.DataFrame, unit: str) -> str:
     seen = rows[rows.p_holm < HOLDS]
     reference, seeds = rows.reference.iloc[0], int(rows.seeds.max())
@@ -42,9 +56,7 @@ def _quantity_text(rows: pd.DataFrame, unit: str) -> str:
                 f"{signed(row.high)}]" for row in seen.itertuples()]
         text += f": {'; '.join(told)}"
     if len(seen) < len(rows):
-        smallest = rows[rows.p_holm >= HOLDS].smallest.median()
-        text += (f". Of the others {smallest:.2g} {unit} or more would have been seen, four times "
-                 "in five" if pd.notna(smallest) else ". The others are the same to the last digit")
+        text += _others_text(rows[rows.p_holm >= HOLDS], unit)
     over = f"items and {seeds} training seeds" if seeds > 1 else (
         "items alone: with one training seed, this is about these very models")
     return f"{text}. The intervals are over {over}."

@@ -58,7 +58,7 @@ def difference_table(table: pd.DataFrame):
         "won, lost": [f"{row.wins}, {row.losses}" for row in table.itertuples()]})
     columns = [label, "points [95% interval]", "won, lost", "seeds", "p", "p_holm", "smallest"]
     formats = {"p": "{:.3f}", "p_holm": "{:.3f}",
-               "smallest": lambda value: f"{value:.0%}" if value < 1 else "none"}
+               "smallest": lambda value: f"{100 * value:.0f} points" if value < 1 else "none"}
     return shown[columns].style.format(formats).hide(axis="index")
 
 

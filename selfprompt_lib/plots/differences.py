@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from .base import (
     BLUE,
-    GREY,
     ORANGE,
     WIDTH,
     draw_interval,
@@ -21,6 +20,7 @@ from .base import (
 )
 
 LINE_HEIGHT = 0.42  # inches
+SEEN = "dimgrey"  # thin intervals, which must not look like grid lines
 LETTERS = 26  # of a name in one line
 
 
@@ -85,7 +85,7 @@ def seed_plot(
 
 
 def subject_plot(groups: pd.DataFrame, better: str = "", worse: str = "", title: str = "") -> Axes:
-    """Groups and their subjects: as seen (faint), and after shrinkage (bold), with intervals.
+    """Groups and their subjects: as seen (thin), and after shrinkage (bold), with intervals.
 
     Args:
         groups: rows of `subjects.subject_differences`. Subjects stand below their group, largest
@@ -100,8 +100,8 @@ def subject_plot(groups: pd.DataFrame, better: str = "", worse: str = "", title:
     axes = _difference_axes(len(rows), title, line=0.31)
     for place, row in enumerate(rows):
         is_group = row.level == "group"
-        draw_interval(axes, row.difference, row.low, row.high, place - 0.16, color=GREY, alpha=0.7,
-                      fmt="o", markersize=4, elinewidth=1, label=None if place else "as seen")
+        draw_interval(axes, row.difference, row.low, row.high, place - 0.16, color=SEEN,
+                      fmt="o", markersize=5, elinewidth=1.5, label=None if place else "as seen")
         draw_interval(axes, row.shrunk, row.shrunk_low, row.shrunk_high, place + 0.16,
                       color=ORANGE if is_group else BLUE, fmt="D" if is_group else "o",
                       markersize=9 if is_group else 6, elinewidth=2.5,
@@ -109,7 +109,7 @@ def subject_plot(groups: pd.DataFrame, better: str = "", worse: str = "", title:
     names = [textwrap.fill(row.name.replace("_", " "), 34) + f" ({row.n:,})" for row in rows]
     _label_lines(axes, range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set(fontsize="x-small", fontweight="bold" if row.level == "group" else "normal")
+        label.set(fontsize="small", fontweight="bold" if row.level == "group" else "normal")
     _label_sides(axes, better, worse)
     legend_below(axes, fontsize="small")
     return axes

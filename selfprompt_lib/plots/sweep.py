@@ -20,7 +20,6 @@ from .base import (
 )
 
 WIDE = 5  # times from the least to the largest number, from which on an axis is logarithmic
-MANY = 10  # cells, from which on their names are written smaller
 CLOSE = 6  # values, from which on ticks are
 APART = 0.015  # of the axis, between two lines
 PALETTE = sns.color_palette("colorblind").as_hex()
@@ -167,9 +166,9 @@ def cost_plot(seconds: pd.DataFrame) -> Axes:
         minutes = seconds[chapter].to_numpy() / 60
         axes.barh(names, minutes, left=left, color=colour, label=chapter)
         left += minutes
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize="x-small" if len(names) > MANY else "small")
+    axes.set_ylim(len(names) - 0.4, -0.6)  # the first run on top, and no margin
+    axes.tick_params(axis="y", labelsize="small")
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("minutes")
+    axes.set(xlabel="minutes", title="What each run took")
     legend_below(axes, columns=3, fontsize="small")
     return axes

@@ -74,7 +74,7 @@ def loss_curves(runs: dict[str, list[dict]]) -> Axes:
         title += f": mean of {seeds} seeds and their range"
     axes.set(xlabel="optimizer step", ylabel="loss (nats a token)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(title=None)
+    legend_below(axes)
     return axes
 
 
