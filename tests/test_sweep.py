@@ -145,6 +145,8 @@ BAD = {
     "a contradiction": (["--grid", "sft.learning_rate=1e-3,1e-9", "--set", "sft.final_learning_rate=1e-5"],
                         "is not below sft.learning_rate"),
     "no list": (["--grid", "ablate.designs=none,plain"], "write a list: [none]"),
+    "more rows than there are": (["--grid", "data.train_rows=100,500"], "cell train_rows=500: --grid data.train_rows: 500 "
+                                 "asked, and with these settings there are 200 samples; end the grid with 200"),
     "two faults": (["--grid", "design=pirate,from-now-on", "--grid", "model=./nowhere"], "unknown design 'pirate'"),
     "missing file": (["--grid", "data.train=starter,nowhere.jsonl"], "cell train=nowhere.jsonl: data.train: "),
     "unknown chapter": (["--grid", "seed=1", "--chapters", "1,9"], "--chapters: no such chapter: 9; there are 1, 2, 3"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import filelock
 
-from .. import profiles
+from .. import profiles, sources
 from ..digests import text_digest
 from ..errors import UserError, require
 from ..files import copy_folder, make_writable, run_folder, write_json
@@ -59,6 +59,8 @@ def command(given: argparse.Namespace) -> int:
     require(cells, f"--shard {given.shard}: the grid has {count} cells, and none is for this "
             f"shard; give K up to {count}")
     _each_once(check_run, cells, chapters, but=("seed", "design", "sft.", "infer."))
+    if "data.train_rows" in grid:
+        _each_once(_require_rows, cells, chapters, but=("seed", "design", "sft.", "infer."))
     plan = sweep_plan.make_plan(cells, chapters, out)
     print(sweep_plan.plan_text(plan, chapters, out), flush=True)
     sweep_plan.require_memory(plan)
@@ -92,6 +94,20 @@ def _each_once(check: Callable[[Profile, Sequence[Chapter]], None], cells: Seque
         except UserError as error:
             faults.setdefault(str(error), cell.name)
     tell_faults(faults)
+
+
+def _require_rows(profile: Profile, chapters: Sequence[Chapter]) -> None:
+    """Stop where a swept size is more than there is: cells of several sizes would be the same.
+
+    Samples that the hub would first have to send are not counted.
+    """
+    asked = profile.data.train_rows
+    if asked is None or (sources.from_hub(profile) and not profile.data.mirror):
+        return
+    there = len(sources.training_samples(profile))
+    require(asked <= there, f"--grid data.train_rows: {asked:,} asked, and with these settings "
+            f"there are {there:,} samples; end the grid with {there}, or change data.longest or "
+            "data.domains")
 
 
 def _alone(out: Path) -> filelock.AcquireReturnProxy:
