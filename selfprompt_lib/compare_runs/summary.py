@@ -40,7 +40,7 @@ def _others_text(others: pd.DataFrame, unit: str) -> str:
     text = ""
     if apart := int(((others.low > 0) | (others.high < 0)).sum()):
         text = (f". Of the others, {apart} {'has' if apart == 1 else 'have'} an interval that "
-                "leaves out zero, too, which among so many is not enough")
+                "leaves out zero, which among so many tests is not enough")
     least, most = f"{smallest.min():.2g}", f"{smallest.max():.2g}"
     needed = least if least == most else f"{least} to {most}"
     return f"{text}. A difference of {needed} {unit} would have been seen, four times in five"
