@@ -172,6 +172,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path, refused):
     with refused("no training seed in common"):
         other = rows({100: [0.1, 0.2]}, seeds=[1])
         compare_runs.cell_contrasts(read(tmp_path / "p", pd.concat([rows({8: [0.1, 0.2]}), other])).pooled())
+    with refused("no item of ['more']", "every task with the same seeds"):
+        both = rows(seeds=[0, 1])
+        more = both[both.seed == 0].assign(task="more")
+        compare_runs.cell_contrasts(read(tmp_path / "q", pd.concat([both, more])).pooled())
     with refused("no cell 'best'", "train_rows=8, train_rows=100"):
         compare_runs.cell_contrasts(runs.pooled(), reference="best")
     with refused("measure: no 'bits'", *MEASURES):

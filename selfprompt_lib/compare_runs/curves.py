@@ -156,8 +156,8 @@ def cell_contrasts(rows: pd.DataFrame, reference: str = "",
         (over the groups), smallest (what such a sample shows with 80% power at 5%).
 
     Raises:
-        UserError: one group alone, an unknown reference, or two groups without an item or a seed
-            in common.
+        UserError: one group alone, an unknown reference, two groups without an item or a seed in
+            common, or with a task that not all seeds have.
     """
     groups = list(rows.group.unique())
     require(len(groups) > 1, f"runs: {groups[0]} is one cell alone; a contrast takes two")
@@ -199,14 +199,18 @@ def _paired(values: pd.Series, new: str, old: str) -> list[np.ndarray]:
     Pandas pairs by seed, task, form and item; items that one of the seeds lacks are left out.
 
     Raises:
-        UserError: no seed or no item in common.
+        UserError: no seed or no item in common, or a task that not all common seeds have.
     """
     first, second = (values[values.index.get_level_values("group") == name].droplevel("group")
                      for name in (new, old))
     common = first.index.unique("seed").intersection(second.index.unique("seed"))
     require(len(common), f"runs: {new} and {old} have no training seed in common; train both with "
             "the same")
-    by_seed = first.sub(second).dropna().unstack("seed").dropna()
-    require(len(by_seed), f"runs: {new} and {old} have no item in common; measure both on the same "
+    by_seed = first.sub(second).dropna().unstack("seed")
+    whole = by_seed.dropna()
+    require(len(whole), f"runs: {new} and {old} have no item in common; measure both on the same "
             "questions")
-    return [part.to_numpy() for _, part in by_seed.groupby("task", sort=False)]
+    lost = by_seed.index.unique("task").difference(whole.index.unique("task"))
+    require(lost.empty, f"runs: {new} and {old} have no item of {list(lost[:1])} with all training "
+            "seeds that they have in common; measure every task with the same seeds")
+    return [part.to_numpy() for _, part in whole.groupby("task", sort=False)]
