@@ -434,10 +434,12 @@ def test_each_seed_is_a_pair_of_models():
     assert (row.low, row.high) == pytest.approx((alone.low, alone.high))
 
 
-def test_the_second_view_of_the_page_on_statistics_runs(monkeypatch):
-    """Tasks as a sample of their kind, by statsmodels."""
+def test_the_second_view_of_the_page_on_statistics_runs(tmp_path, monkeypatch):
+    """Tasks as a sample of their kind, by statsmodels, from a run's file as the page reads it."""
     (code,) = re.findall(r"```python\n(.*?)```", STATISTICS.read_text(encoding="utf-8"), re.S)
-    monkeypatch.setattr(pd, "read_parquet", lambda path: made())
+    monkeypatch.chdir(tmp_path)
+    Path("runs/cpu/evaluate").mkdir(parents=True)
+    made().to_parquet("runs/cpu/evaluate/items.parquet")
     names = {}
     exec(code, names)
     table = names["view"].summary_frame()

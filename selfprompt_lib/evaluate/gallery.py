@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import stats
 from ..plots import WIDTH, draw_interval_groups, interval_plot
 from .open_ended import MEASURES as OPEN_MEASURES
 from .robustness import ALL_PROBES
@@ -53,9 +54,10 @@ def open_ended_changes(changes: pd.DataFrame, old: str) -> Figure:
 
 def probe_overview(summary: pd.DataFrame):
     """The rates over all probes, as a table for readers (appendix A2)."""
-    rows = summary[summary.kind == ALL_PROBES].drop(columns="kind")
-    percent = dict.fromkeys(["value", "low", "high"], "{:.0%}")
-    return rows.replace({"measure": PROBE_MEASURES}).style.format(percent).hide(axis="index")
+    rows = summary[summary.kind == ALL_PROBES]
+    told = [str(stats.Estimate(row.value, row.low, row.high, row.n)) for row in rows.itertuples()]
+    shown = rows.assign(**{"rate [95% interval]": told}).replace({"measure": PROBE_MEASURES})
+    return shown.drop(columns=["kind", "value", "low", "high"]).style.hide(axis="index")
 
 
 def failure_cards(frame: pd.DataFrame, count: int = 12):
