@@ -1,6 +1,5 @@
 """The server to ask: a hosted one, or a `transformers serve` of our own on this machine."""
 
-# openai and jinja2 are imported where needed, so that the command line starts at once.
 import atexit
 import difflib
 import os
@@ -14,7 +13,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -26,6 +25,9 @@ from ..rows import chat_messages
 from ..sections import Client
 from .failures import Failure, failure_of, show_failure
 from .prompt import Prompt, fold_system
+
+if TYPE_CHECKING:  # else imported where a server is asked, so that commands start at once
+    import openai
 
 # Continuous batching in small blocks: on two cores about twice as fast as one after another.
 SERVER_FLAGS = ("--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "800",
@@ -54,7 +56,7 @@ class Endpoint:
     address: str
     name: str
     model: str
-    client: Any  # an openai.AsyncOpenAI
+    client: "openai.AsyncOpenAI"
     http: httpx2.AsyncClient
     process: subprocess.Popen | None = None
     no_system: bool = False
@@ -74,7 +76,7 @@ class Endpoint:
         body = prompt.request(question, self.model, local=self.process is not None)
         return body | {"messages": fold_system(body["messages"])} if self.no_system else body
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: "openai.OpenAIError") -> Failure:
         """Why a call failed; what a local server hides stands in its log."""
         failure = failure_of(error, self.clean)
         if not (self.log and failure.status == 500):
@@ -84,13 +86,14 @@ class Endpoint:
         return replace(failure, told=self.clean(": ".join([failure.told, *raised[-1:]])))
 
     @property
-    def side_check(self) -> Any:
+    def side_check(self) -> "openai.AsyncOpenAI":
         """The client for what only advises: it does not wait long."""
         return self.client.with_options(timeout=SIDE_CHECK, max_retries=1)
 
     async def similar_models(self) -> str:
         """The models that the server lists whose names are most like the one asked for."""
         import openai
+
         try:
             answer = await self.side_check.get("/models", cast_to=httpx2.Response)
             ids = [str(model["id"]) for model in answer.json()["data"]]
@@ -119,6 +122,7 @@ async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
         UserError: no key, nothing at the address, or a model that cannot be asked.
     """
     import openai
+
     settings = settings or profile.annotate
     if settings.base_url is None:
         return start_local(settings, profile.model)
@@ -166,8 +170,9 @@ def hosted(settings: Client, model: str) -> Endpoint:
 
 
 def _clients(settings: Client, url: str, key: str,
-             here: bool) -> tuple[Any, httpx2.AsyncClient]:
+             here: bool) -> tuple["openai.AsyncOpenAI", httpx2.AsyncClient]:
     import openai
+
     hooks = {"response": [show_failure]}  # a server here is asked past the environment's proxy
     http = openai.DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=not here)
     try:

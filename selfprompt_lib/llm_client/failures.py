@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 import httpx2
 
 from ..sections import Client
 from .reply import BAD_ANSWER, hidden_failure, said_in, words
+
+if TYPE_CHECKING:
+    import openai
 
 FINAL = (401, 402, 403, 404, 405, 410)  # of key, credit, model and address: the same for every row
 LONGEST_WAIT = 120  # seconds that the client waits where the server asks for it; else it gives up
@@ -121,8 +125,8 @@ def right_address(address: str) -> str:
     return short if re.search(r"/v\d", short) else f"{short}/v1"
 
 
-def failure_of(error: Exception, clean: Callable[[str], str]) -> Failure:
-    """What an error of the client openai means; `clean` takes the key out of what is told."""
+def failure_of(error: "openai.OpenAIError", clean: Callable[[str], str]) -> Failure:
+    """What an error of the client means; `clean` takes the key out of what is told."""
     response = getattr(error, "response", None)
     if response is None:
         cause = error.__cause__ or error
