@@ -139,11 +139,7 @@ async def connect(profile: Profile, settings: Client | None = None) -> Endpoint:
 
 
 def check(settings: Client, model: str) -> None:
-    """Find at the door of a long run what would stop a chapter an hour later.
-
-    Raises:
-        UserError: no key for a hosted model; a local one without a chat template.
-    """
+    """Raise UserError for what would stop a chapter an hour later: no key, no chat template."""
     if settings.base_url:
         hosted(settings, model)
     elif (settings.model or model) not in (models.STARTER, models.SMOKE):  # those have a template
@@ -220,8 +216,7 @@ def start_local(settings: Client, model: str) -> Endpoint:
     """Start `transformers serve` on a free loopback port and wait until it is healthy.
 
     Raises:
-        UserError: a model without a chat template; a server that does not start, with its last
-            words.
+        UserError: a model without a chat template; a server that does not start.
     """
     name, (source, takes_system) = settings.model or model, local_model(settings, model)
     with socket.socket() as probe:
