@@ -25,7 +25,7 @@ from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, 
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
-UNDECIDED = "neither likelier nor less likely, as far as can be seen,"
+UNDECIDED = "no difference seen"
 
 
 def facts(folder: Path, out: Path) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ def facts(folder: Path, out: Path) -> dict[str, Any] | None:
                   else "short" for plan in record["settings"]["plans"]],
         "minutes": sum(seed["minutes"] for seed in seeds.values()),
         "asked": table.groupby("task", sort=False).item.nunique().to_dict(),
-        "short": _short(unseen.set_index("contrast")),
+        "verdicts": verdicts(unseen),
         "answer": likelihood_text(unseen, sizes).replace("**Open questions**",
                                                          "**Unseen questions**"),
         "both": _both_sets(table, unseen),
@@ -74,20 +74,12 @@ def _choices(table: pd.DataFrame, every: pd.DataFrame) -> dict[str, Any]:
                                        likelihood_sizes(table, ODDS, gates), gates)}
 
 
-def _short(unseen: pd.DataFrame) -> str:
-    """The three main answers in a sentence: what counts after Holm's correction."""
-    found = verdicts(unseen)
-    return ("In short: behind a role that it wrote, the self-prompt model finds good answers "
-            f"**{found[PRIMARY]}** than the baseline does, **{found[AGAINST_NEUTRAL]}** than a "
-            "model that begins with a neutral paragraph does, and "
-            f"**{found[ANOTHER]}** than behind a role that it wrote for another question.")
-
-
-def verdicts(contrasts: pd.DataFrame) -> dict[str, str]:
-    """Whether answers are likelier, by the three main contrasts, which index the table."""
-    return {contrast: UNDECIDED if contrasts.p_holm[contrast] >= 0.05
-            else "likelier" if contrasts.difference[contrast] > 0 else "less likely"
-            for contrast in (PRIMARY, AGAINST_NEUTRAL, ANOTHER)}
+def verdicts(contrasts: pd.DataFrame) -> list[str]:
+    """Whether good answers are likelier, in each of the three main contrasts, after Holm."""
+    rows = contrasts.set_index("contrast").loc[[PRIMARY, AGAINST_NEUTRAL, ANOTHER]]
+    return [UNDECIDED if row.p_holm >= 0.05
+            else "**likelier**" if row.difference > 0 else "**less likely**"
+            for row in rows.itertuples()]
 
 
 def _of_set(table: pd.DataFrame, task: str) -> pd.DataFrame:

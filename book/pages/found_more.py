@@ -19,7 +19,6 @@ from selfprompt_lib.compare_runs.curves import GAIN, LEVEL, cell_contrasts
 from selfprompt_lib.evaluate import likelihood_contrasts
 from selfprompt_lib.evaluate.compare import ALL
 from selfprompt_lib.evaluate.contrasts import MEASURES
-from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
 from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING
 from selfprompt_lib.evaluate.results import BASELINE
 from selfprompt_lib.lima_role import NAME as LIMA_ROLE
@@ -43,8 +42,7 @@ def facts(measured: Path, out: Path) -> dict[str, Any] | None:
     plots.save_figures(figures | {"likelihood-samples": plots.interval_plot(
         drawn.reset_index(), "difference", "contrast", group="trained on", zero=True, shares=False,
         axis=MEASURES["nats"])}, out)
-    short = [*map(_short, studies[1:]), answers["short"] if answers else ""]
-    return {"studies": studies, "answers": answers, "short": " ".join(short).strip(),
+    return {"studies": studies, "answers": answers,
             "against": [_against(_reference(studies, more), more) for more in studies[1:]]}
 
 
@@ -61,7 +59,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     seeds = {seed: each["trainings"]["self-prompt"] for seed, each in record["seeds"].items()}
     asked_lima = found_writers.LIMA_QUESTIONS in set(table.task)
     return {"samples": training["samples"], "steps": training["steps"], "label": label,
-            "lima": lima, "single": len(seeds) == 1, "longest": data.get("longest"),
+            "lima": lima, "verdicts": verdicts(found), "longest": data.get("longest"),
             "tokens": training["tokens"],
             "command": command(folder.name, data, list(seeds), asked_lima), "record": record,
             "seeds": seeds, "table": table, "rows": rows, "contrasts": found,
@@ -76,15 +74,6 @@ def precisions(record: dict[str, Any]) -> list[str]:
     """The precisions in which its seeds were measured; early seeds have that of the record."""
     return sorted({each.get("precision", record["provenance"]["precision"])
                    for each in record["seeds"].values()})
-
-
-def _short(study: dict[str, Any]) -> str:
-    """What the study answers, for the top of the page."""
-    found = verdicts(study["contrasts"].set_index("contrast"))
-    seeds = " with one seed" if study["single"] else ""
-    return (f"Trained on {study['label']}{seeds}, it finds them **{found[PRIMARY]}** than the "
-            f"baseline does, **{found[AGAINST_NEUTRAL]}** than the model with a neutral paragraph, "
-            f"and **{found[ANOTHER]}** than behind another question's role.")
 
 
 def command(name: str, data: dict[str, Any], seeds: list[str], lima_answers: bool) -> str:

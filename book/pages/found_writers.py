@@ -34,27 +34,21 @@ def facts(studies: dict[str, tuple[pd.DataFrame, bool]]) -> dict[str, Any] | Non
     asked = {label: found for label, found in asked.items() if len(found[0])}
     if not asked:
         return None
-    drawn, rows, told = [], [], []
+    drawn, rows = [], []
     for label, (table, lima) in asked.items():
         for task, writer in WRITERS.items():
             found = likelihood_contrasts(table[table.task == task])
             found = found[found.task == ALL].set_index("contrast").loc[SHOWN].reset_index()
-            if lima and task == LIMA_QUESTIONS:
-                told.append(f"LIMA's own answers it then finds **{_verdict(found)}** than the "
-                            "baseline does.")
             name = f"trained on {label}, answers of {writer}"
             drawn.append(found.assign(**{"trained on, answers of": name}))
             rows.append({"trained": label, "writer": writer, "asked": int(found.n.max()),
-                         "seeds": int(found.seeds.max()),
+                         "lima": lima, "seeds": int(found.seeds.max()),
+                         "verdicts": verdicts(found),
                          "told": [difference_text(each.difference, each.low, each.high,
                                                   each.p_holm) for each in found.itertuples()]})
     changes = [{"trained": label, "lima": lima, **writer_change(table)}
                for label, (table, lima) in asked.items()]
-    return {"rows": rows, "drawn": pd.concat(drawn), "changes": changes, "short": " ".join(told)}
-
-
-def _verdict(contrasts: pd.DataFrame) -> str:
-    return verdicts(contrasts.set_index("contrast"))[PRIMARY]
+    return {"rows": rows, "drawn": pd.concat(drawn), "changes": changes}
 
 
 def asked_both(table: pd.DataFrame) -> pd.DataFrame:
