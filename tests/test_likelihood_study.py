@@ -150,7 +150,10 @@ def test_a_study_with_more_samples_stands_beside_the_first_and_is_paired_by_item
     assert changed == pytest.approx(0.05, abs=0.004) and "on the 3 seeds that both have" in page
     assert "**200 samples of LIMA against 200 samples**" in page and "of at most 1,600 characters" in page
     assert "likelihood_study.py --train lima-role --seeds 0,1,2" in page
-    assert "Trained on 200 samples, it finds them **" in page.split("## Unseen, and tried")[0]
+    top = page.split("## Unseen, and tried")[0]
+    assert "| 64 samples, 5 seeds | **less likely** |" in top  # better by 0.05, the others are not
+    for label in ("200 samples", "200 samples of LIMA"):
+        assert re.search(rf"\| {label}, 3 seeds \| (\*\*likelier|no difference).* \| \*\*likelier\*\* \|\n", top)
     assert (tmp_path / "likelihood-samples.png").stat().st_size > 10_000
 
 
