@@ -33,11 +33,15 @@ def facts(folder: Path, at_equal_samples: Section | None) -> dict[str, Any] | No
             "record": section.record,
             "short": f"At equal training tokens, which a longer text has to pay for with fewer "
                      f"samples, they are likelier with {better} and less likely with {worse} of "
-                     f"{len(of_none)}.",
+                     f"{len(of_none)}{_one_seed(metrics['seeds'])}.",
             "of_none": metrics["samples"][ablate.TUNED_WITHOUT],
             "tokens_of_none": tokens_of_none,
             "off": max(abs(row["tokens"] / tokens_of_none - 1) for row in rows),
             "answer": ablate.report_text(rates, mine, ablate.design_spread(section.table).head(0))}
+
+
+def _one_seed(seeds: int) -> str:
+    return " (one training seed, whose luck the test cannot know)" if seeds == 1 else ""
 
 
 def _minus_none(section: Section) -> dict[str, str]:
