@@ -64,11 +64,14 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
 def test_what_we_found_tells_of_the_real_benchmarks_where_they_are_kept(command, tmp_path):
     for name in ("found", "likelihood"):
         (tmp_path / name).symlink_to(MEASURED / name)
-    (tmp_path / "benchmarks").symlink_to(command())
+    for name in ("benchmarks", "benchmarks-whole"):
+        shutil.copytree(command(), tmp_path / name)
     page = found.found_page(tmp_path, tmp_path)
     part = page[page.index("## The real benchmarks"):page.index("## What it would take to know better")]
     assert not re.search(r"\bnan\b|\bNone\b(?! of)|<NA>|\{\{|\{%", part)
     assert "| strategyqa | cloze |" in part and "| openbookqa | letters |" in part
     assert "Seed 0: roles were written for" in part and "of 3." in part
+    assert "### Whole test sets" in part and "1 training seed: 4 items" in part
+    assert part.count("| strategyqa | cloze |") == 2 and "{figure} benchmarks-whole.png" in part
     for name in re.findall(r"```\{figure\} (\S+)", part):
         assert (tmp_path / name).stat().st_size > 10_000

@@ -41,10 +41,12 @@ def found_page(out: Path, measured: Path = MEASURED) -> str:
                 "[Measuring more](measuring.md) tells how to make one.\n")
     if study:
         draw(measured / "found", out)
-    real = found_likelihood.benchmark_facts(measured / "benchmarks", out)
+    real, whole = (found_likelihood.benchmark_facts(measured / name, out)
+                   for name in ("benchmarks", "benchmarks-whole"))
     more = found_more.facts(measured, out)
     return render("found.md.jinja",
-                  (study or {}) | {"likelihood": likelihood, "real": real, "more": more})
+                  (study or {}) | {"likelihood": likelihood, "real": real, "whole": whole,
+                                  "more": more})
 
 
 @cache

@@ -55,14 +55,18 @@ def facts(folder: Path, out: Path) -> dict[str, Any] | None:
 
 
 def benchmark_facts(folder: Path, out: Path) -> dict[str, Any] | None:
-    """What the page says of the real benchmarks and of LIMA's prompts; as `facts`."""
+    """What the page says of the real benchmarks and of LIMA's prompts; as `facts`.
+
+    The figure has the folder's name.
+    """
     if not is_kept(folder):
         return None
     table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
     every = pd.DataFrame(record["contrasts"])
-    plots.save_figures(_odds_figure("benchmarks", every), out)
+    plots.save_figures(_odds_figure(folder.name, every), out)
     return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": record["seeds"],
+        "asked": table.groupby("task").item.nunique().sum(),
         "minutes": sum(seed["minutes"] for seed in record["seeds"].values())}
 
 
