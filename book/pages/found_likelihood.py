@@ -72,8 +72,8 @@ def benchmark_facts(folder: Path, out: Path) -> dict[str, Any] | None:
 
 def _choices(table: pd.DataFrame, every: pd.DataFrame) -> dict[str, Any]:
     """What is said of tasks with options: which are interpreted, sentences, and a table."""
-    gates = gate(table)
-    return {"gate": gates.to_dict("records"), "odds": _primary_odds(every),
+    gates, odds = gate(table), _primary_odds(every)
+    return {"gate": gates.to_dict("records"), "odds": odds, "disagree": measures_disagree(odds),
             "choices": likelihood_text(every[every.measure == ODDS],
                                        likelihood_sizes(table, ODDS, gates), gates)}
 
@@ -107,6 +107,21 @@ def _primary_odds(every: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _told(rows: pd.DataFrame) -> list[str]:
     return [difference_text(row.difference, row.low, row.high) for row in rows.itertuples()]
+
+
+def measures_disagree(odds: list[dict[str, Any]]) -> list[str]:
+    """The contrasts that one measure finds above zero and the other below, not both by chance.
+
+    Args:
+        odds: of `_primary_odds`, a row a contrast, form and measure.
+    """
+    found = []
+    for contrast in dict.fromkeys(row["contrast"] for row in odds):
+        rows = [row for row in odds if row["contrast"] == contrast]
+        signs = {row["difference"] > 0 for row in rows}
+        if len(signs) == 2 and any(row["p_holm"] < 0.05 for row in rows):
+            found.append(contrast)
+    return found
 
 
 def _draw(unseen: pd.DataFrame, every: pd.DataFrame, out: Path) -> None:
