@@ -72,6 +72,7 @@ def test_what_we_found_tells_of_the_real_benchmarks_where_they_are_kept(command,
     assert "| strategyqa | cloze |" in part and "| openbookqa | letters |" in part
     assert "Seed 0: roles were written for" in part and "of 3." in part
     assert "### Whole test sets" in part and "1 training seed: 4 items" in part
+    assert part.count("| nats a token |") == 2 and part.count("| PMI |") == 2
     assert part.count("| strategyqa | cloze |") == 2 and "{figure} benchmarks-whole.png" in part
     for name in re.findall(r"```\{figure\} (\S+)", part):
         assert (tmp_path / name).stat().st_size > 10_000

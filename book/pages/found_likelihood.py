@@ -12,6 +12,7 @@ from measurements import difference_text, is_kept, read_record
 
 from selfprompt_lib import plots
 from selfprompt_lib.evaluate import (
+    differences,
     gate,
     likelihood_contrasts,
     likelihood_plan,
@@ -22,6 +23,9 @@ from selfprompt_lib.evaluate.compare import ALL
 from selfprompt_lib.evaluate.contrasts import MEASURES, TEXT
 from selfprompt_lib.evaluate.likelihood_measure import OPEN as TRIED
 from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
+from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
+from selfprompt_lib.evaluate.report import points
+from selfprompt_lib.evaluate.results import BASELINE, OWN
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
@@ -66,7 +70,7 @@ def benchmark_facts(folder: Path, out: Path) -> dict[str, Any] | None:
     plots.save_figures(_odds_figure(folder.name, every), out)
     return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": record["seeds"],
-        "asked": table.groupby("task").item.nunique().sum(),
+        "asked": table.groupby("task").item.nunique().sum(), "right": right_options(table),
         "minutes": sum(seed["minutes"] for seed in record["seeds"].values())}
 
 
@@ -107,6 +111,28 @@ def _primary_odds(every: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _told(rows: pd.DataFrame) -> list[str]:
     return [difference_text(row.difference, row.low, row.high) for row in rows.itertuples()]
+
+
+def right_options(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """How often the likeliest option is the right one, in cloze form, paired by item.
+
+    Returns:
+        For each measure and model that the self-prompt model is set against: `measure`, `against`,
+        `ours` and `theirs` (shares right), `told` (the difference in points, with its interval),
+        and p.
+    """
+    arms = {BASELINE: NOTHING, NEUTRAL: NEUTRAL_TEXT, OWN: OWN_ROLE}
+    cloze = table[(table.form == "cloze") & (table.prefix == table.model.map(arms))]
+    found = []
+    for column, measure in (("right", "nats a token"), ("right_pmi", "PMI")):
+        items = cloze.assign(arm=cloze.model, correct=cloze[column].astype(bool))
+        share = items.groupby(["arm", "task"]).correct.mean().groupby("arm").mean()
+        for against in (BASELINE, NEUTRAL):
+            row = differences(items, OWN, against).iloc[-1]  # the mean of the tasks
+            told = f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
+            found.append({"measure": measure, "against": against, "ours": share[OWN],
+                          "theirs": share[against], "told": told, "p": row.p})
+    return found
 
 
 def measures_disagree(odds: list[dict[str, Any]]) -> list[str]:
