@@ -181,5 +181,5 @@ def test_whose_answers_a_role_makes_likelier_is_asked_of_the_seeds_that_were_ask
     assert gains[1] - gains[0] == pytest.approx(-0.05, abs=0.0011) and "is −0.050 [" in told
     assert "It falls, as it would if it were style" in told and "in bfloat16 and float32 on" in page
     assert "it would take references that others wrote" not in page
-    assert "LIMA's own answers it then finds **less likely** than the baseline does." in page.split("## Unseen, and tried")[0]
+    assert "| the same; answers by LIMA's authors, 1 seed | **less likely** |" in page.split("## Unseen, and tried")[0]
     assert (tmp_path / "likelihood-answers.png").stat().st_size > 10_000
