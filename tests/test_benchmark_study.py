@@ -12,6 +12,7 @@ from measurements import MEASURED
 
 from selfprompt_lib.evaluate.likelihood_measure import COLUMNS
 from selfprompt_lib.evaluate.prefixes import likelihood_plan
+from selfprompt_lib.roles import fit_text
 from selfprompt_lib.rows import STARTER_FOLDER
 
 SMALL = ("data.train_rows=4", "sft.epochs=1", "sft.batch_size=4", "sft.micro_batch_size=4", "evaluate.items=2",
@@ -50,7 +51,7 @@ def test_a_seed_is_measured_kept_without_texts_and_taken_up_again(command, capsy
     assert table.groupby(["task", "form"])["item"].nunique().to_dict() == {
         (task, form): 2 for task in ("openbookqa", "strategyqa") for form in ("cloze", "letters")}
     prompts = record["seeds"]["0"]["prompts"]
-    assert prompts["asked"] == 3 and 0 <= prompts["wrote"] <= 3 and prompts["fit_text"]
+    assert prompts["asked"] == 3 and 0 <= prompts["wrote"] <= 3 and fit_text(pd.DataFrame(prompts["fit"]))
     assert not any(prompt in (out / "record.json").read_text() for prompt in PROMPTS)
 
     command()

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from measurements import difference_text, is_kept, read_record
 
-from selfprompt_lib import plots
+from selfprompt_lib import plots, stats
 from selfprompt_lib.evaluate import (
     differences,
     gate,
@@ -24,8 +24,8 @@ from selfprompt_lib.evaluate.contrasts import MEASURES, TEXT
 from selfprompt_lib.evaluate.likelihood_measure import OPEN as TRIED
 from selfprompt_lib.evaluate.likelihood_report import AGAINST_NEUTRAL, ANOTHER, PRIMARY
 from selfprompt_lib.evaluate.prefixes import NEUTRAL, NEUTRAL_TEXT, NOTHING, OWN_ROLE
-from selfprompt_lib.evaluate.report import points
 from selfprompt_lib.evaluate.results import BASELINE, OWN
+from selfprompt_lib.roles import fit_text
 
 UNSEEN = "unseen questions"
 ODDS = "log_odds"
@@ -46,6 +46,7 @@ def facts(folder: Path, out: Path) -> dict[str, Any] | None:
     return _choices(table, every) | {
         "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
         "training": next(iter(seeds.values()))["trainings"]["self-prompt"],
+        "fits": {seed: fit_text(pd.DataFrame(part["fit"])) for seed, part in seeds.items()},
         "plans": ["none" if not plan else "full" if len(plan) == len(likelihood_plan(full=True))
                   else "short" for plan in record["settings"]["plans"]],
         "minutes": sum(seed["minutes"] for seed in seeds.values()),
@@ -66,12 +67,14 @@ def benchmark_facts(folder: Path, out: Path) -> dict[str, Any] | None:
     if not is_kept(folder):
         return None
     table, record = pd.read_parquet(folder / "likelihoods.parquet"), read_record(folder)
-    every = pd.DataFrame(record["contrasts"])
+    every, seeds = pd.DataFrame(record["contrasts"]), record["seeds"]
     plots.save_figures(_odds_figure(folder.name, every), out)
     return _choices(table, every) | {
-        "record": record, "profile": record["provenance"]["profile"], "seeds": record["seeds"],
+        "record": record, "profile": record["provenance"]["profile"], "seeds": seeds,
+        "fits": {seed: fit_text(pd.DataFrame(part["prompts"]["fit"]))
+                 for seed, part in seeds.items()},
         "asked": table.groupby("task").item.nunique().sum(), "right": right_options(table),
-        "minutes": sum(seed["minutes"] for seed in record["seeds"].values())}
+        "minutes": sum(seed["minutes"] for seed in seeds.values())}
 
 
 def _choices(table: pd.DataFrame, every: pd.DataFrame) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def right_options(table: pd.DataFrame) -> list[dict[str, Any]]:
         share = items.groupby(["arm", "task"]).correct.mean().groupby("arm").mean()
         for against in (BASELINE, NEUTRAL):
             row = differences(items, OWN, against).iloc[-1]  # the mean of the tasks
-            told = f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
+            told = stats.points_with_interval(row.difference, row.low, row.high, decimals=1)
             found.append({"measure": measure, "against": against, "ours": share[OWN],
                           "theirs": share[against], "told": told, "p": row.p})
     return found

@@ -91,7 +91,7 @@ def measured(metrics: dict[str, Any], study: dict[str, Any] | None) -> dict[str,
     contrasts = pd.DataFrame([row for row in rows if (row["form"], row["measure"]) == first])
     fit = likelihoods["fit"]
     return {
-        "fit": fit_text(pd.DataFrame(fit, columns=None if fit else ["roles"])),
+        "fit": fit_text(pd.DataFrame(fit)),
         "likelihoods": likelihood_text(contrasts.fillna(float("nan"))),
         "accuracy": overall_text(pd.Series(larger["difference"]), len(larger["tasks"])),
     }

@@ -111,7 +111,7 @@ def prompt_roles(profile: Profile, place: str, prompts: Sequence[Question]) -> d
                    [row.question for row in prompts], {"the model's own": roles}, profile.seed)
     print(fit_text(fit))
     return {"asked": len(prompts), "wrote": sum(role is not None for role in roles),
-            "fit": fit.to_dict("records"), "fit_text": fit_text(fit)}
+            "fit": fit.to_dict("records")}
 
 
 def main(arguments: list[str] | None = None) -> None:

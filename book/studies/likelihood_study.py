@@ -145,7 +145,7 @@ def add_seed(profile: Profile, samples: Sequence[Sample],
     wrote = found["roles"].groupby("task", sort=False).role.agg(lambda roles: roles.notna().mean())
     seeds = kept["seeds"] | {str(seed): {
         "minutes": round(minutes, 1), "precision": describe(profile)["precision"],
-        "fit": fit.to_dict("records"), "fit_text": fit_text(fit),
+        "fit": fit.to_dict("records"),
         "wrote_role": wrote.to_dict(), "trainings": trainings}}
     return {"rows": rows, "seeds": seeds}
 

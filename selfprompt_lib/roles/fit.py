@@ -59,6 +59,8 @@ def role_fit(embedder, design: Design, questions: Sequence[str],
 
 def fit_text(table: pd.DataFrame) -> str:
     """What `role_fit` found, in plain words (chapter 5)."""
+    if table.empty:
+        return "Fewer than two roles were written: their fit cannot be measured."
     sentences = []
     for name, part in table.groupby("roles", sort=False):
         whole, rest = part.set_index("part").loc[[WHOLE, WITHOUT_TASK]].itertuples()
@@ -67,7 +69,7 @@ def fit_text(table: pd.DataFrame) -> str:
             f"{whole.among}; without the sentence that restates the question {_share(rest)} do. "
             f"By guessing it would be {1 / whole.among:.0%}; roles of other questions find theirs "
             f"in {whole.shuffled:.0%}.")
-    return " ".join(sentences) or "Fewer than two roles were written: their fit cannot be measured."
+    return " ".join(sentences)
 
 
 def _share(row) -> str:
