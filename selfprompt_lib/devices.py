@@ -71,10 +71,17 @@ def hand_back_memory() -> None:
 
 
 def _column_major(model):
-    """Store linear weights by column: the same numbers, a sixth faster in small batches."""
+    """Store linear weights by column: the same numbers, a sixth faster in small batches.
+
+    The other weights are copied as well. Left as they were read, they would keep the checkpoint's
+    whole file in memory, beside the copies: 0.4 GB for each model of 135M in float32.
+    """
     import torch
 
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear) and layer is not model.get_output_embeddings():
             layer.weight.data = layer.weight.data.t().contiguous().t()
+    for weight in model.parameters():
+        if weight.is_contiguous():
+            weight.data = weight.data.clone()
     return model

@@ -2,6 +2,7 @@
 
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -124,3 +125,12 @@ def test_a_card_holds_one_model_at_a_time(monkeypatch):
     for used, places in ((one, ("cuda", "cpu")), (other, ("cpu", "cuda")), (one, ("cuda", "cpu")), (None, ("cpu", "cpu"))):
         devices.alone_on_card(used)
         assert (one.place, other.place) == places
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_loaded_model_leaves_its_file_out_of_memory(tmp_path):
+    for part in models.load(models.SMOKE, "float32"):
+        part.save_pretrained(tmp_path)
+    model, _ = models.load(str(tmp_path), "float32")
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert model.lm_head.weight is model.model.embed_tokens.weight  # still tied

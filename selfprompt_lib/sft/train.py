@@ -111,6 +111,7 @@ def train(profile: Profile, samples: Sequence[Sample], design: Design, folder: P
     if record is not None:
         drop_checkpoints(run)  # more are wanted now: they come of training only
     devices.alone_on_card()  # the trainer needs all of it
+    devices.hand_back_memory()  # of what ran before: training takes more at once than all else
     set_seed(profile.seed)
     model, tokenizer = _load_to_train(profile)
     run = folder / run_name(profile, samples, design)  # a hub model's revision is known only now
