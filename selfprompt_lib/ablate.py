@@ -77,16 +77,20 @@ def design_fit(embedder, roles: pd.DataFrame, questions: Sequence[Question],
     return found.rename(columns={"roles": "design"})
 
 
-def design_contrasts(table: pd.DataFrame) -> pd.DataFrame:
+def design_contrasts(table: pd.DataFrame, measure: str = "nats",
+                     gates: pd.DataFrame | None = None) -> pd.DataFrame:
     """How much likelier answers are behind what a design writes than behind others (chapter 6).
 
     Each model stands behind its own text: against the model tuned without one, against the one
     tuned with a neutral paragraph, and against itself behind another question's text. Holm's
     correction is over the first two of all designs, and over the third for itself.
 
+    Args:
+        measure: `nats` of open questions, or `log_odds` of the right option.
+        gates: which tasks are interpreted, as in `likelihood_contrasts`.
+
     Returns:
-        Columns design, against, and those of `likelihood_contrasts`, in nats, over all open
-        questions.
+        Columns design, against, and those of `likelihood_contrasts`, in nats, over all questions.
     """
     designs = [name for name in dict.fromkeys(table.model) if name not in (TUNED_WITHOUT, BASE)]
     chosen = {}
@@ -101,7 +105,7 @@ def design_contrasts(table: pd.DataFrame) -> pd.DataFrame:
             contrast = Contrast(own, old, primary)
             chosen[contrast.label] = name, against, contrast
     contrasts = [contrast for _, _, contrast in chosen.values()]
-    found = likelihood_contrasts(table, contrasts=contrasts)
+    found = likelihood_contrasts(table, measure, gates, contrasts)
     found = found[found.task == "all"]
     about = pd.DataFrame([chosen[label][:2] for label in found.contrast],
                          columns=["design", "against"], index=found.index)

@@ -46,6 +46,19 @@ def designs(folder, seeds=(0,)):
                     "training_seconds": dict.fromkeys(GAINS, 30)}}))
 
 
+def options(folder):
+    """Items of two tasks: the untuned model can do one of them, and `title-only` is right more often."""
+    right = {"base": [1] * 18 + [0] * 2, "none": [1, 0] * 10, "neutral": [1, 0] * 10, "title-only": [1] * 20}
+    rows = [{"model": name, "seed": -1 if name == "base" else 0, "prefix": "none" if name == "base" else "own role",
+             "task": task, "form": "cloze", "item": f"{task}-{number}", "stratum": "", "options": 2,
+             "right": bool(value and not (task == "arc" and name == "base")),
+             "log_odds": value + number / 100 + (name == "title-only") * number / 10, "log_odds_pmi": number / 7 - value}
+            for name, values in right.items() for task in ("piqa", "arc") for number, value in enumerate(values)]
+    pd.DataFrame(rows).reindex(columns=compare_columns()).to_parquet(folder / "likelihoods.parquet")
+    record = json.loads((folder.parent / "designs" / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record))
+
+
 def compare_columns():
     return [name for name in COLUMNS if name not in ("chapter", "tokens")]
 
@@ -209,22 +222,26 @@ def test_chapter_6_has_the_curves_of_chapter_5(tmp_path):
     assert curve.curve.tolist() == ["minus baseline"] * 2 and curve.value.tolist() == pytest.approx([0.12, 1.5])
 
 
-def run_folder(root, settings):
+def run_folder(root, settings, seed=0):
     """What chapter 6 leaves behind, of three questions: the role behind the answer is in the replies alone."""
     folder = root / "ablate"
     folder.mkdir(parents=True)
-    pd.DataFrame(rows_of("none", [0, 0, 0])).to_parquet(folder / "likelihoods.parquet")
+    likely = rows_of("none", [0, 0, 0], seed=seed) + rows_of("base", [0] * 3, "as a prompt: title-only", -1)
+    pd.DataFrame(likely).to_parquet(folder / "likelihoods.parquet")
     roles = [{"task": "open questions", "item": f"q{number}", "stratum": "law", "question": "A text.", "tokens": 7,
-              "role": "A text." if name == "title-only" else None, "design": name, "seed": 0}
+              "role": "A text." if name == "title-only" else None, "design": name, "seed": seed}
              for name in ("title-only", "after-answer") for number in range(3)]
     pd.DataFrame(roles).to_parquet(folder / "roles.parquet")
     replies = [{"id": "q1", "domain": "law", "question": "A text.", "reply": "A text.", "answer": "A text.", "role": "A text.",
-                "outcome": "role", "role_tokens": 9, "design": name, "seed": 0} for name in ("title-only", "after-answer")]
+                "outcome": "role", "role_tokens": 9, "design": name, "seed": seed} for name in ("title-only", "after-answer")]
     (folder / "replies.jsonl").write_text("\n".join(map(json.dumps, replies)))
-    profile = profiles.load("cpu", settings)
+    profile = profiles.load("cpu", settings | {"seed": seed})
     made = describe(profile)
     made["profile"]["data"]["questions"] = "/home/anna/selfprompt_lib/q.jsonl"
-    (folder / "stage.json").write_text(json.dumps({"chapter": "ablate", "metrics": {"seeds": 1}, "seconds": 5.0,
+    designs = profile.ablate.designs
+    metrics = {"seeds": profile.ablate.seeds, "designs": designs, "equal": "samples", "fit": ["of these alone"]}
+    metrics |= {name: dict.fromkeys(designs, 7) for name in ("samples", "training_tokens", "training_seconds")}
+    (folder / "stage.json").write_text(json.dumps({"chapter": "ablate", "metrics": metrics, "seconds": 5.0,
                                                    "finished": "2026-11-28", "provenance": made}))
     return root
 
@@ -251,6 +268,43 @@ def test_designs_are_kept_without_texts_and_paths(tmp_path):
         with pytest.raises(UserError, match="chapter 6 has not finished"):
             keep_designs.main([str(path), "--out", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+def test_right_options_by_hand(tmp_path):
+    for name, make in (("designs", designs), ("designs-options", options)):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name)
+    (tmp_path / "page").mkdir()
+    page = beyond.beyond_page(tmp_path / "page", tmp_path).replace("\N{NO-BREAK SPACE}", " ")
+    part = page.split("### Right options")[1].split("\n## ")[0]
+    assert "asked 20 items of real benchmarks (piqa; arc is left out" in part
+    assert "| `none` | 50% | – |" in part and "| `title-only` | 100% | +50\\* [" in part
+    assert "| `neutral` | 50% | +0" in part and part.index("`title-only`") < part.index("`neutral`")
+    assert "likelier with 1 and less likely with 0 of 2 designs" in part and "by PMI it is" in part
+    assert "seen with 1 of 2" in part and (tmp_path / "page" / "beyond-options.png").exists()
+    assert "how many answers are right is seen to differ with 1" in page.split("## Does the wording")[0]
+    assert not any(word in part for word in ("nan", "None", "{{", "{%"))
+
+
+def test_further_seeds_are_added_to_those_kept(tmp_path, monkeypatch):
+    out = tmp_path / "kept"
+    settings = {"ablate.designs": ["none", "title-only"], "ablate.seeds": 1}
+    monkeypatch.setenv("SELFPROMPT_BF16", "1")
+    keep_designs.main([str(run_folder(tmp_path / "first", settings)), "--out", str(out)])
+    beyond_next = run_folder(tmp_path / "far", settings, seed=2)
+    with pytest.raises(UserError, match="holds the seeds 0 to 0; give the same seeds, or a run with seed=1"):
+        keep_designs.main([str(beyond_next), "--out", str(out)])
+    monkeypatch.setenv("SELFPROMPT_BF16", "0")
+    more = run_folder(tmp_path / "more", settings | {"ablate.seeds": 2}, seed=1)
+    keep_designs.main([str(more), "--out", str(out)])
+    record, table = json.loads((out / "record.json").read_text()), pd.read_parquet(out / "likelihoods.parquet")
+    assert record["settings"]["seed"] == 0 and record["settings"]["ablate"]["seeds"] == record["metrics"]["seeds"] == 3
+    assert record["provenance"]["precision"] == "bfloat16, from seed 1 on float32"
+    assert "fit" not in record["metrics"] and record["metrics"]["training_seconds"] == {"none": 14, "title-only": 14}
+    assert record["seconds"] == 10 and "--set ablate.seeds=3" in record["command"]
+    assert len(table[table.model == "base"]) == 3, "what is asked of no trained model is asked once"
+    assert table[table.model == "none"].groupby("seed").size().to_dict() == {0: 3, 1: 3}
+    assert pd.read_parquet(out / "roles.parquet").groupby("seed").size().to_dict() == {0: 4, 1: 4}
 
 
 def test_a_sweep_is_kept_without_texts_and_paths(tmp_path):

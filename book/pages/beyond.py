@@ -11,6 +11,7 @@ from typing import Any
 import beyond_choice
 import beyond_designs
 import beyond_ladder
+import beyond_options
 import beyond_sweeps
 import beyond_tokens
 from measurements import MEASURED, is_kept
@@ -22,7 +23,8 @@ from selfprompt_lib import plots
 def beyond_page(out: Path, measured: Path = MEASURED) -> str:
     """The page of the measurements kept in `measured`; its figures are drawn into `out`."""
     found = page_facts(measured)
-    parts = [(beyond_designs, found["designs"]), (beyond_designs, found["strategies"]),
+    parts = [(beyond_designs, found["designs"]), (beyond_designs, found["options"]),
+             (beyond_designs, found["strategies"]),
              (beyond_ladder, found["ladder"]), (beyond_choice, found["choice"])]
     parts += [(beyond_sweeps, one) for one in (*found["sweeps"].values(), found["without_role"])]
     for section, facts in parts:
@@ -34,8 +36,9 @@ def beyond_page(out: Path, measured: Path = MEASURED) -> str:
 def page_facts(measured: Path) -> dict[str, Any]:
     """What each section says, None where its measurement is not kept.
 
-    Keys: designs, equal_tokens, strategies, sweeps (by name), ladder, choice, without_role, and
-    missing: what is not measured yet. In each section, `drawn` holds the tables of its figures.
+    Keys: designs, equal_tokens, options, strategies, sweeps (by name), ladder, choice,
+    without_role, and missing: what is not measured yet. In each section, `drawn` holds the tables
+    of its figures.
     """
     sweeps = {name: beyond_sweeps.facts(measured / "sweeps" / name)
               for name in beyond_sweeps.SWEEPS
@@ -61,8 +64,9 @@ def _design_facts(measured: Path) -> dict[str, Any]:
         "strategies": beyond_designs.read_section(strategies, of_strategies=True)}
     beyond_designs.correct_together([section for section in read.values() if section])
     told = {name: section and beyond_designs.facts(section) for name, section in read.items()}
-    return told | {"equal_tokens": beyond_tokens.facts(measured / "designs-tokens",
-                                                       read["designs"])}
+    return told | {
+        "equal_tokens": beyond_tokens.facts(measured / "designs-tokens", read["designs"]),
+        "options": beyond_options.facts(measured / "designs-options") if read["designs"] else None}
 
 
 def _missing(found: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from measurements import difference_text, is_kept, read_record
 from selfprompt_lib import ablate, plots, stats
 from selfprompt_lib.ablate_measure import TUNED_WITHOUT
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.evaluate.contrasts import MEASURES
 from selfprompt_lib.evaluate.likelihood_measure import OPEN
 from selfprompt_lib.evaluate.prefixes import NEUTRAL
 from selfprompt_lib.evaluate.results import BASE
@@ -101,6 +102,7 @@ def facts(section: Section) -> dict[str, Any]:
         "heeded": heeded_text(_of(names, text)[0]), "sensitive": spread_text(spread, record),
         "seeds_differ": seeds_text(spread),
         "figure": "beyond-strategies" if of_strategies else "beyond-wordings",
+        "axis": MEASURES["nats"],
         "order": section.order, "drawn": text,
     }
 
@@ -189,4 +191,4 @@ def figures(found: dict[str, Any]) -> dict[str, Axes]:
     plots.set_style()
     return {found["figure"]: plots.interval_plot(
         rows, "difference", "design", group="against", zero=True, shares=False,
-        axis="nats a token of the reference answer")}
+        axis=found["axis"])}
