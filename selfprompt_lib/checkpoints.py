@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .digests import file_digest, text_digest
+from .digests import path_digest, text_digest
 from .errors import UserError, require
 from .reading import one_line
 
@@ -175,7 +175,7 @@ def model_digest(name: str) -> str:
     folder = Path(name).expanduser()
     if folder.is_dir():
         paths = {path.name: path for pattern in LOADED for path in folder.glob(pattern)}
-        kept = {file: file_digest(path) for file, path in paths.items()
+        kept = {file: path_digest(path) for file, path in paths.items()
                 if file not in LEFT_BY_TRAINING}
         base = (adapter_config(folder) or {}).get("base_model_name_or_path")
         return text_digest([kept, model_digest(base) if base else ""])

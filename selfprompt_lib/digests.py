@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent
 LARGE = 2**20  # bytes; the digest of a larger file is kept, so that it is read once
 SETTLED = 2 * 10**9  # nanoseconds; a file changed since may change again without a later time
 _known: dict[tuple, str] = {}
-_unwritten: set[str] = set()  # Python files whose digests are not in the user's cache yet
+_unwritten: set[str] = set()  # files whose digests are not in the user's cache yet
 _opened: set[str] = set()
 _noting = True
 
@@ -75,19 +75,16 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes; of a Python file, of what it does (`code_digest`).
 
     It is kept under device, inode, size and times, and taken anew where one of these differs. Those
-    of large files and of Python files, which cost the most, are kept in the user's cache.
+    of large files and of Python files, which cost the most, are kept in the user's cache, where
+    `path_digest` and `folder_digests` write them down.
     """
     stat = path.stat()
     mark = (path.suffix, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
         return _digest(path)
     if mark not in _known:
-        if path.suffix == ".py":
-            _known[mark] = _remembered_code(path, text_digest(mark))
-        elif stat.st_size > LARGE:
-            _known[mark] = _remembered(cache_folder() / "digests" / text_digest(mark), path)
-        else:
-            _known[mark] = _digest(path)
+        costly = path.suffix == ".py" or stat.st_size > LARGE
+        _known[mark] = _kept_digest(path, text_digest(mark)) if costly else _digest(path)
     return _known[mark]
 
 
@@ -98,52 +95,40 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remembered(kept: Path, path: Path) -> str:
-    with contextlib.suppress(OSError):
-        if len(digest := kept.read_text(encoding="ascii")) == 64:
-            return digest
-    digest = _digest(path)
-    _write(kept, digest)
-    return digest
-
-
-def _write(kept: Path, text: str) -> None:
-    with contextlib.suppress(OSError):  # no such luxury where nothing can be written
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(text, encoding="ascii")
-        partial.replace(kept)
-
-
-def _remembered_code(path: Path, mark: str) -> str:
-    name, known = str(path.absolute()), _known_code(_code_cache())
-    if name not in known or known[name][0] != mark:
-        known[name] = mark, _digest(path)
+def _kept_digest(path: Path, mark: str) -> str:
+    name, kept = str(path.absolute()), _kept(_kept_in())
+    if name not in kept or kept[name][0] != mark:
+        kept[name] = mark, _digest(path)
         _unwritten.add(name)
-    return known[name][1]
+    return kept[name][1]
 
 
 @cache
-def _known_code(kept: Path) -> dict[str, tuple[str, str]]:
-    """Mark and digest of Python files by path, as they were when a process wrote them down."""
+def _kept(file: Path) -> dict[str, tuple[str, str]]:
+    """Mark and digest of files by path, as they were when a process wrote them down."""
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-        found = json.loads(kept.read_text(encoding="ascii"))
+        found = json.loads(file.read_text(encoding="ascii"))
         return {name: (mark, digest) for name, (mark, digest) in found.items()}
     return {}
 
 
-def _write_code_digests() -> None:
-    """Write down what is new, once for many files, and forget files that are gone."""
-    if _unwritten:
-        _unwritten.clear()
-        known = _known_code(_code_cache())
-        there = {name: kept for name, kept in known.items() if os.path.exists(name)}
-        _write(_code_cache(), json.dumps(there))
+def _write_down() -> None:
+    """Write what is new into the cache, once for many files, and forget files that are gone."""
+    if not _unwritten:
+        return
+    _unwritten.clear()
+    file = _kept_in()
+    there = {name: each for name, each in _kept(file).items() if os.path.exists(name)}
+    with contextlib.suppress(OSError):  # no such luxury where nothing can be written
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(there), encoding="ascii")
+        partial.replace(file)
 
 
-def _code_cache() -> Path:
-    """Where digests of Python files are kept: apart for each way of taking them."""
-    return cache_folder() / "digests" / f"code-{_way_of_taking()[:16]}.json"
+def _kept_in() -> Path:
+    """Where digests are kept: apart for each way of taking them."""
+    return cache_folder() / "digests" / f"{_way_of_taking()[:16]}.json"
 
 
 @cache
@@ -163,13 +148,17 @@ def folder_digests(folder: Path, without: tuple[str, ...] = ()) -> dict[str, str
         idle = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
         if not (idle or name.name == "README.md" or name.as_posix().startswith(without)):
             found[name.as_posix()] = file_digest(path)
-    _write_code_digests()
+    _write_down()
     return found
 
 
 def path_digest(path: Path) -> str:
     """One digest of a file, or of all that lies in a folder."""
-    return text_digest(folder_digests(path)) if path.is_dir() else file_digest(path)
+    if path.is_dir():
+        return text_digest(folder_digests(path))
+    digest = file_digest(path)
+    _write_down()
+    return digest
 
 
 def code_digest(*paths: Path) -> str:

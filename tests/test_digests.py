@@ -72,15 +72,13 @@ def test_a_large_file_is_read_once_and_again_after_any_change(tmp_path, monkeypa
     path.write_bytes(b"0" * 2 * digests.LARGE)
     long_ago = time.time() - 10**6
     os.utime(path, (long_ago, long_ago))
-    first = digests.file_digest(path)
-    (kept,) = (tmp_path / "cache" / "digests").iterdir()
-    kept.write_text("f" * 64)
-    digests._known.clear()
-    assert digests.file_digest(path) == "f" * 64, "taken from the cache"
+    first = digests.path_digest(path)
+    forge(tmp_path / "any", "f" * 64)
+    assert digests.path_digest(path) == "f" * 64, "taken from the cache"
     with path.open("r+b") as file:  # as large, of the same inode and time
         file.write(b"1")
     os.utime(path, (long_ago, long_ago))
-    assert digests.file_digest(path) not in (first, "f" * 64)
+    assert digests.path_digest(path) not in (first, "f" * 64)
 
 
 @pytest.fixture
@@ -97,19 +95,19 @@ def code(tmp_path, monkeypatch):
     return folder
 
 
-def kept_code(folder):
+def kept_digests(folder):
     (kept,) = (folder.parent / "cache" / "digests").iterdir()
     return kept
 
 
 def forget():
     digests._known.clear()
-    digests._known_code.cache_clear()
+    digests._kept.cache_clear()
 
 
 def forge(folder, digest):
     """A digest that no file has: whoever tells it has read the cache."""
-    kept = kept_code(folder)
+    kept = kept_digests(folder)
     found = json.loads(kept.read_bytes())
     kept.write_text(json.dumps({name: [mark, digest] for name, (mark, _) in found.items()}), encoding="ascii")
     forget()
@@ -155,16 +153,16 @@ def test_python_files_that_are_gone_are_forgotten(code):
     (code / "b.py").rename(code / "c.py")
     forget()
     digests.folder_digests(code)
-    assert [os.path.basename(name) for name in json.loads(kept_code(code).read_bytes())] == ["a.py", "c.py"]
+    assert [os.path.basename(name) for name in json.loads(kept_digests(code).read_bytes())] == ["a.py", "c.py"]
 
 
 @pytest.mark.parametrize("damage", ["", "[", "[1, 2]", '{"a.py": 1}', "null", "\xff"])
 def test_a_damaged_list_of_digests_is_made_anew(code, damage):
     first = digests.folder_digests(code)
-    kept_code(code).write_text(damage, encoding="latin-1")
+    kept_digests(code).write_text(damage, encoding="latin-1")
     forget()
     assert digests.folder_digests(code) == first
-    assert len(json.loads(kept_code(code).read_bytes())) == 2
+    assert len(json.loads(kept_digests(code).read_bytes())) == 2
 
 
 def test_a_file_just_written_is_not_remembered(tmp_path, monkeypatch):
