@@ -168,16 +168,21 @@ def _check_own_tasks(profile: Profile) -> None:
 def check_roles(profile: Profile, samples: Sequence[Sample]) -> None:
     """Stop before any work when the samples have no roles and none are to be annotated.
 
-    Nor may a field ask for a variety of roles or samples that cannot be had of them.
+    Nor may a field ask for a variety of roles or samples that cannot be had of them. Where there
+    are fewer samples than `data.train_rows`, that is said.
     """
     if profile.annotate.train_on == "live":
-        bare = take_evenly_spaced(_without_roles(samples), profile.data.train_rows)
-        variety.check(profile, bare)
-        return
-    require(any(sample.role for sample in samples),
-            f"data.train: {profile.data.train} has no roles; set annotate.train_on=live, "
-            "or give a file with roles")
-    variety.check(profile, with_reference_roles(profile, samples))
+        chosen = take_evenly_spaced(_without_roles(samples), profile.data.train_rows)
+    else:
+        require(any(sample.role for sample in samples),
+                f"data.train: {profile.data.train} has no roles; set annotate.train_on=live, "
+                "or give a file with roles")
+        chosen = with_reference_roles(profile, samples)
+    variety.check(profile, chosen)
+    asked = profile.data.train_rows
+    if asked is not None and len(chosen) < asked:
+        print(f"data.train_rows: {asked:,} asked; with these settings there are {len(chosen):,}, "
+              "and all are taken", flush=True)
 
 
 def with_reference_roles(profile: Profile, samples: Sequence[Sample]) -> list[Sample]:

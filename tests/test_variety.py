@@ -249,3 +249,12 @@ def test_a_file_without_domains_or_roles_is_refused(jsonl, refused):
     with refused("data.train", "no roles"):
         path = str(jsonl("bare.jsonl", *(row | {"role": None} for row in rows)))
         sources.check_inputs(settings(train=path, experts=2))
+
+
+def test_fewer_samples_than_asked_are_told_before_the_run(capsys):
+    rows = sources.training_samples(settings())
+    sources.check_roles(settings(train_rows=len(rows)), rows)
+    assert capsys.readouterr().out == ""
+    sources.check_roles(settings(train_rows=5000), rows)
+    assert capsys.readouterr().out == (
+        f"data.train_rows: 5,000 asked; with these settings there are {len(rows)}, and all are taken\n")
