@@ -7,6 +7,7 @@ rest at that blank line. A role has no line breaks of its own (`Role` collapses 
 written is always read back.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,19 +15,12 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, require
 from .reading import user_path
 from .rows import ROLE, RoleOrText, StrategyText, all_faults
-from .thoughts import split_thought
+from .thoughts import MARK, split_thought
 
 GAP = "\n\n"
 RESOURCES = Path(__file__).parent / "resources"
@@ -156,15 +150,16 @@ class DesignFile(BaseModel):
     @field_validator("template")
     @classmethod
     def _can_be_read(cls, template: str) -> str:
-        try:
-            text = template.format(expert="x", brings="x", request="x", text="x")
-        except (KeyError, ValueError, IndexError):
+        template = template.strip()
+        others = re.sub(r"{{|}}|{(?:expert|brings|request|text)}", "", template)
+        if "{" in others or "}" in others:
             raise ValueError("its fields are {expert}, {brings} and {request} of a role, or {text} "
-                             "of another strategy; write any other brace twice") from None
+                             "of another strategy; write any other brace twice")
+        text = template.format(expert="x", brings="x", request="x", text="x")
         if not template.split("{", 1)[0].strip() or text == template:
             raise ValueError("begin it with words of its own, by which it is known again in a "
                              "reply, and put a field behind them, such as {expert}")
-        if split_thought(text).answer != text:
+        if MARK.search(text):
             raise ValueError("it holds a mark of a thought, such as <think> or <reason>, and "
                              "thoughts are left out where replies are read; use other words")
         if len(template.splitlines()) > 1:
@@ -196,7 +191,7 @@ def read_design_file(path: Path) -> DesignFile:
         return DesignFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise UserError(f"design {path}: {' | '.join(all_faults(error))}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a day 2026-13-45
         raise UserError(f"design {path}: no YAML ({str(error).splitlines()[0]})") from None
 
 

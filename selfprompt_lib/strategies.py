@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from .designs import STRATEGIES, Design, DesignFile, design_file, read_design_file
 from .errors import UserError, require
-from .rows import ROLE, Name, Sample, StrategyText, read_rows
+from .rows import ROLE, Name, Sample, StrategyText, read_rows, validate_fields
 
 
 class StrategyExample(BaseModel):
@@ -35,11 +35,17 @@ def read_strategy(name: str) -> DesignFile:
     """The file of a strategy, with its guideline.
 
     Raises:
-        UserError: no such strategy, or a file without a guideline.
+        UserError: no such strategy, or a file without a guideline or with a faulty example.
     """
-    file = read_design_file(design_file(name))
-    require(file.guideline, f"strategy {design_file(name)}: no guideline; write one for the "
-                            "annotator, or use the file as a design of roles")
+    path = design_file(name)
+    file = read_design_file(path)
+    require(file.guideline, f"strategy {path}: no guideline; write one for the annotator, or use "
+                            "the file as a design of roles")
+    for number, row in enumerate(file.examples, 1):
+        try:
+            validate_fields(StrategyExample, row)
+        except ValueError as error:
+            raise UserError(f"strategy {path}: examples.{number}: {error}") from None
     return file
 
 

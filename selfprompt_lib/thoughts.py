@@ -27,6 +27,7 @@ _END = (
 MARK = re.compile(rf"(?P<end>{_END})|(?P<start>{_START})")
 # Special tokens that marks are made of: decoding must not hide them.
 TOKEN = re.compile(rf"(?:{_END}|{_START}|<\|(?:start|channel|message)\|>|<\|channel>)\Z")
+_TAG, _FENCE = re.compile(r"<(?!\|)|\["), re.compile(r"(?m)^[ \t>*\d.-]*```(?!.*`)")
 _UNFINISHED = re.compile(r"\s*[<\[\u25c1]\|?\w{2,}\Z")  # "<thi" and no more
 _LAST_TOKEN = re.compile(r"(?:\s*<\|(?:return|end|eom|eot|eot_id|im_end)\|>)+\s*\Z")
 TEXT_FIELDS = ("text", "refusal", "thinking", "reasoning", "content", "summary", "value")
@@ -47,14 +48,16 @@ def split_thought(text: Any) -> Said:
     A text without a thought is its answer, to the letter. Several thoughts are taken out, wherever
     they stand. What stands before an end without a start is thought too: the chat template began
     it. A thought that is begun and never ended leaves no answer, whatever it drafts. Outside of a
-    thought, a mark in backticks is spoken of and no mark.
+    thought, a mark may be only spoken of, and is none then (`_is_spoken_of`).
     """
     if not isinstance(text, str):
         text = "".join(part for kind, part in message_parts(text) if kind == "answer")
     thoughts, answer, within, place = [], "", False, 0
-    for mark in MARK.finditer(text):
-        before, after = text[mark.start() - 1 : mark.start()], text[mark.end() : mark.end() + 1]
-        if before == after == "`" and not within:
+    marks = list(MARK.finditer(text))
+    last_end = max((mark.start() for mark in marks if mark["end"]), default=-1)
+    for mark in marks:
+        before = answer + text[place : mark.start()]
+        if not within and _is_spoken_of(mark, before, mark.start() > last_end):
             continue
         part, is_first = text[place : mark.start()], place == 0
         place = mark.end()
@@ -72,6 +75,18 @@ def split_thought(text: Any) -> Said:
     if place:
         text = _LAST_TOKEN.sub("", _joined(answer, rest).lstrip())
     return Said("\n".join(thoughts).strip(), text)
+
+
+def _is_spoken_of(mark: re.Match, before: str, never_ends: bool) -> bool:
+    """Whether a mark is in backticks or a code fence, or a placeholder: "ban <user> <reason>"."""
+    text = mark.string
+    if text[mark.start() - 1 : mark.start()] == text[mark.end() : mark.end() + 1] == "`":
+        return True
+    *fences, code = _FENCE.split(before)
+    if len(fences) % 2 and (mark["start"] or MARK.search(code)):
+        return True  # an end without a start is that of a thought, which broke off its code
+    within_line = before.rpartition("\n")[2].strip()
+    return bool(mark["start"] and never_ends and within_line and _TAG.match(mark[0]))
 
 
 def _joined(answer: str, part: str) -> str:

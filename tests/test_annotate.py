@@ -4,6 +4,7 @@ import ast
 import asyncio
 import dataclasses
 import json
+import re
 import subprocess
 
 import nbformat
@@ -33,7 +34,7 @@ def text(longest):
     return (
         st.text(min_size=3, max_size=longest)
         .map(lambda words: " ".join(words.split()))
-        .filter(lambda words: len(words) >= 3)
+        .filter(lambda words: len(words) >= 3 and not re.fullmatch(r'.*\*\*|([*_"]).*\1', words))
     )
 
 
@@ -75,7 +76,31 @@ def test_bold_and_bulleted_lines_are_read_too():
     assert annotate.read_role(reply) == role
 
 
+@pytest.mark.parametrize("reply", [
+    GOOD + "\n\nQuestion: What is a weir?\nExpert: a weir keeper\nBrings: Ten years.\nRequest: explain weirs",
+    GOOD + "\nuser\nMore.\nExpert: a weir keeper\nBrings: Ten years.\nRequest: expl",
+    "Question: Bread?\n" + GOOD, GOOD + "<|im_end|>", GOOD + "\n</s><s>\nExpert: a weir keeper",
+    GOOD.replace("a baker", "**a baker**"), GOOD.replace("a baker", '_"a baker"_'), GOOD.replace("bake it", "*bake it*"),
+    f"**{GOOD}**", "**" + GOOD.replace("\n", "**\n**") + "**", GOOD + "\nI hope it helps.",
+])  # fmt: skip
+def test_a_role_is_read_without_marks_around_it_and_without_a_next_turn(reply):
+    """As a base model or a template without an end of turn writes on."""
+    assert annotate.write_role(annotate.read_role(reply)) == GOOD
+
+
+def test_a_role_is_whole_where_a_next_turn_is_cut_off():
+    for more in ("\nQuestion: Why?\nExpert: a weir keeper\nBrings: x\nRequest: expl", "<|im_end|>\n<|im_start|>user\nWh"):
+        assert PROMPTS[False].stops_within(GOOD + more) == ""
+    assert PROMPTS[False].stops_within(GOOD) == "request"
+
+
+def test_marks_within_a_value_are_its_own():
+    value = '"Bread" and **rye**, as in "Crust"'
+    assert annotate.read_role(GOOD.replace("bake it", value)).request == value
+
+
 MALFORMED = [
+    (False, GOOD.replace("bake it", "bake\nit slowly"), "request: goes on in a second line"),
     (False, "Expert: a baker\nBrings: Years of bread.", "request: Field required"),
     (False, "a baker", "expert: "), (False, "", "expert: "),
     (False, "Expert: a baker\nBrings:\nRequest: help", "brings: "),

@@ -11,6 +11,7 @@ from selfprompt_lib import profiles
 from selfprompt_lib.designs import DESIGNS, Design, ParsedReply, get_design, neutral_text
 from selfprompt_lib.lima_role import read_role_entries
 from selfprompt_lib.rows import STARTER_FOLDER, Role, Sample, read_rows
+from selfprompt_lib.tasks.extraction import strip_role
 
 WITH_ROLES = [design for design in DESIGNS.values() if design.writes_first]
 LINE_BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
@@ -189,6 +190,15 @@ def test_a_design_of_ones_own_is_one_file(tmp_path):
     assert profile.design == str(path)
 
 
+@pytest.mark.parametrize("template", ["|\n  As {{a}} {expert}.\n", '"  As {{a}} {expert}. "'])
+def test_space_around_a_template_is_no_part_of_it(tmp_path, template):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"template: {template}\nreader: first-paragraph\n")
+    mine = get_design(str(path))
+    assert mine.read(mine.write(NURSE, "Rest.")) == ParsedReply("As {a} a night nurse.", "Rest.", "role")
+    assert strip_role(mine.write(NURSE, "Rest."), str(path)) == "Rest."
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -199,6 +209,13 @@ def test_a_design_of_ones_own_is_one_file(tmp_path):
         ('template: "As {name}."\nreader: first-paragraph', "its fields are {expert}"),
         ('template: "As {expert"\nreader: first-paragraph', "its fields are {expert}"),
         ('template: "As\\n{expert}"\nreader: first-paragraph', "line break"),
+        ('template: "As {expert.name}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {expert[0]}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {expert!r}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {expert:>9}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {}."\nreader: first-paragraph', "its fields are {expert}"),
+        ('template: "As {expert} for <reason>"\nreader: first-paragraph', "mark of a thought"),
+        ("template: 2026-13-45\nreader: first-paragraph", "no YAML (month must be in 1..12)"),
         ("template: [", "no YAML"),
         ("- a\n- b", "valid dictionary"),
     ],

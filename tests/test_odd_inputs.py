@@ -28,6 +28,21 @@ def test_a_file_of_another_program_beside_the_replies_is_kept(tmp_path, refused)
     assert path.read_text() == '{"question": "Why?"}'
 
 
+REPLY = b'{"key": "%s", "outcome": "role", "attempt": 1, "dollars": 0.5}'
+
+
+@pytest.mark.parametrize("tail, kept", [(REPLY % b"bb", 2), (REPLY % b"bb" + bytes(9), 2), (REPLY[:30], 1), (bytes(99), 1),
+                                        (REPLY[:9] + bytes(9), 1), (b"", 1)])  # fmt: skip
+def test_a_reply_that_was_paid_for_is_kept_without_its_line_end_and_what_a_power_cut_left_is_not(tmp_path, tail, kept):
+    path, before, after = tmp_path / "a.replies.jsonl", REPLY % b"aa", {"key": "cc", "outcome": "role", "attempt": 1}
+    path.write_bytes(before + b"\n" + tail)
+    with ResponseCache(path) as cache:
+        assert cache.dollars == 0.5 * kept and (cache.last("bb") is not None) == (kept == 2)
+        cache.append(after)
+    replies = [before, REPLY % b"bb"][:kept] + [json.dumps(after).encode()]
+    assert path.read_bytes() == b"".join(reply + b"\n" for reply in replies)
+
+
 @pytest.mark.parametrize("name", ["mine.failed.jsonl", "mine.replies.jsonl"])
 def test_the_data_file_is_never_written_over(tmp_path, name):
     data = tmp_path / name

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_annotate import ask
 
 from selfprompt_lib import annotate, infer, models, profiles, sft
-from selfprompt_lib.designs import get_design
+from selfprompt_lib.designs import ParsedReply, get_design
 from selfprompt_lib.errors import UserError
 from selfprompt_lib.evaluate import load_tasks
 from selfprompt_lib.evaluate.judge import JudgePrompt
@@ -123,6 +123,22 @@ wrapped = st.builds(lambda tag, thought: (tag[0] + thought, tag[1]), st.sampled_
 @given(answers)
 def test_a_text_without_a_thought_is_its_answer_to_the_letter(answer):
     assert split_thought(answer) == Said("", answer)
+
+
+@pytest.mark.parametrize("answer", [
+    "Dear <Name>,\n\nI cannot come because of <reason>.\n\nYours", "usage: ban <user> <reason>",
+    "So:\n\n```java\nList<Reason> reasons = read();\n```\nThat is all.", "```xml\n<analysis>ok</analysis>\n```\n\nSo.",
+    "Usage:\n```\n<reason>\n```"])
+def test_a_placeholder_and_a_tag_in_code_are_no_marks(answer):
+    role = DESIGN.role_text(SAMPLES[0].role)
+    assert split_thought(answer) == Said("", answer)
+    for thought in ("", "<think>Hm.</think>", "```\nHm.</think>"):
+        assert DESIGN.read(f"{thought}{role}\n\n{answer}") == ParsedReply(role, answer, "role")
+    assert split_thought(f"{answer}\n<think>Hm.").cut
+
+
+def test_a_placeholder_in_a_role_is_kept():
+    assert sent(f"{GOOD} in a mail that says <reason>").outcome(LINES)[2].request.endswith("says <reason>")
 
 
 @given(st.lists(wrapped, min_size=1, max_size=3), answers, st.sampled_from(["", "\n", "\n\n"]), st.booleans())

@@ -123,6 +123,7 @@ def test_the_page_s_table_is_made_of_the_sheets(monkeypatch):
 
 @pytest.mark.parametrize("reply", [
     "Cause first, then the cure.", "Plan: Cause first, then the cure.", "**plan:** Cause first, then the cure.",
+    "Cause first, then the cure.\nQuestion: Why?\nPlan: Ask.", "Cause first, then the cure.<|im_end|>",
     "Plan:\n\nCause first, then the cure.", "Cause first,\nthen the cure.\n\nShall I go on?"])
 def test_a_reply_is_read_without_label_and_up_to_the_first_blank_line(reply):
     prompt = annotate.annotation_prompt(profiles.Annotate(strategy="plan"))
@@ -227,6 +228,17 @@ def test_a_faulty_strategy_file_is_refused_before_work(refused, own, yaml, parts
 def test_a_design_of_roles_is_no_strategy_to_annotate_by(refused, own):
     with refused("mine.yaml", "no guideline"):
         annotate.annotation_prompt(profiles.Annotate(strategy=own("mine", ROLE_DESIGN)))
+
+
+@pytest.mark.parametrize("example, fault", [
+    ("{question: 'Why?'}", "text: Field required"), ("{question: '', text: Ask it.}", "question: ")])
+def test_a_faulty_example_is_refused_before_a_server_is_asked(refused, own, tmp_path, jsonl, example, fault):
+    path = own("mine", DOUBT + f"examples: [{{question: 'Why?', text: Whether so.}}, {example}]\n")
+    given = ["--data", str(jsonl("data.jsonl", {"question": "Why?"})), "--base-url", "http://127.0.0.1:9"]
+    assert main(["annotate", *given, "--out", str(tmp_path / "out.jsonl"), "--strategy", path]) == 2
+    assert not (tmp_path / "out.replies.jsonl").exists()
+    with refused("strategy", "mine.yaml: examples.2: " + fault):
+        read_strategy(path)
 
 
 @pytest.mark.parametrize("texts, more, parts", [

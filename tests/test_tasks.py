@@ -34,6 +34,7 @@ HUMERUS = {
     "answer": 0,
     "subject": "anatomy",
 }
+NUMBERS = {"question": "How many?", "choices": [1, 2, 3, 4]}
 
 
 def tasks(folder=TASKS_FOLDER, names=(GROUP,), **metadata):
@@ -156,6 +157,11 @@ def test_lm_eval_asks_the_same_subset_each_time():
 @pytest.mark.parametrize("base, rows, columns, keys", [
     ("_choice.yaml", [HUMERUS, HUMERUS | {"answer": 1}], {}, ["A", "B"]),
     ("_choice.yaml", [HUMERUS | {"answer": "B"}, HUMERUS | {"answer": "femur"}, HUMERUS | {"answer": "A"}], {}, ["B", "B", "A"]),
+    ("_choice.yaml", [NUMBERS | {"answer": "3"}, NUMBERS | {"answer": "1"}], {}, ["C", "A"]),
+    ("_choice.yaml", [NUMBERS | {"choices": [10, 20, 30], "answer": 20}, NUMBERS | {"choices": [0, 1, 2], "answer": 1}],
+     {}, ["B", "B"]),
+    ("_choice.yaml", [NUMBERS | {"choices": [0.5, 1.0, 2.0], "answer": 1.0}], {}, ["B"]),
+    ("_choice.yaml", [NUMBERS | {"choices": ["1", "2", "3", "4"], "answer": 3}], {}, ["D"]),  # as in MMLU
     ("_choice.yaml", [{"q": "?", "a": "x", "b": "y", "label": 1}],
      {"question": "q", "options": ["a", "b"], "key": "label"}, ["B"]),
     ("_number.yaml", [{"q": "?", "a": "so #### 1,200.0"}], {"question": "q", "key": "{{a.split('####')[-1]}}"}, ["1200"]),
@@ -174,6 +180,7 @@ def test_columns_of_any_name_give_docs(mine, base, rows, columns, keys):
     ([HUMERUS, HUMERUS | {"answer": ""}], {}, ["rows.jsonl, row 2", "no key"]),
     ([HUMERUS, {"question": "?"}], {}, ["rows.jsonl, row 2", "columns.options", "columns are question"]),
     ([HUMERUS | {"answer": 2}], {}, ["row 1", "the key 2", "columns.key"]),
+    ([NUMBERS | {"answer": 3}], {}, ["row 1", "the key 3", "just one of 4", "columns.key"]),
     ([HUMERUS | {"answer": "skull"}], {}, ["row 1", "'skull'", "columns.key"]),
     ([HUMERUS | {"choices": "humerus"}], {}, ["row 1", "options", "list"]),
     ([HUMERUS | {"id": 7}, HUMERUS | {"id": "7"}], {}, ["rows.jsonl", "ids", "7", "columns.id"]),
@@ -252,7 +259,9 @@ def test_a_program_is_run_and_one_that_was_not_read_is_counted():
 
 
 @needs_sandbox
-@pytest.mark.parametrize("below", ["", "\n\nprint(largest())", "\n\nif 1:\n    assert largest([1]) == 2"])
+@pytest.mark.parametrize("below", ["", "\n\nprint(largest())", "\n\nif 1:\n    assert largest([1]) == 2",
+                                   " + T[2]\nT = {}\nfor i in range(3):\n    T[i] = 0\n    T.update({i: 0})",
+                                   " + T[0]\nT = []\nT.append(int('0'))\nfor i in T:\n    T[i] = largest()"])
 def test_a_function_alone_runs_below_its_prompt_s_imports_and_without_its_own_examples(below):
     doc = {"prompt": "from typing import List\n\ndef top(x): return max(x)\n\ndef largest(x: List[int]) -> int:\n",
            "test": "def check(f): assert f([1, 3, 2]) == 3", "entry_point": "largest"}  # fmt: skip

@@ -106,10 +106,11 @@ def run(given: argparse.Namespace) -> int:
 
 
 async def _annotate(profile: profiles.Profile, data: Sequence[Conversation], out: Path) -> int:
+    prompt = annotation_prompt(profile.annotate)
     with ResponseCache(out.with_suffix(".replies.jsonl")) as cache:
         endpoint = await connect(profile)
         try:
-            asked = PromptRun(endpoint, annotation_prompt(profile.annotate), cache)
+            asked = PromptRun(endpoint, prompt, cache)
             await ask_missing(asked, data, out.with_suffix(".batches.json"))
         finally:
             endpoint.stop()

@@ -20,6 +20,10 @@ Write exactly three lines and nothing else, in this form:
 Expert: …
 Brings: …
 Request: …"""
+FIELD = re.compile(r"(?m)^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)(?:\s|```)*$")
+TURN_END = re.compile(r"(?<=\S)\s*(?:</s>|<eos>|<end_of_turn>|"
+                      r"<\|(?:im_end|end|eo[tm](?:_id)?|return|end_?of_?text)\|>)")
+NEXT_TURN = re.compile(r"(?i)\n[*_# \t]*(?:question|q|user|human|assistant)[*_ \t]*(?::|\n|\Z)")
 JSON_FORM = """\
 Answer with one JSON object and nothing else; its fields are expert, brings and request."""
 SCHEMA = {
@@ -107,7 +111,8 @@ class RolePrompt(Prompt):
         the answer."""
         if self.settings.json_schema:
             return "" if _json_from(text, text.find("{")) else "role"
-        if re.match(r"\W*Request\b", text.strip().splitlines()[-1]):
+        more_follows = _own_turn(text) != text
+        if not more_follows and re.match(r"\W*Request\b", text.strip().splitlines()[-1]):
             return "request"
         return "" if re.match(r"\W*(?:```\w*\s*)?\W*Expert\b", text) else "role"
 
@@ -129,24 +134,43 @@ def write_role(role: Role) -> str:
 
 def read_role(text: str) -> Role:
     """Read the three-line form back; bold and bulleted names are read too. Of several roles the
-    last counts, and nothing of the others.
+    last counts, and nothing of the others; not one of a next turn that a base model invents.
 
     Raises:
         ValueError: which names the line that is missing, empty or too long.
     """
-    line = r"^\W*(Expert|Brings|Request)[ \t*_]*:[*_]*[ \t]*(\S.*?)(?:\s|```|\*\*)*$"
-    found = re.findall(line, text, re.MULTILINE)
+    text = _own_turn(text)
+    found = FIELD.findall(text)
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
         starts = [place for place, name in enumerate(names) if name == names[0]]
         found = found[starts[-1] :]
-    one_line_each = found[:2] if len(found) == len(FIELDS) else []  # behind the last may stand more
-    for name, value in one_line_each:
+    for name, value in found if len(found) == len(FIELDS) else []:
         _, _, below = text[text.rindex(value) + len(value) :].partition("\n")
         next_line, _, _ = below.partition("\n")
-        if next_line.strip("\r\t *_`-#") and not re.match(line, next_line):
+        goes_on = next_line.strip("\r\t *_`-#") and not FIELD.match(next_line)
+        if name == found[-1][0]:  # behind it may stand more, but not within a sentence
+            goes_on = next_line.lstrip()[:1].islower()
+        if goes_on:
             raise ValueError(f"{name.lower()}: goes on in a second line; write each in one line")
-    return _role_from({name.lower(): value for name, value in found})
+    return _role_from({name.lower(): _unmarked(value) for name, value in found})
+
+
+def _own_turn(text: str) -> str:
+    """A reply up to its end-of-turn token, or to the next turn where a base model writes on."""
+    text = TURN_END.split(text)[0]
+    for turn in NEXT_TURN.finditer(text):
+        if len(FIELD.findall(text[: turn.start()])) >= len(FIELDS):
+            return text[: turn.start()]
+    return text
+
+
+def _unmarked(value: str) -> str:
+    """A value without the bold, italics or quotes that it stands in."""
+    if value.count("**") % 2:  # it began before the name
+        value = value.removesuffix("**").rstrip()
+    wrapped = re.fullmatch(r'(\*\*|__|[*_"])(.+)\1', value)
+    return _unmarked(wrapped[2]) if wrapped and wrapped[1] not in wrapped[2] else value
 
 
 def read_json_role(text: str) -> Role:

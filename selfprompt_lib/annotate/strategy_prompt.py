@@ -10,7 +10,7 @@ from ..llm_client.prompt import read_guideline
 from ..profiles import Annotate
 from ..rows import ROLE, StrategyText, read_rows, validate_fields
 from ..strategies import StrategyExample, read_strategy
-from .prompt import RolePrompt
+from .prompt import NEXT_TURN, TURN_END, RolePrompt
 
 LONGEST = 1200  # characters
 
@@ -61,7 +61,8 @@ class StrategyPrompt(RolePrompt):
         opening = get_design(self.settings.strategy).opening
         labels = "|".join(re.escape(label.strip(" :")).replace(r"\-", "[- ]")
                           for label in (name, opening))
-        text = re.sub(rf"^\W*(?:{labels})\W*:\W*", "", text.strip(), flags=re.IGNORECASE)
+        text = NEXT_TURN.split(TURN_END.split(text.strip())[0])[0]
+        text = re.sub(rf"^\W*(?:{labels})\W*:\W*", "", text, flags=re.IGNORECASE)
         paragraph = re.split(r"\n\s*\n", text)[0].strip()
         if paragraph.endswith(":"):
             raise ValueError("text: ends with a colon, so it only announces what should follow")

@@ -14,7 +14,8 @@ class ResponseCache(AbstractContextManager):
     """An append-only JSONL file with one line a reply, indexed by the row's key.
 
     A row may have several lines: a reply that could not be used, then the next attempt; the last
-    one counts. A line that a kill cut short is dropped when the file is opened again.
+    one counts. A line that a kill or a power cut left incomplete is dropped when the file is opened
+    again; a whole line that lacks its line end is given one.
 
     Raises:
         UserError: another process writes this file; a line that is no reply.
@@ -40,23 +41,27 @@ class ResponseCache(AbstractContextManager):
 
     def _read(self) -> None:
         self._file.seek(0)
-        end = 0
+        end, line_end = 0, b""
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
+                line, line_end = line.rstrip(b"\0"), b"\n"  # a power cut leaves NUL bytes
                 require(b'{"key":'.startswith(line[:7]),
                         f"{self.path}: holds something else than replies; give another place")
-                break
             try:
                 row = json.loads(line)
-                self._last[bytes.fromhex(row["key"])] = row
                 require(row["outcome"] and row["attempt"] >= 0, "")
+                self._last[bytes.fromhex(row["key"])] = row
                 self.dollars += row.get("dollars") or 0.0
             except (ValueError, KeyError, TypeError, RecursionError):
+                if line_end:
+                    line_end = b""
+                    break
                 raise UserError(f"{self.path}, line {number}: no reply with key, outcome and "
                                 "attempt; delete the line") from None
             end += len(line)
         self._file.truncate(end)
         self._file.seek(end)
+        self._file.write(line_end)
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one reply and flush it."""

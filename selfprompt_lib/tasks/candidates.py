@@ -46,18 +46,19 @@ REWRITTEN = [(re.compile(pattern), new) for pattern, new in (
     (r"<answer>", "answer: "),
     # Markdown, quotation marks and what is left of braces.
     (r"(?<=\d)\*\*(?=-?\d)", "^"),
-    (r"(?m)^\s*(?:#+|[-*>])\s+", ""),
+    (r"(?m)^\s*(?:#+|[-*>•])\s+", ""),
+    (r"(?m)^\s*✅\s*(?=\(?[A-Z]\b\W*$)", ""),  # "✅ B", and no mark in a list of options
     (r"[*_]{2}|[`\"{}]", ""),
     (r"(?<![\w*])\*(\w[^*\n]*)\*(?![\w*])", r"\1"),
-    (r"-\\?\$ ?(?=[\d.])", "-"),
+    (r"(?:-|(?:(?<=\bis )|(?<=[=:] ))- )\\?\$ ?(?=[\d.])", "-"),  # "-$5", "is - $5"
     (r"\\?\$", " "),
 )]
 
 # "The answer is", "Option:", "ans.", "I meant", "Wait, it is": an answer comes next.
 STATED = re.compile(
-    r"(?i)\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta"
-    r"|risposta|答案)(?![a-z])(?: corr?ec?t+\w*)?(?: to [^.:\n]{1,40}?)?"
-    r"\s*(?:(?:(?=isn't\b)|\b(?:is|would be|must be|should be|ist|est|es|[éè]|是)\b|:)\s*:?\s*"
+    r"(?i)(?:\b(?:answer|option|choice|letter|antwort|antwoord|r[eé]ponse|respuesta|resposta"
+    r"|risposta)|答案)(?![a-z])(?: corr?ec?t+\w*)?(?: to [^.:\n]{1,40}?)?"
+    r"\s*(?:(?:(?=isn't\b)|\b(?:is|would be|must be|should be|ist|est|es|[éè])\b|是|:)\s*:?\s*"
     r"|\n+\s*)"
     r"(?:(?:definitely|clearly|certainly|(?:most )?likely|probably|simply)\s+)?"
     r"|\bbest (?:estimate|guess) (?:is|would be)\s+"
@@ -69,7 +70,8 @@ CORRECTION = re.compile(r"(?i)(?:actually|sorry|wait|no|hmm|I made)\b")
 RETRACTED = re.compile(r"(?i)(?:isn't|can't be|cannot be|not|wrong|incorrect|a mistake)\b|$")
 # In front of a cue: what follows is denied, or said by others.
 DENIED = re.compile(r"(?i)(?:\b(?:not|never|cannot|whether|if)|n't) +(?:\w+ +){0,2}$"
-                    r"|\b(?:wrong|incorrect|false|worst|least likely|second[- ]best|previous) +$")
+                    r"|\b(?:wrong|incorrect|false|worst|least likely|second[- ]best|previous) +$"
+                    r"|(?:错误|不正确)的?$")
 OF_OTHERS = re.compile(r"(?i)\b(?:some|others|many|people|they|might|may) +(?:\w+ +){0,2}$")
 # The sentence before an answer concludes ("so") or corrects ("wait").
 FINAL = re.compile(

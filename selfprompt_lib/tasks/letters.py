@@ -42,8 +42,8 @@ UNSURE = re.compile(r"(?i)(?:either|neither|both|between)\b")
 MARK = r"[(\[]?([A-Z])[.):\]]"
 # The beginning of such a line: "Options: A) ".
 LINE_OF_OPTION = rf"^\s*(?:\w+:\s*)?{MARK}"
-# The options that a reply repeats: "A. ants\nB. bats\n".
-ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?:^\s*{MARK}.*(?:\n|\Z))+")
+# The options that a reply repeats: "A. ants\nB. bats\n"; an answer may stand above: "B\n\nA. ants".
+ECHO = re.compile(rf"(?m){LINE_OF_OPTION}.*\n(?!\n+\s*[(\[]?A[.):\]])(?:^\s*{MARK}.*(?:\n|\Z))+")
 # A line that asks, denies, or begins with a pronoun or with people called A and B: "A and B meet".
 NO_CHOICE = re.compile(
     r"[A-Z][^.!]*\?\s*\S|I,|[A-Z],? (?:who|whose|and [A-Z] [a-z])"

@@ -180,7 +180,7 @@ def _options_and_key(options: Any, key: Any, seed: str | None, where: str) -> di
             f"{where}: options is {options!r}; each must have a text")
     right = _index_of_key(key, options)
     require(right is not None, f"{where}: the key {key!r} is no index, letter or text of "
-                               f"{len(options)} options; mend columns.key")
+                               f"just one of {len(options)} options; mend columns.key")
     order = list(range(len(options)))
     if seed is not None:
         order = random.Random(seed).sample(order, len(order))
@@ -191,9 +191,14 @@ def _options_and_key(options: Any, key: Any, seed: str | None, where: str) -> di
 def _index_of_key(key: Any, options: list) -> int | None:
     """The place of the right option, by its index from 0, its letter, or its text."""
     if isinstance(key, int) and not isinstance(key, bool):
-        return key if 0 <= key < len(options) else None
+        places = {key} if 0 <= key < len(options) else set()
+        # None where it is another option, as 3 of [1, 2, 3]; the text "3" is none: "3" of MMLU.
+        places |= {place for place, option in enumerate(options)
+                   if option == key and not isinstance(option, bool)}
+        return places.pop() if len(places) == 1 else None
+    texts, text = [str(option).strip() for option in options], str(key).strip()
     letters = string.ascii_uppercase[: len(options)]
     if len(str(key)) == 1 and str(key) in letters:
         place = letters.index(str(key))  # None where it is the text of another one: a blood group
-        return place if str(key) not in options or options[place] == str(key) else None
-    return options.index(str(key).strip()) if options.count(str(key).strip()) == 1 else None
+        return place if text not in texts or texts[place] == text else None
+    return texts.index(text) if texts.count(text) == 1 else None

@@ -26,6 +26,9 @@ MORE = (
     re.compile(rf"(?i) *{MEASURE}? *(?:,? ?(?:or )?(?:maybe|perhaps|possibly)\b|\(or\b|\+/-"
                r"|[,;|&/:±-]|(?:to|or|and|by|in|out of|remainder|vs\.?|through)(?!\w))? *"),
     re.compile(r"(?i)(?: *\w+)? +(?:and|or|to|=) *(?:[^\W\d]\w* *= *)?"),
+    re.compile(r"[,;] *[^\W\d]\w* *= *"),  # ", y = " of "x = 2, y = 3"
+    # " boys, " of "5 boys, 6 girls.", and not of "5 apples, 3 of them red"
+    re.compile(r"(?i) +\w+[,;] (?=\S+ (?!each|apiece|more|left)[a-z]+ *(?:[.,;!\n]|and\b|$))"),
 )
 # All that stands behind a number, as a unit: " km/h.", " red apples".
 AS_UNIT = re.compile(r"\s*[^\w\s+\-*/=]*(?:\s*[^\W\d][\w/^]*){0,2}[^\w+\-*/=]*")
@@ -66,7 +69,8 @@ ROUNDED = re.compile(
 COURTESY = re.compile(r"(?i)(?:let me know|feel free|I hope|please)\b")
 # Two sums, a denial, a question, or not enough to go by: "It cannot be known".
 OF_SEVERAL = re.compile(
-    r"(?i)=[^=]*\band +[^\W\d]\w* *=|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
+    r"(?i)=[^=]*\band +[^\W\d]\w* *=|^[a-z] *= *[^\s=]+[,;] *[a-z] *= *\S+$"
+    r"|\bnot\b|n't|cannot|unable|unknown|unclear|impossible|depend"
     r"|\bno (?:data|information|idea|answer|way)\b|\?\s*$")
 # A sentence that only tells what is asked or to be done: "We need to add them".
 PLAN = re.compile(r"(?i)\b(?:asks?|needs? to|have to|multiply|divide|subtract|add|suppose|assume"

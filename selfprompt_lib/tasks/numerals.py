@@ -46,24 +46,29 @@ START = re.compile(rf"""(?ix)
     (?= \.?\d | (?:an?[ -])?(?:{SCALE}){END} | an?[ -](?:{PART}){END} | (?:{WORD}|half){END} )
 """)
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)[a-z]*\.?"
-# In front of a numeral that is only a part: of a root, a power, a bound, a date.
+# In front of a numeral that is only a part: of a root, a power, a bound, a date, a time.
 BEFORE = re.compile(rf"(?:[√∛^<>±]|/\s*\(?|\b[b-z]\s*[-+*/]"
-                    rf"|\b(?:than|between|few|several|twice|thrice|double|triple|{MONTH})"
-                    r"|\b(?:sqrt|log|ln|sin|cos|tan|[CP])\s?\()\s*\Z")
+                    rf"|\b(?:than|between|few|several|twice|thrice|double|triple|{MONTH}"
+                    r"|(?i:half|quarter) (?:past|to))"
+                    r"|\b(?:(?:sqrt|log|ln|sin|cos|tan)\s?\(?|[CP]\s?\())\s*\Z")
+# A pair or an absolute value, and no decimal comma or sign: "5,6)" of "(5,6)", "-5|" of "|-5|".
+PAIR = re.compile(r"[-+]?(?![1-9]\d{0,2},\d{3}\b)\d+,\d+[)\]\\]|-[\d.,]+\|")
 # Behind one: it is a part, or no plain number. These are words and marks, and no rule, as a unit
 # ("kg", "apples") may be any word: what is missing here is read as one.
 BEHIND = re.compile(rf"""(?x)
     # a factorial, a variable, a root, a power, a product, LaTeX
-    !(?=\s*[=+*/.,)]|\s+[a-z]) | [abeinqrxyz]{END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d
+    !(?=\s*[=+*/.,)]|\s+[a-z]) | (?:[abeinqrxyz]|[abxyz]{{2}}){END} | \s?[√∛π±^] | \s?\\[a-z] | \(\d
+  | \s+(?:less|fewer|more)\s+than\s+(?:\d|(?i:{WORD}){END})
   | \s(?:squared|cubed|to\ the\ (?:power|\d)|(?:over|choose|mod|upon|vs\.?)\ \d)
     # more digits: of a ratio, a time, an index, a sum, a range, a repeating decimal, another base
   | \s?[:/]\s?\d | [_\d] | [.,]\d | \+(?!\s*[\d(]) | \s*%?\s*[-~]\s*(?:\d|(?i:{WORD}){END})
-  | \.?\\overline | \.\(\d | \s(?:repeating|odd{END}) | [xbhCP][\dA-F]
+  | \.?\\overline | \.\(\d | \s(?:repeating|odd{END}) | [xbhCP][\dA-F] | m\d\d
+  | -(?:in|to)-(?:\d|(?i:{WORD}){END}) | \s(?i:past){END}
     # an ordinal, a date, "two-something", "tenish"
   | \s(?i:twelf|\w+teen|\w+tie)ths?{END} | (?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}{END}
   | -(?:first|second|odd|something|ish)\b | ish\b
     # a fraction or scale that does not go with it, and scales that are not known here
-  | [\s-]+(?:{PART}|{SCALE})s?{END} | \s[KMB]{END} | \s?(?:MM|T|Cr|cr|R\ ?\d){END}
+  | [\s-]+(?:{PART}|{SCALE})s?{END} | \s[KMB]{END} | \s?(?:MM|T|Cr|cr|[Rr]\ ?\d){END}
   | \s+(?i:mil\w*(?:on|ard|oe)\w*|mio|mrd|mln|mill?e?|tausend){END}
   | \s(?i:quadr\w+|quint\w+|grand|score|gross|tens|halves|bil|trn|thou\w*|tsd|ribu|juta|mila){END}
   | \s?[十百千万萬亿億兆만억천] | \s(?:тыс|млн|млрд|милли|लाख|ह[ज़जा]|करोड़)
@@ -112,8 +117,9 @@ def _read(text: str, start: re.Match) -> Numeral:
         end = atom.end()
         join = JOIN.match(text, end)
         atom = join and ATOM.match(text, join.end())
-    before = text[max(0, start.start() - 12): start.start()]
+    before = text[max(0, start.start() - 16): start.start()]
     part = end == start.end() or BEFORE.search(before) or BEHIND.match(text, end)
+    part = part or PAIR.match(text, start.start())
     part = part or (text[start.start()] in "aAhH" and re.search(r"\band\s+\Z", before))
     value = total.value
     minus = (start["sign"] or "+")[0] in "-mMnN"

@@ -1,6 +1,7 @@
 """Reading a program, and what it is run with (chapter 5)."""
 
 import ast
+import builtins
 import re
 import textwrap
 from itertools import chain
@@ -9,6 +10,7 @@ from itertools import chain
 BLOCK = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:^[ \t]*```|```[ \t]*$|\Z)",
                    re.DOTALL | re.MULTILINE)
 RETURNS = re.compile(r"\b(?:return|yield|pass|raise)\b")
+ASSIGNMENT = ast.Assign | ast.AnnAssign | ast.AugAssign
 PYTHON_NAMES = ("", "python", "py", "python3")
 STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |class |\w+ *= *)")
 
@@ -16,8 +18,8 @@ STATEMENT = re.compile(r"(?m)^(?:import |from \S+ import |@|def |async def |clas
 def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) -> str | None:
     """The program of an answer that defines `entry_point`; a body alone is put under the prompt.
 
-    Of several code blocks the last that defines the function counts, below what it needs of those
-    before it. Whatever follows the last whole statement is cut off. Strictly, only a code block or
+    Of several code blocks the last that defines the function counts, below what it needs of the
+    others. Whatever follows the last whole statement is cut off. Strictly, only a code block or
     a whole function is read. Used in chapter 5.
     """
     blocks = [_out_of_a_list(text, entry_point) for language, text in BLOCK.findall(answer)
@@ -25,7 +27,8 @@ def extract_program(answer: str, prompt: str, entry_point: str, strict: bool) ->
     texts = blocks[::-1]
     if not blocks and (not strict or _defines(answer, entry_point)):
         texts = [answer]
-    whole = (_below_its_helpers(code, texts[place + 1:]) for place, text in enumerate(texts)
+    whole = (_below_its_helpers(code, texts[place + 1:] + texts[:place])
+             for place, text in enumerate(texts)
              if (code := _whole_program(text, entry_point)))
     bodies = (_body_under_prompt(text, prompt) for text in texts)
     return next(filter(None, chain(whole, bodies)), None)
@@ -42,9 +45,14 @@ def in_context(program: str, prompt: str, entry_point: str) -> str:
     body = ast.parse(program).body
     read, set_there = _names([node for node in body if _bound(node)])
     looked_into = read - set_there  # by functions, and not their own
+    tables = read & _names([node for node in body if isinstance(node, ASSIGNMENT)])[1]
 
     def fills_a_table(node: ast.stmt) -> bool:
-        return isinstance(node, ast.Assign | ast.AnnAssign) and looked_into & _names([node])[1]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and looked_into & _names([node])[1]:
+            return True
+        example = entry_point in _names([node])[0]
+        fills = isinstance(node, ASSIGNMENT | ast.For | ast.While | ast.Expr) and not example
+        return fills and bool(tables & _changed(node))
 
     lines, defined = program.split("\n"), False
     for node in body:
@@ -63,6 +71,18 @@ def _names(nodes: list[ast.stmt]) -> tuple[set[str], set[str]]:
     names = [part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)]
     return ({name.id for name in names if isinstance(name.ctx, ast.Load)},
             {name.id for name in names if isinstance(name.ctx, ast.Store)})
+
+
+def _changed(node: ast.stmt) -> set[str]:
+    """What a statement changes in place: "M" of `M[1] = 2`, `M += [2]`, `M.append(2)`."""
+    parts = list(ast.walk(node))
+    changed = [part.target for part in parts if isinstance(part, ast.AugAssign)]
+    changed += [part.value for part in parts
+                if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store)]
+    changed += [part.value.func for part in parts
+                if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call)
+                and isinstance(part.value.func, ast.Attribute)]
+    return {name.id for part in changed for name in ast.walk(part) if isinstance(name, ast.Name)}
 
 
 def _bound(node: ast.stmt) -> list[str]:
@@ -98,15 +118,18 @@ def _whole_program(text: str, entry_point: str) -> str | None:
     return code if _defines(code, entry_point) and not cut_off else None
 
 
-def _below_its_helpers(code: str, earlier: list[str]) -> str:
-    """A program with those definitions of the blocks before it, the last first, that it lacks."""
-    for block in earlier:
+def _below_its_helpers(code: str, others: list[str]) -> str:
+    """A program with those definitions of other blocks that it lacks, the earlier ones first.
+
+    Not what Python has by itself: `list = [3, 1]` of an example would take the place of `list`.
+    """
+    for block in others:
         tree = ast.parse(code)
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         own = {name for node in tree.body for name in _bound(node)}
         helpers = _longest_code(block) or ""
         parts = [ast.get_source_segment(helpers, node) for node in ast.parse(helpers).body
-                 if (used - own).intersection(_bound(node))]
+                 if (used - own - vars(builtins).keys()).intersection(_bound(node))]
         code = "\n\n".join([*parts, code])
     return code
 
