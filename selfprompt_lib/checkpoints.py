@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from .digests import path_digest, text_digest
 from .errors import UserError, require
-from .reading import one_line
+from .reading import is_pointer, one_line
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
            "adapter_model.bin")
@@ -84,6 +84,13 @@ def _require_whole(path: Path) -> None:
     require(not (fault := file_fault(path)), f"model: {path}: {fault}; fetch it again")
 
 
+def require_whole_files(folder: Path) -> None:
+    """Refuse a file that a model would be loaded from, by its name, where it is not whole."""
+    for pattern in LOADED:
+        for path in sorted(folder.glob(pattern)):
+            _require_whole(path)
+
+
 def _what_else(folder: Path) -> str:
     """What a folder without config.json is, with the mend."""
     if list(folder.glob("*.gguf")):
@@ -113,10 +120,10 @@ def weight_files(folder: Path) -> list[Path]:
 def file_fault(path: Path) -> str:
     """Why a file of a checkpoint is not whole, in words; empty where it is."""
     try:
-        with path.open("rb") as file:
-            start = file.read(20)
-        if start.startswith(b"version https://git"):
+        if is_pointer(path):
             return "only a pointer of Git LFS (`git lfs pull` fetches the file)"
+        with path.open("rb") as file:
+            start = file.read(1)
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt"):  # compares what its header says with its size
                 return ""

@@ -58,10 +58,11 @@ def read_turns(row: dict, answered: bool = False) -> tuple[list, set[str]]:
             used, messages = [whole, "chosen"], messages + _messages(row["chosen"], "chosen", 1)
     else:
         used, messages = _question_and_answer(row, answered)
-    system = _one_of(row, SYSTEM)
+    system, said = _one_of(row, SYSTEM), ""
     if system:
-        messages = [{"role": "system", "content": row[system]}, *messages]
-    return _alternating(messages, " and ".join(used)), {*used, system}
+        is_message = isinstance(row[system], dict) and set(CONTENT) & set(row[system])  # Gemini's
+        said = _text(_content(row[system]) if is_message else row[system], system)
+    return _alternating(messages, " and ".join(used), said), {*used, system}
 
 
 def unknown_keys(row: dict) -> set[str]:
@@ -152,8 +153,9 @@ def _content(message: dict) -> object:
     return next((message[key] for key in CONTENT if message.get(key) is not None), None)
 
 
-def _alternating(messages: list[dict], columns: str) -> list[str]:
-    system, turns = [], []
+def _alternating(messages: list[dict], columns: str, said: str) -> list[str]:
+    """The turns of messages; what the row's own system column `said` is put before them, too."""
+    system, turns = [said], []
     for number, message in enumerate(messages, 1):
         who = _speaker(message)
         expected = "assistant" if len(turns) % 2 else "user"
@@ -176,18 +178,25 @@ def _alternating(messages: list[dict], columns: str) -> list[str]:
 
 
 def _text(content: object, where: str) -> str:
-    """What a message says; OpenAI's content parts are joined where all are text."""
+    """What a message says; OpenAI's content parts, or plain texts, are joined."""
     if isinstance(content, list) and content:
-        kinds = [part.get("type", "text") if isinstance(part, dict) else _kind(part)
-                 for part in content]
+        kinds = [_kind_of_part(part) for part in content]
         if others := [kind for kind in kinds if kind not in ("text", "input_text", "output_text")]:
             raise ValueError(f"{where}: a part of type {others[0]!r}: {MEDIA}")
-        return "\n".join(_text(part.get("text"), where) for part in content)
+        texts = (part if isinstance(part, str) else part.get("text") for part in content)
+        return "\n".join(_text(text, where) for text in texts)
     if content is None:
         return ""
     if not isinstance(content, str):
         raise ValueError(f"{where}: expected text, not {_kind(content)}")
     return content
+
+
+def _kind_of_part(part: object) -> str:
+    """Its `type`; Gemini's parts have none, but a key that says it, such as text or inlineData."""
+    if not isinstance(part, dict):
+        return _kind(part)
+    return part.get("type", "text" if part.get("text") is not None else ", ".join(part))
 
 
 def _kind(value: object) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from .checkpoints import adapter_config, located, model_digest
+from .checkpoints import adapter_config, located, model_digest, require_whole_files
 from .devices import dtype_for, on_device
 from .digests import cache_folder, text_digest
 from .errors import UserError, require
@@ -102,15 +102,15 @@ def shape(name: str):
     Raises:
         UserError: a model that cannot be loaded, or is none that can be fine-tuned here.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
     source = base = _source(name)
     while (adapter := adapter_config(Path(base))) is not None:
         base = _source(adapter["base_model_name_or_path"])
     with _loading(name):
-        config = AutoConfig.from_pretrained(base)
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        tokenizer = _read_tokenizer(source)
     encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_decoder
     require(type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not encoder,
             f"model: {name} is of type {config.model_type}, which does not write text from left "
@@ -125,36 +125,38 @@ def shape(name: str):
 
 def _read(name: str, attention: str = "sdpa", **options):
     """Model and tokenizer as they are, but for generation settings that could not be saved."""
-    from transformers import AutoTokenizer
-
     source = _source(name)
     with _loading(name, attention):
-        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), padding_side="left")
+        tokenizer = _read_tokenizer(source)
         model = _read_model(source, len(tokenizer), attn_implementation=attention, **options)
     _mend_generation_config(model)
     return model, tokenizer
 
 
-def _tokenizer_source(source: str) -> str:
-    """Where a model's tokenizer lies: an adapter may have left it with its base."""
+def _read_tokenizer(source: str):
+    """A model's tokenizer, which an adapter may have left with its base."""
+    from transformers import AutoTokenizer
+
     adapter = adapter_config(Path(source))
     if adapter is None or (Path(source) / "tokenizer_config.json").is_file():
-        return source
-    return _tokenizer_source(_source(adapter["base_model_name_or_path"]))
+        return AutoTokenizer.from_pretrained(source, padding_side="left", trust_remote_code=False)
+    return _read_tokenizer(_source(adapter["base_model_name_or_path"]))
 
 
 def _read_model(source: str, tokens: int, **options):
     """The model of a folder or hub id; an adapter is merged onto its base, with room for `tokens`.
 
-    Transformers fills weights that a checkpoint lacks with random numbers; here they are refused.
-    The options are those of `from_pretrained`.
+    Transformers fills weights that a checkpoint lacks with random numbers, and peft passes over
+    those of an adapter that its base has no place for; here both are refused. The options are
+    those of `from_pretrained`.
     """
     from transformers import AutoModelForCausalLM
 
     adapter = adapter_config(Path(source))
     if adapter is None:
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+            source, output_loading_info=True, ignore_mismatched_sizes=True,
+            trust_remote_code=False, **options)
         wrong = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
         require(not wrong, f"model: {source}: {len(wrong)} weights that its config.json asks for "
                 f"are missing or of another shape ({', '.join(wrong[:2])}, …); fetch it again")
@@ -162,11 +164,16 @@ def _read_model(source: str, tokens: int, **options):
     from peft import PeftModel  # an optional package
 
     base = _read_model(_source(adapter["base_model_name_or_path"]), tokens, **options)
-    if base.device.type == "meta":  # only tried: there is nothing to merge
-        return base
+    tried = base.device.type == "meta"  # without values, so there is nothing to merge
     if tokens > base.get_input_embeddings().num_embeddings:
-        base.resize_token_embeddings(tokens)
-    return PeftModel.from_pretrained(base, source).merge_and_unload()
+        base.resize_token_embeddings(tokens, mean_resizing=not tried)
+    model = PeftModel.from_pretrained(base, source, low_cpu_mem_usage=tried)
+    report = model.load_adapter(source, "default", low_cpu_mem_usage=tried)  # again, for its report
+    wrong = [*report.unexpected_keys, *report.missing_keys]
+    require(not wrong, f"model: {source}: {len(wrong)} weights of this adapter do not fit its base "
+            f"{adapter['base_model_name_or_path']}, or are missing ({', '.join(wrong[:2])}, …); "
+            "name the base that it was trained on in its adapter_config.json, or fetch it again")
+    return model.unload() if tried else model.merge_and_unload()
 
 
 def _mend_generation_config(model) -> None:
@@ -198,8 +205,12 @@ def _loading(name: str, attention: str = "sdpa") -> Iterator[None]:
         if attention != "sdpa" and isinstance(error, (ImportError, ValueError)):
             raise UserError(f"sft.attention: {attention} cannot be used here: {reason}; "
                             "install it, or set sdpa") from None
+        if "trust_remote_code=True" in str(error):
+            raise UserError(f"model: {name} brings code of its own, which is not run here; give "
+                            f"another model, such as {STARTER}") from None
         mend = f"check the name and the network, or use {STARTER}"
-        if Path(name).expanduser().is_dir():
+        if (folder := Path(name).expanduser()).is_dir():
+            require_whole_files(folder)
             mend = "mend that file, fetch it again, or use another model"
         raise UserError(f"model: cannot load {name}: {reason}; {mend}") from None
 

@@ -96,6 +96,8 @@ def stream_objects(path: Path, faults: Faults) -> Iterator[tuple[str, dict]]:
     if path.is_dir():
         inside = [path / f"train{end}" for end in (*JSON_SUFFIXES, *TABLE_SUFFIXES)]
         path = next(filter(Path.is_file, inside), path)
+    require(path.is_dir() or not is_pointer(path),
+            f"{path}: only a pointer of Git LFS; `git lfs pull` fetches the file")
     if path.is_dir() or path.suffix.lower() in OTHER_SUFFIXES:
         rows = _rows_by_datasets(path)
     elif path.suffix.lower() in TABLE_SUFFIXES:
@@ -116,11 +118,21 @@ def stream_objects(path: Path, faults: Faults) -> Iterator[tuple[str, dict]]:
     require(not empty, f"{path}: the file holds no rows")
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether Git LFS left only a pointer in the place of a file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20).startswith(b"version https://git")
+    except OSError:  # whoever reads it will be told
+        return False
+
+
 def _json_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
     """The rows of a JSON document or of JSON lines: place, object, and what is wrong with it."""
     with path.open("rb") as lines:
-        start = next((line for line in lines if line.strip(BLANK)), b"")
-    whole = start.strip(BLANK)[:1] == b"["
+        filled = (text for line in lines if (text := line.strip(BLANK)))
+        start, after = next(filled, b""), next(filled, b"")
+    whole, spread = start[:1] == b"[", start == b"{" and after[:1] == b'"'
     if whole or path.suffix.lower() == ".json":
         raw = path.read_bytes()
         document, line, fault = _decoded(raw)
@@ -129,6 +141,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any, str]]:
                 yield f"row {number}", row, _fault_of_row(row, raw)
             return
         require(not whole or not _decoded(start)[2], f"{path}, line {line}: {fault}")
+    require(not spread, f"{path}: an object goes over several lines; write one a line (jq -c .)")
     with path.open("rb") as lines:
         for number, raw in enumerate(lines, 1):
             if raw.strip(BLANK):
@@ -143,11 +156,21 @@ def _document_rows(document: Any, path: Path) -> list:
     by_name = document and all(isinstance(value, dict) for value in document.values())
     if by_name and all(name.isdigit() for name in document):
         return list(document.values())  # pandas' orient="index"
-    require(not by_name and not {"columns", "data"} <= set(document),
-            f"{path}: pandas' form of columns; write the rows with to_json(orient='records', "
-            "lines=True)")
+    columns = by_name or {"columns", "data"} <= set(document) or _lists_of_cells(document)
+    require(not columns, f"{path}: pandas' form of columns; write the rows with "
+            "to_json(orient='records', lines=True)")
     lists = (document[key] for key in ("data", "train") if isinstance(document.get(key), list))
     return next(lists, [document])
+
+
+def _lists_of_cells(document: dict) -> bool:
+    """Whether it holds a list a column, as `to_dict` gives them, and not lists of messages."""
+    columns = list(document.values())
+    if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
+        return False
+    rows = len(columns[0])  # one row reads the same either way
+    same = rows > 1 and all(len(column) == rows for column in columns)
+    return same and not all(isinstance(cell, dict) for column in columns for cell in column)
 
 
 def _decoded(raw: bytes) -> tuple[Any, int, str]:
@@ -192,6 +215,8 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except (UnicodeDecodeError, csv.Error) as error:
         mend = "save it as CSV in UTF-8"
         raise UserError(f"{path}: cannot be read as a table ({error}); {mend}") from None
+    if rows and rows[0][1][0] == "sep=":  # which tells Excel the separator
+        del rows[0]
     (_, names), *rows = rows or [(1, [])]
     for line, row in rows:
         require(len(row) <= len(names),

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from test_sft import DESIGN, SAMPLES, smoke
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BertConfig, T5Config
 
@@ -85,7 +86,8 @@ def of_shape(config):
     return lambda folder: (folder / "config.json").unlink() or config.save_pretrained(folder)
 
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, POINTER = "model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid x"
+OWN_CODE = {"model_type": "new", "auto_map": {"AutoConfig": "configuration_new.NewConfig"}}
 FAULTS = {
     "nothing": (drop("*"), "holds no config.json", "give a checkpoint folder"),
     "the folder above": (lambda f: drop("*")(f) and shutil.copytree(SMOKE, f / "inner"), "holds no config.json; give ", "inner"),
@@ -93,12 +95,13 @@ FAULTS = {
     "half a config": (lambda f: put(f / "config.json", b'{"model_type"'), "config.json: half-written", "fetch it again"),
     "no model_type": (lambda f: put(f / "config.json", {}), "model_type", "mend that file"),
     "no tokenizer": (drop("tokenizer*"), "holds no tokenizer", "copy"),
-    "half a tokenizer": (lambda f: put(f / "tokenizer.json", b"{"), "cannot load", "fetch it again"),
+    "half a tokenizer": (lambda f: put(f / "tokenizer.json", b"{"), "tokenizer.json: half-written", "fetch it again"),
+    "a tokenizer's pointer": (lambda f: put(f / "tokenizer.json", POINTER), "tokenizer.json: only a pointer", "git lfs pull"),
     "no weights": (drop(WEIGHTS), "holds no weights", "fetch them"),
     "half the weights": (lambda f: put(f / WEIGHTS, weights_of(f)[:-1]), "model.safetensors: half-written", "fetch it again"),
     "less than a header": (lambda f: put(f / WEIGHTS, weights_of(f)[:7]), "model.safetensors: half-written", "fetch"),
     "no bytes": (lambda f: put(f / WEIGHTS, b""), "model.safetensors: half-written", "fetch it again"),
-    "a pointer": (lambda f: put(f / WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid x"), "git lfs pull"),
+    "a pointer": (lambda f: put(f / WEIGHTS, POINTER), "git lfs pull"),
     "a shard is missing": (without_a_shard, "model-00002-of-00002.safetensors: missing", "fetch it again"),
     "half a pickle": (half_a_bin, "pytorch_model.bin: half-written", "fetch it again"),
     "a pickle that runs code": (as_bin(lambda model: model), "cannot load", "Weights only load failed"),
@@ -108,6 +111,7 @@ FAULTS = {
     "both": (of_shape(T5Config(num_layers=1)), "type t5", "causal language model"),
     "quantized": (lambda f: changed(f / "config.json", quantization_config={"quant_method": "gptq", "bits": 4}), "quantized"),
     "no such type": (lambda f: changed(f / "config.json", model_type="new"), "cannot load", "model type `new`"),
+    "its own code": (lambda f: changed(f / "config.json", **OWN_CODE), "brings code of its own", "give another model"),
     "no adapter's weights": (only("adapter_config.json", {"peft_type": "LORA"}), "holds no weights"),
 }  # fmt: skip
 
@@ -190,6 +194,40 @@ def test_an_adapter_that_cannot_be_merged_is_refused(adapter, tmp_path, refused,
     monkeypatch.setattr(checkpoints, "find_spec", lambda name: None)  # as on a smaller installation
     with refused("needs the package peft", "pip install"):
         models.check(str(adapter[0]))
+
+
+RENAMED = {
+    "not of peft": lambda key: key.removeprefix("base_model.model."),
+    "of a model with pictures": lambda key: key.replace("model.layers", "model.language_model.layers"),
+    "of a deeper base": lambda key: key.replace("layers.0", "layers.7"),
+    "in part": lambda key: key.replace("q_proj.lora_B", "q_proj.lora_C"),
+}
+
+
+@pytest.mark.parametrize("renamed", RENAMED)
+def test_an_adapter_whose_weights_do_not_fit_its_base_is_refused(adapter, tmp_path, refused, renamed):
+    """Peft would merge it all the same, and change nothing."""
+    folder = shutil.copytree(adapter[0], tmp_path / "adapter")
+    weights = {RENAMED[renamed](key): value for key, value in load_file(folder / "adapter_model.safetensors").items()}
+    save_file(weights, folder / "adapter_model.safetensors")
+    for read in (models.check, models.load):
+        with refused(f"model: {folder}: ", "weights of this adapter do not fit its base", "adapter_config.json"):
+            read(str(folder))
+
+
+def test_an_adapter_with_new_tokens_on_an_adapter_is_taken(adapter, tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path / "cache"))
+    base, tokenizer = models.load(str(adapter[0]), "float32")
+    tokenizer.add_tokens([f"<new {number}>" for number in range(99)])
+    base.resize_token_embeddings(len(tokenizer))
+    base.config.name_or_path = base.name_or_path = str(adapter[0])
+    where = {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]}
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **where))
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "second")
+    models.check(str(tmp_path / "second"))
+    found = models.load(str(tmp_path / "second"), "float32")[0].model.layers[0].self_attn.q_proj.weight
+    assert torch.allclose(found, model.merge_and_unload().model.layers[0].self_attn.q_proj.weight, atol=1e-6)
 
 
 def test_other_weights_of_the_same_size_are_another_model(tmp_path, monkeypatch):

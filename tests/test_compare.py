@@ -98,5 +98,11 @@ def test_what_cannot_be_paired_is_refused(logged, tmp_path, refused):
     path.write_text("".join(lines).replace('"acc": 0.0', '"acc": 0.5'))
     with refused("acc is not 0 or 1", "--metric: acc, acc_norm, acc_mutual_info"):
         compare_runs(logged / "one", tmp_path / "two")
-    with refused("no samples of lm-eval", "--log_samples"):
+    path.write_text("".join([*lines, lines[0]]))
+    with refused(f"{path}: doc_id 0 occurs twice", "one run alone"):
+        compare_runs(logged / "one", tmp_path / "two")
+    with refused("nothing: no such folder", "--output_path"):
         compare_runs(logged / "one", tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with refused("no samples of lm-eval", "--log_samples"):
+        compare_runs(logged / "one", tmp_path / "empty")

@@ -80,6 +80,11 @@ SEVERAL = {
     "implicit prompt": lambda turns, s: {"chosen": messages(turns, s), "rejected": messages(turns, s)},
     "ultrafeedback": lambda turns, s: {"prompt": turns[0], "chosen": messages(turns, s), "rejected": messages(turns, s)},
     "gemini": lambda turns, s: {"system": s, "contents": messages(turns, names=("user", "model"), content="parts", wrap=parts)},
+    "gemini's tuning": lambda turns, s: {
+        "systemInstruction": {"role": "system", "parts": [{"text": s}]} if s else None,
+        "contents": messages(turns, names=("user", "model"), content="parts", wrap=lambda text: [{"text": text}]),
+    },
+    "plain texts as parts": lambda turns, s: {"system": s and [s], "messages": messages(turns, wrap=lambda text: [text])},
     "sharegpt preference": lambda turns, s: {
         "conversations": sharegpt(turns[:-1], s),
         "chosen": sharegpt(turns)[-1],
@@ -92,6 +97,8 @@ SEVERAL = {
     },
     "older datasets": lambda turns, s: {"conversations": {k: [m[k] for m in sharegpt(turns, s)] for k in ("from", "value")}},
 }
+NOT_TRLS = {"lima", "gemini", "gemini's tuning", "plain texts as parts", "older datasets"}
+NOT_TRLS |= {"openai preference", "sharegpt preference"}
 WITH_SYSTEM = {"alpaca with system", "openorca", *SEVERAL} - {"lima"}
 IDS = {"text": str, "int": int, "float": float, "null": lambda _: None}
 
@@ -191,7 +198,7 @@ def test_the_reader_agrees_with_trls_converters():
     turns = ["Why?", "So.", "How?", "Thus."]
     for name, write in SEVERAL.items():
         row = write(turns, "Be brief.")
-        if name in ("lima", "gemini", "older datasets", "openai preference", "sharegpt preference"):
+        if name in NOT_TRLS:
             continue
         theirs = maybe_convert_to_chatml(copy.deepcopy(row))
         assert name == "ultrafeedback" or is_conversational(theirs)
@@ -218,6 +225,9 @@ REFUSED = [
     ({"messages": [*messages(["q", "a"]), *messages(["q2", "a2"], "Now rhyme.")]}, "turn 3 is 'system', expected 'user'"),
     ({"conversation": [["q", "a"], ["q2", "a2"]]}, "conversation: turn 1: expected text, not a list"),
     ({"conversations": json.dumps(sharegpt(["q", "a"]))}, "conversations: expected a list of turns, not text"),
+    ({"system": "s", "messages": messages(["q", "a"])[::-1]}, "messages: turn 1 is 'assistant'"),
+    ({"system": 7, "messages": messages(["q", "a"])}, "system: expected text, not a number"),
+    ({"contents": [{"role": "user", "parts": [{"inlineData": {"data": ""}}, {"text": "q"}]}]}, "'inlineData': only text is"),
     ({"role": "user", "content": "q"}, "one message a row is not read; put those of a conversation into one row, as messages"),
 ]  # fmt: skip
 
@@ -237,7 +247,7 @@ def test_columns_that_are_not_used_are_named_before_work_begins(jsonl, tmp_path,
         {"messages": weighted, "role": ROLE},
     )
     said = f"{path}: not used: category (2 rows), text (1 row), weight in the turns (1 row)\n"
-    check_inputs(load("smoke", {"data.train": str(path)}))
+    check_inputs(load("smoke", {"data.train": str(path), "data.train_rows": 3}))
     assert capsys.readouterr().out == said
     assert main(["annotate", "--data", str(path), "--out", str(tmp_path / "out.jsonl"), "--base-url=http://127.0.0.1:9"]) == 2
     assert capsys.readouterr().out == said
@@ -276,12 +286,27 @@ def test_all_faults_of_a_file_are_told_at_once(jsonl, refused):
     ('[{"prompt": "q",\n "completion": }]', "line 2: not valid JSON"), ("[]", "holds no rows"), ('{"data": []}', "holds no rows"),
     ('{"prompt": {"0": "q"}, "completion": {"0": "a"}}', "orient='records', lines=True"),
     ('{"columns": ["prompt"], "index": [0], "data": [["q"]]}', "orient='records', lines=True"), ('"text"', "expected an object"),
+    ('{"question": ["Q1", "Q2"], "answer": ["A1", "A2"]}', "orient='records', lines=True"),
+    ('{"question": ["Q1", "Q2"], "role": [{}, {}]}', "orient='records', lines=True"),
+    ("{\n\"prompt\": \"q\"}\n{\n\"prompt\": \"r\"}", "an object goes over several lines; write one a line"),
+    ("version https://git-lfs.github.com/spec/v1\noid x", "only a pointer of Git LFS; `git lfs pull`"),
     ('{"version": 1, "items": [{}]}', "(there are version, items)"),
 ])  # fmt: skip
 def test_a_broken_document_is_told(tmp_path, refused, content, told):
     (tmp_path / "a.json").write_text(content)
     with refused(str(tmp_path / "a.json"), told):
         read_rows(tmp_path / "a.json", Sample)
+
+
+def test_texts_of_a_list_are_joined_as_parts_are():
+    row = {"question": "Q", "context": ["a", "b"], "answer": "A", "system": ["s", "t"]}
+    assert read_turns(row)[0] == ["s\nt\n\nQ\n\na\nb", "A"]
+
+
+def test_the_line_that_tells_excel_the_separator_is_no_row(tmp_path):
+    (tmp_path / "a.csv").write_text("sep=;\nquestion;answer\nQ;A\n")
+    (row,) = read_rows(tmp_path / "a.csv", Sample)
+    assert row.conversations == ("Q", "A")
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.parquet", "a.jsonl.gz"])

@@ -152,6 +152,8 @@ BAD = {
     "unknown chapter": (["--grid", "seed=1", "--chapters", "1,9"], "--chapters: no such chapter: 9; there are 1, 2, 3"),
     "the chapter that compares": (["--grid", "seed=1", "--chapters", "1,7"], "run the sweep without it"),
     "chapters that are read": (["--grid", "seed=1", "--chapters", "1,5"], "they read chapter 3, 4; give --chapters 1,3,4,5"),
+    "and what those read": (["--grid", "seed=1", "--chapters", "a1"], "they read chapter 1, 3, 4; give --chapters 1,3,4,a1"),
+    "an empty shard": (["--grid", "seed=1", "--shard", ""], "--shard '': write it as K/N"),
     "no shard": (["--grid", "seed=1", "--shard", "2"], "write it as K/N with K from 1 to N"),
     "shard too many": (["--grid", "seed=1", "--shard", "3/2"], "write it as K/N with K from 1 to N"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import beyond_designs
 import pandas as pd
-from measurements import difference_text, is_kept, read_record
+from measurements import is_kept, read_record
 
 from selfprompt_lib import ablate, stats
 from selfprompt_lib.evaluate import differences, gate
@@ -61,12 +61,13 @@ def right_differences(table: pd.DataFrame) -> pd.DataFrame:
 def _row(name: str, rates: pd.DataFrame, counted: pd.DataFrame,
          contrasts: pd.DataFrame) -> dict[str, Any]:
     mine, more = contrasts[contrasts.design == name].set_index("against"), counted.loc[name]
-    points, interval = stats.points_with_interval(more.difference, more.low, more.high).split("[")
+    told = stats.points_with_interval(more.difference, more.low, more.high, decimals=1)
+    points, interval = told.split("[")
     star = "\\*" if more.p_holm < 0.05 else ""
     return {"name": name, "right": rates.accuracy[name],
             "points": f"{points[:-1]}{star}\N{NO-BREAK SPACE}[{interval}",
-            "told": [difference_text(*mine.loc[against, ["difference", "low", "high", "p_holm"]])
-                     if against in mine.index else "–" for against in beyond_designs.AGAINST]}
+            "told": [beyond_designs.told(mine.loc[against]) if against in mine.index else "–"
+                     for against in ablate.IN_WORDS]}
 
 
 def answer(contrasts: pd.DataFrame, by_pmi: pd.DataFrame, counted: pd.DataFrame) -> str:
@@ -77,15 +78,22 @@ def answer(contrasts: pd.DataFrame, by_pmi: pd.DataFrame, counted: pd.DataFrame)
         parts.append(f"{words}, the right option is {_counts(rows)} designs, after Holm's "
                      f"correction ({stats.signed(rows.difference.min())} to "
                      f"{stats.signed(rows.difference.max())}); by PMI it is {_counts(pmi)}.")
-    rows = contrasts[contrasts.against == ablate.AGAINST_OTHER]
-    above, below = ablate.count_differences(rows)
-    parts.append(f"Behind the text for this question, and not for another, it is likelier with "
-                 f"{above} of {len(rows)} and less likely with {below}.")
+    parts.append(_of_neutral(contrasts))
     smallest = f"{100 * counted.smallest.astype(float).median():.0f}"
     parts.append(f"That the likeliest option is right more or less often than with `none` is seen "
                  f"with {_seen(counted)} of {len(counted)}; a difference of about {smallest} "
                  "points would have been.")
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
+
+
+def _of_neutral(contrasts: pd.DataFrame) -> str:
+    """Whether the neutral paragraph costs something by itself, so that all gain against it."""
+    rows = contrasts[contrasts.against == ablate.AGAINST_NONE].set_index("design")
+    if NEUTRAL not in rows.index or rows.p_holm[NEUTRAL] >= 0.05 or rows.difference[NEUTRAL] > 0:
+        return ""
+    return (f"The neutral paragraph takes from the right option by itself "
+            f"({beyond_designs.told(rows.loc[NEUTRAL])} against none), so what is likelier than "
+            "behind it need not owe that to a role.")
 
 
 def _counts(rows: pd.DataFrame) -> str:

@@ -64,8 +64,9 @@ def newest_samples(folder: Path) -> dict[str, Path]:
     """The newest file of samples of each task beneath a folder, by task.
 
     Raises:
-        UserError: there is none, or those of several models.
+        UserError: no such folder, no samples in it, or those of several models.
     """
+    require(folder.is_dir(), f"{folder}: no such folder; give lm_eval's --output_path")
     found: dict[str, list[tuple[str, Path]]] = {}
     for path in folder.rglob("samples_*.jsonl"):
         if name := SAMPLES.fullmatch(path.name):
@@ -105,6 +106,9 @@ def read_scores(path: Path, metric: str | None, filter_name: str | None) -> pd.D
         for _, row in rows if row["filter"] == chosen])
     require(table.correct.isin([0, 1]).all(), f"{path}: {measure} is not 0 or 1 for each item; "
             f"choose another with --metric: {', '.join(metrics)}")
+    twice = list(table.doc_id[table.doc_id.duplicated()])
+    require(not twice, f"{path}: doc_id {', '.join(map(str, twice[:3]))} occurs twice; log the "
+            "samples of one run alone")
     return table.set_index("doc_id").sort_index()
 
 

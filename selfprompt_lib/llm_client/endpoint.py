@@ -191,7 +191,7 @@ def local_model(settings: Client, model: str) -> tuple[str, bool]:
     name, section = settings.model or model, settings.section
     source = models.resolve(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{section}.model: cannot load {name}: {one_line(error)}; check the name "
                         f"and the network, or use {models.STARTER}") from None

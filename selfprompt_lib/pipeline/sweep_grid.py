@@ -146,9 +146,12 @@ def chosen_chapters(labels: str) -> list[Chapter]:
     require(not unknown, f"--chapters: no such chapter: {', '.join(unknown)}; there are "
                          f"{', '.join(by_label)}")
     chapters = [chapter for chapter in CHAPTERS.values() if chapter.label in wanted]
-    needed = {CHAPTERS[name].label for chapter in chapters for name in chapter.reads}
+    needed = {*wanted}
+    for chapter in reversed(CHAPTERS.values()):  # each reads earlier ones
+        if chapter.label in needed:
+            needed |= {CHAPTERS[name].label for name in chapter.reads}
     lacking = needed - {*wanted}
-    whole = ",".join(label for label in by_label if label in {*wanted, *needed})
+    whole = ",".join(label for label in by_label if label in needed)
     require(not lacking, f"--chapters {labels}: they read chapter {', '.join(sorted(lacking))}; "
                          f"give --chapters {whole}")
     return chapters
@@ -193,8 +196,8 @@ def read_shard(text: str | None) -> tuple[int, int]:
     Raises:
         UserError: other text, or a number outside 1 to N.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", text or "1/1")
+    found = re.fullmatch(r"(\d+)/(\d+)", "1/1" if text is None else text)
     shard = (int(found[1]), int(found[2])) if found else (0, 0)
-    require(1 <= shard[0] <= shard[1], f"--shard {text}: write it as K/N with K from 1 to N, for "
-                                       "example 2/5")
+    require(1 <= shard[0] <= shard[1], f"--shard {text!r}: write it as K/N with K from 1 to N, "
+                                       "for example 2/5")
     return shard
