@@ -15,13 +15,17 @@ def written_by(script: str) -> str:
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
-    """The lines of a Markdown table, one row a dictionary, the first column to the left."""
+    """The lines of a Markdown table, one row a dictionary; columns of numbers to the right."""
     head = list(rows[0])
-    return [
-        "| " + " | ".join(head) + " |",
-        "| --- |" + " ---: |" * (len(head) - 1),
-        *("| " + " | ".join(row.values()) + " |" for row in rows),
-    ]
+    rules = ["---"] + ["---:" if _is_of_numbers(rows, name) else "---" for name in head[1:]]
+    cells = [head, rules, *(row.values() for row in rows)]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def _is_of_numbers(rows: list[dict[str, str]], column: str) -> bool:
+    """Whether most cells begin with a digit, behind a sign."""
+    cells = [row[column].lstrip("*+-−<[(≈$") for row in rows]
+    return 2 * sum(cell[:1].isdigit() for cell in cells) >= len(cells)
 
 
 def captioned(tables: dict[str, list[dict[str, str]]]) -> list[str]:

@@ -40,10 +40,17 @@ def write(path: Path, parts: dict[str, list[dict[str, str]]]) -> None:
     lines = ["<!-- Written by a script in tests/bench: run it again rather than change this. -->", ""]
     for caption, table in parts.items():
         head = list(table[0])
-        lines += [f"**{caption}**", "", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1),
-                  *("| " + " | ".join(row.values()) + " |" for row in table), ""]
+        rules = ["---"] + ["---:" if is_of_numbers(table, name) else "---" for name in head[1:]]
+        cells = [head, rules, *(row.values() for row in table)]
+        lines += [f"**{caption}**", "", *(f"| {' | '.join(row)} |" for row in cells), ""]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, machine(), ""]), encoding="utf-8")
+
+
+def is_of_numbers(table: list[dict[str, str]], column: str) -> bool:
+    """Whether most cells begin with a digit, behind a sign."""
+    cells = [row[column].lstrip("*+-−<[(≈$") for row in table]
+    return 2 * sum(cell[:1].isdigit() for cell in cells) >= len(cells)
 
 
 def machine() -> str:
