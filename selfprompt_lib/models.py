@@ -1,6 +1,7 @@
 """Models by name: starters, hub ids, folders and adapters; loaded, and in which precision."""
 
 # torch and transformers are imported where needed, so that the command line starts at once.
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,8 +168,11 @@ def _read_model(source: str, tokens: int, **options):
     tried = base.device.type == "meta"  # without values, so there is nothing to merge
     if tokens > base.get_input_embeddings().num_embeddings:
         base.resize_token_embeddings(tokens, mean_resizing=not tried)
-    model = PeftModel.from_pretrained(base, source, low_cpu_mem_usage=tried)
-    report = model.load_adapter(source, "default", low_cpu_mem_usage=tried)  # again, for its report
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found missing adapter keys")  # told below, in short
+        model = PeftModel.from_pretrained(base, source, low_cpu_mem_usage=tried)
+        # Again, for its report.
+        report = model.load_adapter(source, "default", low_cpu_mem_usage=tried)
     wrong = [*report.unexpected_keys, *report.missing_keys]
     require(not wrong, f"model: {source}: {len(wrong)} weights of this adapter do not fit its base "
             f"{adapter['base_model_name_or_path']}, or are missing ({', '.join(wrong[:2])}, …); "

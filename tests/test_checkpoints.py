@@ -215,6 +215,7 @@ def test_an_adapter_whose_weights_do_not_fit_its_base_is_refused(adapter, tmp_pa
             read(str(folder))
 
 
+@pytest.mark.filterwarnings("ignore:.*tied:UserWarning:peft", "ignore:Could not find a config:UserWarning:peft")
 def test_an_adapter_with_new_tokens_on_an_adapter_is_taken(adapter, tmp_path, monkeypatch):
     monkeypatch.setenv("SELFPROMPT_CACHE", str(tmp_path / "cache"))
     base, tokenizer = models.load(str(adapter[0]), "float32")
