@@ -96,8 +96,11 @@ def _digest(path: Path) -> str:
 
 
 def _kept_digest(path: Path, mark: str) -> str:
-    name, kept = str(path.absolute()), _kept(_kept_in())
-    if name not in kept or kept[name][0] != mark:
+    name, file = str(path.absolute()), _kept_in()
+    kept = _kept(file)
+    if kept.get(name, ("", ""))[0] != mark:  # another process may have taken it meanwhile
+        kept[name] = _read_kept(file).get(name, ("", ""))
+    if kept[name][0] != mark:
         kept[name] = mark, _digest(path)
         _unwritten.add(name)
     return kept[name][1]
@@ -105,7 +108,12 @@ def _kept_digest(path: Path, mark: str) -> str:
 
 @cache
 def _kept(file: Path) -> dict[str, tuple[str, str]]:
-    """Mark and digest of files by path, as they were when a process wrote them down."""
+    """Mark and digest of files by path, as this process knows them."""
+    return _read_kept(file)
+
+
+def _read_kept(file: Path) -> dict[str, tuple[str, str]]:
+    """The same, as processes wrote them down."""
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         found = json.loads(file.read_text(encoding="ascii"))
         return {name: (mark, digest) for name, (mark, digest) in found.items()}
@@ -113,12 +121,13 @@ def _kept(file: Path) -> dict[str, tuple[str, str]]:
 
 
 def _write_down() -> None:
-    """Write what is new into the cache, once for many files, and forget files that are gone."""
+    """Add what is new to the cache, once for many files, and forget files that are gone."""
     if not _unwritten:
         return
-    _unwritten.clear()
     file = _kept_in()
-    there = {name: each for name, each in _kept(file).items() if os.path.exists(name)}
+    known = _read_kept(file) | {name: _kept(file)[name] for name in _unwritten & {*_kept(file)}}
+    _unwritten.clear()
+    there = {name: each for name, each in known.items() if os.path.exists(name)}
     with contextlib.suppress(OSError):  # no such luxury where nothing can be written
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")

@@ -81,6 +81,18 @@ def test_a_large_file_is_read_once_and_again_after_any_change(tmp_path, monkeypa
     assert digests.path_digest(path) not in (first, "f" * 64)
 
 
+def test_what_another_process_took_meanwhile_is_neither_taken_again_nor_lost(code):
+    first, kept = digests.folder_digests(code), kept_digests(code)
+    (code / "c.py").write_text("x = 3\n", encoding="utf-8")
+    found = json.loads(kept.read_bytes())
+    there = found | {"/proc": ["another", "f" * 64], str(code / "a.py"): [found[str(code / "a.py")][0], "e" * 64]}
+    kept.write_text(json.dumps(there), encoding="ascii")
+    digests._known.clear()
+    digests._kept(kept).pop(str(code / "a.py"))  # another process was the first to read it
+    assert digests.folder_digests(code) == first | {"a.py": "e" * 64, "c.py": digests.code_digest(code / "c.py")}
+    assert {"/proc", str(code / "c.py")} <= json.loads(kept.read_bytes()).keys()
+
+
 @pytest.fixture
 def code(tmp_path, monkeypatch):
     """A folder with two Python files whose digests are kept; `forget()` is the next process's start."""
