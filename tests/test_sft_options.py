@@ -4,17 +4,20 @@ import copy
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import Dataset
 from test_sft import DESIGN, SAMPLES, base_model, smoke, two_processes  # noqa: F401 (base_model is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trl import SFTTrainer
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.sft import __main__ as main
+from selfprompt_lib.sft.attention import PRODUCTS, causal_products, quick_on_a_processor
 from selfprompt_lib.sft.conversation import encode_with_loss_mask
 from selfprompt_lib.sft.loss import SummedCrossEntropy
 
@@ -70,10 +73,35 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch(dtype, most):
 @pytest.mark.parametrize("most", [2**20, 0])  # plain products, or the fused kernel for all rows
 def test_activations_may_be_computed_twice_and_attention_by_either_kernel(tmp_path, most, monkeypatch):
     expected = losses(tmp_path / "once", **STEPS, dtype="bfloat16")
-    monkeypatch.setattr("selfprompt_lib.sft.trainer.MOST_SCORES", most)
+    monkeypatch.setattr("selfprompt_lib.sft.attention.MOST_SCORES", most)
     for twice in (False, True):
         found = losses(tmp_path / str(twice), **STEPS, sft__gradient_checkpointing=twice, dtype="bfloat16")
         assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 6])
+def test_attention_in_products_and_its_gradients_are_pytorch_s(key_heads):
+    torch.manual_seed(0)
+    layer = SimpleNamespace(is_causal=True, num_key_value_groups=6 // key_heads, training=True)
+    given = [torch.randn(2, heads, 17, 8, requires_grad=True) for heads in (6, key_heads, key_heads)]
+    found = []
+    for attention in (causal_products, sdpa_attention_forward):
+        mixed, _ = attention(layer, *given, None, scaling=0.3)
+        found.append([mixed, *torch.autograd.grad(mixed.sin().sum(), given)])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, casts", [("float32", 0), ("bfloat16", 1)])
+def test_what_makes_training_quick_is_gone_after_it(dtype, casts):
+    model, _ = models.load("smoke", "float32", to_train=True)
+    norm, args = model.model.norm, SimpleNamespace(use_cpu=True, bf16=dtype == "bfloat16")
+    with quick_on_a_processor(model, args):
+        assert len(norm._forward_hooks) == casts and norm(torch.ones(1, 4, norm.weight.numel())).dtype == getattr(torch, dtype)
+        assert model.config._attn_implementation == PRODUCTS
+    assert not norm._forward_hooks and model.config._attn_implementation == "sdpa"
+    with quick_on_a_processor(model, SimpleNamespace(use_cpu=False, bf16=True)):
+        assert not norm._forward_hooks and model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -229,6 +257,6 @@ held = psutil.Process().memory_info().rss
 free_memory(torch.nn.Linear(2, 2))
 print((held - psutil.Process().memory_info().rss) / 2**20)
 """
-    kept = {"MALLOC_TRIM_THRESHOLD_": "34359738368", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # as `run` sets it
+    kept = {"MALLOC_TRIM_THRESHOLD_": "34359738368", "MALLOC_MMAP_MAX_": "0"}  # as `run` sets it
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | kept, check=True)
     assert float(done.stdout) > 1000

@@ -1,8 +1,10 @@
 """The loss of training on a processor, in the memory of one copy of the logits instead of four."""
 
+import functools
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 OUTSIDE_LOSS = -100  # the label of tokens that are not in the loss, as in PyTorch and TRL
 SOME = 64  # places at a time: their logits in float32 stay in a processor's cache
@@ -44,3 +46,24 @@ class SummedCrossEntropy(torch.autograd.Function):
             scale = torch.zeros_like(total).index_fill_(0, counted, 1) * weight
             some.copy_(softmax.mul_(scale[:, None]))
         return logits, None
+
+
+def loss_in_forward(model: PreTrainedModel) -> None:
+    """Let the model's forward return the added-up loss, not logits, where it gets `loss_labels`.
+
+    Within it the logits are still in the compute precision. What leaves it, accelerate turns to
+    float32, and its gradient back: two more copies of all logits. TRL's fused head is added in the
+    same way. Logits are made for the places only that are in the loss.
+    """
+    forward = model.forward
+
+    @functools.wraps(forward)  # the trainer looks at its signature
+    def with_loss(*inputs, loss_labels: torch.Tensor | None = None, **named):
+        if loss_labels is None:
+            return forward(*inputs, **named)
+        labels = loss_labels[:, 1:]  # (samples, tokens - 1): the logits at a place are of the next
+        places = (labels != OUTSIDE_LOSS).any(dim=0).nonzero()[:, 0]
+        logits = forward(*inputs, **named, use_cache=False, logits_to_keep=places).logits
+        return SummedCrossEntropy.apply(logits.flatten(0, 1), labels[:, places].flatten())
+
+    model.forward = with_loss

@@ -16,6 +16,7 @@ from .. import devices, models
 from ..designs import Design
 from ..profiles import Profile, seed_name, seed_profiles
 from ..rows import Sample
+from .attention import quick_on_a_processor
 from .audit import preflight
 from .callbacks import Progress, UpdateFraction
 from .conversation import to_messages, training_template
@@ -147,7 +148,8 @@ def _fit(model, tokenizer, profile: Profile, samples: Sequence[Sample], design: 
     began = time.perf_counter()
     if trainer.args.world_size > 1:
         set_seed(profile.seed + trainer.args.process_index)  # so that not all draw the same dropout
-    with residual_dropout(model, profile.sft.residual_dropout):
+    dropout = residual_dropout(model, profile.sft.residual_dropout)
+    with dropout, quick_on_a_processor(model, trainer.args):
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     seconds = time.perf_counter() - began
     tokenizer.chat_template = own_template
@@ -182,8 +184,10 @@ def _load_to_train(profile: Profile) -> tuple[Any, Any]:
     model's turns end with its own end of sequence.
     """
     lora = bool(profile.sft.lora_rank)
-    return models.load(profile.model, profile.dtype if lora else "float32", to_train=True,
-                       attention=profile.sft.attention, new_token=not lora)
+    model, tokenizer = models.load(
+        profile.model, profile.dtype if lora else "float32", to_train=True,
+        attention=profile.sft.attention, new_token=not lora)
+    return devices.copied_from_file(model), tokenizer
 
 
 def _lora_config(profile: Profile):

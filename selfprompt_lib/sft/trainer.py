@@ -8,7 +8,6 @@ length, `batch_rebalance` repeats samples in a last step that is not full.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,14 @@ import torch
 from accelerate import PartialState
 from accelerate.data_loader import SeedableRandomSampler
 from accelerate.state import AcceleratorState
-from accelerate.utils import AutocastKwargs, DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import (
+    AutocastKwargs,
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    is_peft_model,
+)
 from datasets import Dataset, concatenate_datasets
 from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Sampler
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -27,9 +30,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from ..checkpoints import told_saving
 from ..errors import require
 from ..profiles import Sft
-from .loss import OUTSIDE_LOSS, SummedCrossEntropy
-
-MOST_SCORES = 2**20  # samples x places x places of a micro-batch: 2 GB for a model of 135M
+from .loss import OUTSIDE_LOSS, loss_in_forward
 
 
 def this_process() -> PartialState:
@@ -112,6 +113,9 @@ class RecipeTrainer(SFTTrainer):
     def __init__(self, *args, **options) -> None:
         super().__init__(*args, **options)
         self.data_collator = UnmaskedCollator(self.processing_class.pad_token_id)
+        if self.args.use_cpu:
+            lora = is_peft_model(self.model)
+            loss_in_forward(self.model.get_base_model() if lora else self.model)
         self.lengths = list(map(len, self.train_dataset["input_ids"]))
         if self.args.world_size > 1:
             outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
@@ -136,38 +140,13 @@ class RecipeTrainer(SFTTrainer):
         """
         if return_outputs or self.aux_loss_enabled or not self.args.use_cpu:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        # The logits at a place are of the next token, so labels are (samples, tokens - 1).
-        labels = inputs["labels"][:, 1:]
-        counted = labels != OUTSIDE_LOSS
-        places = counted.any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
-        with self._attention_kernel(*labels.shape):
-            logits = model(**others, use_cache=False, logits_to_keep=places).logits
-        loss = SummedCrossEntropy.apply(logits.flatten(0, 1), labels[:, places].flatten())
+        loss = model(**others, loss_labels=inputs["labels"])
+        counted = inputs["labels"][:, 1:] != OUTSIDE_LOSS
         tokens = counted.sum() if num_items_in_batch is None else num_items_in_batch
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # which average their gradients
         return loss / torch.as_tensor(tokens).clamp(min=1)
-
-    @contextmanager
-    def _attention_kernel(self, samples: int, places: int) -> Iterator[None]:
-        """Attention in plain products where a processor computes in bfloat16 and rows are short.
-
-        PyTorch's fused kernel, whose way back is slow on processors, takes a quarter of a step's
-        time. Products keep a matrix of places by places for each head and layer, so long rows stay
-        with the fused kernel; so does a recomputed step, which must do twice the same.
-        """
-        recomputed = self.args.activation_checkpointing
-        if not self.args.bf16 or recomputed or samples * places**2 > MOST_SCORES:
-            yield
-            return
-        allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # not only on cards
-        try:
-            with sdpa_kernel(SDPBackend.MATH):
-                yield
-        finally:
-            torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(allowed)
 
     def _build_accelerator_args(self, **options) -> dict:
         given = super()._build_accelerator_args(**options)
