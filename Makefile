@@ -15,7 +15,7 @@ book: .venv/installed
 # a kernel. The other variables spare page faults in training, as `run` does for its kernels
 # (selfprompt_lib/pipeline/notebooks.py).
 test: .venv/installed
-	@OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 \
+	@OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=34359738368 \
 	    $(BIN)/python -m pytest --numprocesses=3
 
 workshop: .venv/installed
