@@ -23,7 +23,7 @@ from .chapters import Chapter
 # glibc hands large blocks back to the system at once, which clears each page before it gives it out
 # again. Kept, and in huge pages, training is a third faster on a CPU. Blocks above 32 MiB, such as
 # logits, whose size changes from batch to batch, go back all the same: to keep them, too, is faster
-# by a further tenth, but in chapter 3, which trains three models, the peak grows from 5 to 7 GiB.
+# by a further tenth, but in chapter 3, which trains three models, the peak grows from 6 to 7 GiB.
 # Other systems ignore the names.
 TRAINING_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**25),
                         "MALLOC_TRIM_THRESHOLD_": str(2**35),
