@@ -83,19 +83,23 @@ def test_activations_may_be_computed_twice_and_attention_by_either_kernel(tmp_pa
 def test_attention_in_products_and_its_gradients_are_pytorch_s(key_heads):
     torch.manual_seed(0)
     layer = SimpleNamespace(is_causal=True, num_key_value_groups=6 // key_heads, training=True)
-    given = [torch.randn(2, heads, 17, 8, requires_grad=True) for heads in (6, key_heads, key_heads)]
-    found = []
-    for attention in (causal_products, sdpa_attention_forward):
-        mixed, _ = attention(layer, *given, None, scaling=0.3)
-        found.append([mixed, *torch.autograd.grad(mixed.sin().sum(), given)])
-    for ours, theirs in zip(*found, strict=True):
-        assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-5)
+    sizes = ((6, 8), (key_heads, 8), (key_heads, 5))  # heads, and the size of one: of queries, keys, values
+    given = [torch.randn(2, heads, 17, size, requires_grad=True) for heads, size in sizes]
+    for options in ({}, {"is_causal": False}):
+        found = []
+        for attention in (causal_products, sdpa_attention_forward):
+            mixed, _ = attention(layer, *given, None, scaling=0.3, **options)
+            found.append([mixed, *torch.autograd.grad(mixed.sin().sum(), given)])
+        for ours, theirs in zip(*found, strict=True):
+            assert ours.shape == theirs.shape and torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_what_makes_training_quick_is_gone_after_it():
     model, _ = models.load("smoke", "float32", to_train=True)
     norm = model.model.norm
+    model.angles = type("ComplexRotaryEmbedding", (torch.nn.Identity,), {})()  # as Llama 4 has them
     with quick_on_a_processor(model, SimpleNamespace(use_cpu=True, bf16=True)):
+        assert model.angles(torch.ones(2, dtype=torch.complex64)).is_complex()
         assert norm(torch.ones(1, 4, norm.weight.numel())).dtype == torch.bfloat16
         assert model.config._attn_implementation == PRODUCTS
     assert not norm._forward_hooks and model.config._attn_implementation == "sdpa"

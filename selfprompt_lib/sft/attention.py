@@ -29,14 +29,18 @@ def causal_products(module: torch.nn.Module, query: torch.Tensor, key: torch.Ten
 
     Args:
         query: (samples, heads, places, size of a head).
-        key, value: (samples, key heads, places, size of a head).
+        key, value: (samples, key heads, places, size of a head); a value may have another size.
 
     Returns:
-        (samples, places, heads, size of a head), and no attention weights.
+        (samples, places, heads, size of a value), and no attention weights.
     """
     samples, heads, places, size = query.shape
     short = samples * places**2 <= MOST_SCORES and key.shape[2] == places
-    if not short or attention_mask is not None or options.get("dropout") or not module.is_causal:
+    causal = options.get("is_causal")
+    if causal is None:  # as sdpa decides
+        causal = getattr(module, "is_causal", True)
+    biased = attention_mask is not None or options.get("position_bias") is not None
+    if not short or not causal or biased or options.get("dropout"):
         return sdpa_attention_forward(module, query, key, value, attention_mask,
                                       scaling=scaling, **options)
     sharing = heads // key.shape[1]  # heads that read the same keys: their queries become rows
@@ -45,7 +49,7 @@ def causal_products(module: torch.nn.Module, query: torch.Tensor, key: torch.Ten
     later = query.new_full((places, places), -torch.inf).triu(1).repeat(sharing, 1)
     scores = torch.baddbmm(later.expand(len(query), -1, -1), query, key.mT, alpha=scaling)
     mixed = scores.softmax(-1) @ value
-    return mixed.view(samples, heads, places, size).transpose(1, 2), None
+    return mixed.view(samples, heads, places, -1).transpose(1, 2), None
 
 
 AttentionInterface.register(PRODUCTS, causal_products)
@@ -66,7 +70,8 @@ def quick_on_a_processor(model: PreTrainedModel, args: TrainingArguments) -> Ite
 
     def cast_once(module, inputs, output):
         parts = output if isinstance(output, tuple) else (output,)
-        cast = tuple(part.to(torch.bfloat16) for part in parts)
+        cast = tuple(part.to(torch.bfloat16) if part.is_floating_point() else part
+                     for part in parts)  # some models have complex numbers for the angles
         return cast if isinstance(output, tuple) else cast[0]
 
     hooks = [module.register_forward_hook(cast_once) for module in model.modules()

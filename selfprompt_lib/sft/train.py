@@ -187,7 +187,9 @@ def _load_to_train(profile: Profile) -> tuple[Any, Any]:
     model, tokenizer = models.load(
         profile.model, profile.dtype if lora else "float32", to_train=True,
         attention=profile.sft.attention, new_token=not lora)
-    return devices.copied_from_file(model), tokenizer
+    if not torch.cuda.is_available():  # a card gets its copy from the file itself
+        devices.copied_from_file(model)
+    return model, tokenizer
 
 
 def _lora_config(profile: Profile):

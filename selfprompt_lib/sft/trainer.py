@@ -142,8 +142,9 @@ class RecipeTrainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         others = {name: value for name, value in inputs.items() if name != "labels"}
         loss = model(**others, loss_labels=inputs["labels"])
-        counted = inputs["labels"][:, 1:] != OUTSIDE_LOSS
-        tokens = counted.sum() if num_items_in_batch is None else num_items_in_batch
+        tokens = num_items_in_batch
+        if tokens is None:
+            tokens = (inputs["labels"][:, 1:] != OUTSIDE_LOSS).sum()
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # which average their gradients
         return loss / torch.as_tensor(tokens).clamp(min=1)
