@@ -84,7 +84,7 @@ class Sft(Section):
     )
     batch_size: int = Field(64, ge=1, description="samples a step of the optimizer")
     micro_batch_size: int = Field(8, ge=1, description=(
-        "samples in memory at once; must divide batch_size"))
+        "samples in memory at once, fewer if long, more if short; must divide batch_size"))
     max_length: int = Field(2048, ge=32, description="tokens; longer samples are cut")
     weight_decay: float = Field(0.1, ge=0, description="of AdamW")
     residual_dropout: float = Field(0.2, ge=0, lt=1, description=(

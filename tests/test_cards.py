@@ -157,19 +157,27 @@ def test_a_batch_that_does_not_come_out_even_is_refused(rows, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_steps_keep_their_samples_sort_them_and_fill_up_with_the_blank():
+def test_steps_keep_their_samples_in_micro_batches_that_cost_alike():
+    lengths, blank = [50, 10, 900, 20, 20, 80, 70, 30, 40, 60, 10], 11
     drawn = list(SeedableRandomSampler(range(11), data_seed=3))
-    lengths = [5, 1, 9, 2, 2, 8, 7, 3, 4, 6, 1]
-    steps = StepSampler(SeedableRandomSampler(range(11), data_seed=3), lengths, step=4, round_size=4, blank=99)
-    dealt = list(steps)
-    assert len(steps) == 12 and dealt[11:] == [99]
-    for first in (0, 4, 8):
-        rows = [row for row in dealt[first : first + 4] if row != 99]
-        assert sorted(rows) == sorted(drawn[first : first + 4])
-        assert [lengths[row] for row in rows] == sorted((lengths[row] for row in rows), reverse=True)
-    steps.set_epoch(1)
-    assert sorted(list(steps)[:11]) == list(range(11)) and list(steps)[:11] != dealt[:11]
-    assert len(StepSampler(range(8), [1] * 8, step=4)) == 8
+
+    def sampler(rank=0, processes=1):
+        order = SeedableRandomSampler(range(11), data_seed=3)
+        return StepSampler(order, lengths, effective_batch_size=8, dp_size=processes, rank=rank, grad_accum=4 // processes)
+
+    dealt = list(sampler())
+    assert len(sampler()) == len(dealt) == 8
+    for step, first in ((dealt[:4], 0), (dealt[4:], 8)):
+        rows = [row for micro_batch in step for row in micro_batch if row != blank]
+        assert sorted(rows) == sorted(drawn[first : first + 8])
+    with_longest = next(micro_batch for micro_batch in dealt if 2 in micro_batch)
+    assert with_longest == [2] and max(map(len, dealt[:4])) > 2  # alone, so short ones are more than two
+    assert dealt.count([blank]) == 1  # three samples are left for four micro-batches
+    both = [list(sampler(rank, processes=2)) for rank in (0, 1)]
+    assert sorted(row for rank in both for micro_batch in rank for row in micro_batch) == sorted([*range(11), blank])
+    other = sampler()
+    other.set_epoch(1)
+    assert sorted(row for micro_batch in other for row in micro_batch if row != blank) == list(range(11)) and list(other) != dealt
 
 
 def test_missing_rows_are_refused_with_the_mend(capsys, tmp_path):

@@ -3,7 +3,7 @@
 A step has the samples that chance gives it, at any micro-batch and any number of processes. Within
 a step, samples of like length go together, so that little is padded. The trainer's own ways to
 group by length do not keep that promise: `group_by_length` fills whole steps with samples of one
-length, `batch_rebalance` repeats samples in a last step that is not full.
+length, `batch_rebalance` draws one order for all seeds and repeats samples in a last step.
 """
 
 import os
@@ -24,6 +24,7 @@ from accelerate.utils import (
 from datasets import Dataset, concatenate_datasets
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import BatchRebalanceSampler
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -62,29 +63,31 @@ def shard_count() -> int:
     return this_process().num_processes if fsdp2 else 1
 
 
-class StepSampler(Sampler):
-    """The order of another sampler, with each optimizer step's samples sorted, longest first.
+class StepSampler(BatchRebalanceSampler):
+    """transformers' micro-batches that cost alike, with the samples of a step as chance gives them.
+
+    A micro-batch has few long samples or more short ones, so that little is padded and the longest
+    need no more memory than the others. Transformers itself draws one order for all seeds, and
+    repeats samples where a last step has too few for all its micro-batches.
 
     Args:
         order: draws the indices of an epoch.
-        lengths: tokens of each sample.
-        step: samples of an optimizer step, over all processes.
-        round_size: the last step is filled up to a multiple of this, with the index `blank`.
+        lengths: tokens of each sample. The row behind the last sample fills up a last step.
+        options: of the base class: samples of a step over all processes, and how it is divided.
     """
 
-    def __init__(self, order: Sampler, lengths: Sequence[int], step: int, round_size: int = 1,
-                 blank: int = -1) -> None:
-        self.order, self.lengths, self.step = order, lengths, step
-        self.blanks = [blank] * (-len(order) % round_size)
+    def __init__(self, order: Sampler, lengths: Sequence[int], **options: int) -> None:
+        super().__init__(lengths, drop_last=False, **options)
+        self.order, self.blank = order, len(lengths)
+        self.lengths.append(0)
 
-    def __iter__(self) -> Iterator[int]:
-        order = list(self.order)
-        for first in range(0, len(order), self.step):
-            yield from sorted(order[first : first + self.step], key=lambda row: -self.lengths[row])
-        yield from self.blanks
-
-    def __len__(self) -> int:
-        return len(self.order) + len(self.blanks)
+    def __iter__(self) -> Iterator[list[int]]:
+        order, step = list(self.order), self.effective_batch_size
+        micro_batches = self.dp_size * self.grad_accum
+        for first in range(0, len(order), step):
+            samples = order[first : first + step]
+            samples += [self.blank] * (micro_batches - len(samples))
+            yield from self._yield_global_batch(samples)
 
     def set_epoch(self, epoch: int) -> None:
         self.order.set_epoch(epoch)
@@ -106,8 +109,7 @@ class UnmaskedCollator(DataCollatorForLanguageModeling):
 class RecipeTrainer(SFTTrainer):
     """TRL's trainer, whose steps have the same samples at any micro-batch and number of processes.
 
-    Accelerate would fill the last round of several processes with samples that were trained on
-    already, which weighs them twice; here it is filled with a row that no loss counts.
+    Behind the samples stands a row that no loss counts, to fill up a last step with.
     """
 
     def __init__(self, *args, **options) -> None:
@@ -117,20 +119,20 @@ class RecipeTrainer(SFTTrainer):
             lora = is_peft_model(self.model)
             loss_in_forward(self.model.get_base_model() if lora else self.model)
         self.lengths = list(map(len, self.train_dataset["input_ids"]))
-        if self.args.world_size > 1:
-            outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
-            first = self.train_dataset[0].items()
-            blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
-            rows = Dataset.from_list([blank], features=self.train_dataset.features)
-            self.train_dataset = concatenate_datasets([self.train_dataset, rows])
+        outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
+        first = self.train_dataset[0].items()
+        blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
+        rows = Dataset.from_list([blank], features=self.train_dataset.features)
+        self.train_dataset = concatenate_datasets([self.train_dataset, rows])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        args, blank = self.args, len(self.lengths)  # the blank row stands behind the samples
-        order = SeedableRandomSampler(range(blank), data_seed=args.data_seed)  # as accelerate does
-        together = args.train_batch_size * args.world_size
-        step = together * args.gradient_accumulation_steps
-        round_size = together if args.world_size > 1 else 1
-        return StepSampler(order, self.lengths, step, round_size, blank)
+        args, accumulated = self.args, self.args.gradient_accumulation_steps
+        samples = range(len(self.lengths))
+        order = SeedableRandomSampler(samples, data_seed=args.data_seed)  # as accelerate does
+        return StepSampler(
+            order, self.lengths,
+            effective_batch_size=args.train_batch_size * accumulated * args.world_size,
+            dp_size=args.world_size, rank=args.process_index, grad_accum=accumulated)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """TRL's loss; on a CPU, with logits of the places only that are in it.
