@@ -165,19 +165,22 @@ def test_steps_keep_their_samples_in_micro_batches_that_cost_alike():
         order = SeedableRandomSampler(range(11), data_seed=3)
         return StepSampler(order, lengths, effective_batch_size=8, dp_size=processes, rank=rank, grad_accum=4 // processes)
 
+    def rows(dealt):
+        return sorted(row for micro_batch in dealt for row in micro_batch)
+
     dealt = list(sampler())
-    assert len(sampler()) == len(dealt) == 8
-    for step, first in ((dealt[:4], 0), (dealt[4:], 8)):
-        rows = [row for micro_batch in step for row in micro_batch if row != blank]
-        assert sorted(rows) == sorted(drawn[first : first + 8])
+    assert len(sampler()) == len(dealt) == 6  # four of the first step, and two of the last, which has three samples
+    assert rows(dealt[:4]) == sorted(drawn[:8]) and rows(dealt[4:]) == sorted(drawn[8:])
     with_longest = next(micro_batch for micro_batch in dealt if 2 in micro_batch)
     assert with_longest == [2] and max(map(len, dealt[:4])) > 2  # alone, so short ones are more than two
-    assert dealt.count([blank]) == 1  # three samples are left for four micro-batches
-    both = [list(sampler(rank, processes=2)) for rank in (0, 1)]
-    assert sorted(row for rank in both for micro_batch in rank for row in micro_batch) == sorted([*range(11), blank])
+    four = [list(sampler(rank, processes=4)) for rank in range(4)]
+    assert [len(each) for each in four] == [2] * 4 == [len(sampler(processes=4))] * 4
+    assert rows(each[0] for each in four) == sorted(drawn[:8])
+    assert rows(each[1] for each in four) == [*sorted(drawn[8:]), blank]  # three samples for four processes
     other = sampler()
     other.set_epoch(1)
-    assert sorted(row for micro_batch in other for row in micro_batch if row != blank) == list(range(11)) and list(other) != dealt
+    assert rows(other) == list(range(11)) and list(other) != dealt
+    assert len(StepSampler(range(8), [1] * 8, effective_batch_size=4, dp_size=1, grad_accum=2)) == 4
 
 
 def test_missing_rows_are_refused_with_the_mend(capsys, tmp_path):

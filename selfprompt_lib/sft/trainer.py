@@ -6,6 +6,7 @@ group by length do not keep that promise: `group_by_length` fills whole steps wi
 length, `batch_rebalance` draws one order for all seeds and repeats samples in a last step.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ class StepSampler(BatchRebalanceSampler):
 
     A micro-batch has few long samples or more short ones, so that little is padded and the longest
     need no more memory than the others. Transformers itself draws one order for all seeds, and
-    repeats samples where a last step has too few for all its micro-batches.
+    fills up a last step that has too few samples with repeated ones.
 
     Args:
         order: draws the indices of an epoch.
@@ -77,17 +78,24 @@ class StepSampler(BatchRebalanceSampler):
     """
 
     def __init__(self, order: Sampler, lengths: Sequence[int], **options: int) -> None:
-        super().__init__(lengths, drop_last=False, **options)
-        self.order, self.blank = order, len(lengths)
+        super().__init__(lengths, **options)
+        self.order, self.blank, self.most = order, len(lengths), self.grad_accum
         self.lengths.append(0)
 
     def __iter__(self) -> Iterator[list[int]]:
         order, step = list(self.order), self.effective_batch_size
-        micro_batches = self.dp_size * self.grad_accum
         for first in range(0, len(order), step):
             samples = order[first : first + step]
-            samples += [self.blank] * (micro_batches - len(samples))
+            self.grad_accum = self._micro_batches(len(samples))  # by which the base class divides
+            samples += [self.blank] * (self.dp_size * self.grad_accum - len(samples))
             yield from self._yield_global_batch(samples)
+
+    def __len__(self) -> int:
+        return self.num_full_batches * self.most + self._micro_batches(self.remainder)
+
+    def _micro_batches(self, samples: int) -> int:
+        """Of each process, for a step of so many samples: in a last one, no more than needed."""
+        return math.ceil(samples * self.most / self.effective_batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         self.order.set_epoch(epoch)
