@@ -34,6 +34,13 @@ def has_bfloat16() -> bool:
     return torch.cuda.is_available() or any(map(processor.get, ("avx512_bf16", "amx_bf16")))
 
 
+def imitates_bfloat16(setting: str) -> bool:
+    """Whether a profile's `dtype` is bfloat16 and this processor only imitates that, slowly."""
+    import torch
+
+    return dtype_for(setting) == torch.bfloat16 and not has_bfloat16()
+
+
 def on_device(model):
     """Put a model, to be asked, on the card, or store it as a processor likes it."""
     import torch

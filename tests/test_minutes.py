@@ -114,6 +114,13 @@ def test_a_run_is_told_how_long_it_takes(capsys, tmp_path, monkeypatch):
     assert "Fine-tune" in told and "--minutes" in told
 
 
+def test_where_bfloat16_is_imitated_that_is_said_before_anything_is_measured(monkeypatch, capsys):
+    monkeypatch.setenv("SELFPROMPT_BF16", "0")
+    assert minutes._predict(profiles.load("cpu", {"dtype": "bfloat16"})) == {}
+    told = capsys.readouterr().out
+    assert "only imitates bfloat16" in told and "set dtype=float32" in told and "measuring" not in told
+
+
 @pytest.mark.parametrize("profile, chapters", [("cpu", ["1", "2", "7"]), ("smoke", ["3", "4"])])
 def test_nothing_is_measured_for_a_run_that_is_short_anyway(profile, chapters, capsys):
     some = [chapter for chapter in CHAPTERS.values() if chapter.label in chapters]

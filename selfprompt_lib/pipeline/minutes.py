@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from ..devices import dtype_for
+from ..devices import dtype_for, imitates_bfloat16
 from ..digests import cache_folder
 from ..errors import require
 from ..files import write_json
@@ -31,7 +31,7 @@ Sizes = dict[str, int]
 
 
 def predicted_seconds(profile: Profile, chapters: Sequence[Chapter]) -> dict[str, float]:
-    """Seconds of each of the chapters; empty where that is not worth the measuring.
+    """Seconds of each of the chapters; empty where nothing is measured.
 
     Rates are measured in a process of their own, which hands its memory back. On a card nothing is
     measured: the model would be loaded once more.
@@ -44,10 +44,15 @@ def predicted_seconds(profile: Profile, chapters: Sequence[Chapter]) -> dict[str
             seconds = pool.submit(_predict, profile).result()
     except BrokenProcessPool:
         return {}  # such as for want of memory: the chapters tell what they need
-    return {chapter.name: seconds[chapter.name] for chapter in chapters}
+    return {chapter.name: seconds[chapter.name] for chapter in chapters if seconds}
 
 
 def _predict(profile: Profile) -> dict[str, float]:
+    """Seconds of all chapters; none where the measuring alone would take an hour."""
+    if imitates_bfloat16(profile.dtype):
+        print("dtype: this processor only imitates bfloat16, which can be a hundred times slower "
+              "than float32; you may want to stop here and set dtype=float32, or auto", flush=True)
+        return {}
     from . import rates  # heavy, so not in the process that only starts notebooks
 
     measured, data = rates.measure_once(profile, cache_folder() / "rates")
