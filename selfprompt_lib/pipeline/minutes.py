@@ -49,14 +49,20 @@ def predicted_seconds(profile: Profile, chapters: Sequence[Chapter]) -> dict[str
 
 def _predict(profile: Profile) -> dict[str, float]:
     """Seconds of all chapters; none where the measuring alone would take an hour."""
-    if imitates_bfloat16(profile.dtype):
-        print("dtype: this processor only imitates bfloat16, which can be a hundred times slower "
-              "than float32; you may want to stop here and set dtype=float32, or auto", flush=True)
+    if _told_of_imitation(profile):
         return {}
     from . import rates  # heavy, so not in the process that only starts notebooks
 
     measured, data = rates.measure_once(profile, cache_folder() / "rates")
     return rates.predict(changed(profile, data.sizes(profile)), measured)
+
+
+def _told_of_imitation(profile: Profile) -> bool:
+    imitated = imitates_bfloat16(profile.dtype)
+    if imitated:
+        print("dtype: this processor only imitates bfloat16, which can be a hundred times slower "
+              "than float32; you may want to stop here and set dtype=float32, or auto", flush=True)
+    return imitated
 
 
 def forecast_text(seconds: dict[str, float]) -> str:
@@ -100,6 +106,7 @@ def _measured_sizes(limit: float, profile: Profile,
                     settings: dict[str, Any]) -> dict[str, Any]:
     from . import rates  # heavy: where sizes are kept, a run need not wait for it
 
+    _told_of_imitation(profile)  # before the measuring, which is as slow
     measured, data = rates.measure_once(profile, cache_folder() / "rates", anew=True)
     whole = data.sizes(profile)
 

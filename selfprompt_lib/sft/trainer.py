@@ -117,7 +117,8 @@ class UnmaskedCollator(DataCollatorForLanguageModeling):
 class RecipeTrainer(SFTTrainer):
     """TRL's trainer, whose steps have the same samples at any micro-batch and number of processes.
 
-    Behind the samples stands a row that no loss counts, to fill up a last step with.
+    With several processes, a row that no loss counts stands behind the samples, to fill up a last
+    step that has too few for all.
     """
 
     def __init__(self, *args, **options) -> None:
@@ -127,11 +128,12 @@ class RecipeTrainer(SFTTrainer):
             lora = is_peft_model(self.model)
             loss_in_forward(self.model.get_base_model() if lora else self.model)
         self.lengths = list(map(len, self.train_dataset["input_ids"]))
-        outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
-        first = self.train_dataset[0].items()
-        blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
-        rows = Dataset.from_list([blank], features=self.train_dataset.features)
-        self.train_dataset = concatenate_datasets([self.train_dataset, rows])
+        if self.args.world_size > 1:  # one process never has fewer samples than micro-batches
+            outside_loss = {"labels": [OUTSIDE_LOSS] * 2, "assistant_masks": [0, 0]}
+            first = self.train_dataset[0].items()
+            blank = {name: outside_loss.get(name, values[:2]) for name, values in first}
+            rows = Dataset.from_list([blank], features=self.train_dataset.features)
+            self.train_dataset = concatenate_datasets([self.train_dataset, rows])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
         args, accumulated = self.args, self.args.gradient_accumulation_steps
