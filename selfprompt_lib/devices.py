@@ -69,12 +69,14 @@ def alone_on_card(model=None):
 def hand_back_memory() -> None:
     """Give memory that is not used any more back to the system.
 
-    glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains.
-    Elsewhere there is no such call, and nothing is done.
+    glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains;
+    TCMalloc keeps it, too. Elsewhere there is no such call, and nothing is done.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim:
-        trim(0)
+    if os.name == "posix":
+        for name, *given in (("MallocExtension_ReleaseFreeMemory",), ("malloc_trim", 0)):
+            give_back = getattr(ctypes.CDLL(None), name, None)
+            if give_back:
+                give_back(*given)
 
 
 def _column_major(model):

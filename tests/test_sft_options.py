@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
+from selfprompt_lib.pipeline.notebooks import GLIBC, training_environment
 from selfprompt_lib.sft import __main__ as main
 from selfprompt_lib.sft.attention import PRODUCTS, causal_products, quick_on_a_processor
 from selfprompt_lib.sft.conversation import encode_with_loss_mask
@@ -249,18 +250,21 @@ def test_a_finished_training_without_checkpoints_is_trained_again_where_some_are
         assert "taken up" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="about glibc's allocator")
-def test_memory_that_a_process_has_freed_counts_as_free():
+@pytest.mark.skipif(sys.platform != "linux", reason="about two allocators of Linux")
+@pytest.mark.parametrize("variables", (GLIBC, training_environment()), ids=("glibc", "here"))
+def test_memory_that_a_process_has_freed_counts_as_free(variables):
     """A study that trains again after it has measured was refused for the memory that it held itself."""
     code = """
 import psutil, torch
+from pathlib import Path
 from selfprompt_lib.sft.memory import free_memory
 blocks = [b"x" * 2**20 for _ in range(1500)]
 del blocks
-held = psutil.Process().memory_info().rss
 free_memory(torch.nn.Linear(2, 2))
-print((held - psutil.Process().memory_info().rss) / 2**20)
+print("tcmalloc" in Path("/proc/self/maps").read_text(), psutil.Process().memory_info().rss / 2**20)
 """
-    kept = {"MALLOC_TRIM_THRESHOLD_": "34359738368", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # as `run` sets it
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | kept, check=True)
-    assert float(done.stdout) > 1000
+    process = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | variables
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=process, check=True)
+    loaded, held = done.stdout.split()
+    assert loaded == str("tcmalloc" in variables.get("LD_PRELOAD", "")), done.stderr
+    assert float(held) < 1000

@@ -43,6 +43,7 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
     learning rate that falls linearly to `final_learning_rate`.
     """
     sft, cpu = profile.sft, not torch.cuda.is_available()
+    bf16 = models.dtype_for(profile.dtype) == torch.bfloat16
     config = SFTConfig(
         output_dir=str(folder),
         num_train_epochs=sft.epochs,
@@ -57,10 +58,12 @@ def sft_config(profile: Profile, folder: Path, held_out: bool = False) -> SFTCon
         adam_beta2=0.95,
         weight_decay=sft.weight_decay,
         max_length=sft.max_length,
+        # A processor's kernels of bfloat16 take 16 rows at a time, and are made for each new shape.
+        pad_to_multiple_of=16 if cpu and bf16 else None,
         packing=False,
         assistant_only_loss=True,
         activation_checkpointing=sft.gradient_checkpointing,
-        bf16=models.dtype_for(profile.dtype) == torch.bfloat16,
+        bf16=bf16,
         use_cpu=cpu,
         seed=profile.seed,
         data_seed=profile.seed,

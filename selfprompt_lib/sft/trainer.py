@@ -123,7 +123,8 @@ class RecipeTrainer(SFTTrainer):
 
     def __init__(self, *args, **options) -> None:
         super().__init__(*args, **options)
-        self.data_collator = UnmaskedCollator(self.processing_class.pad_token_id)
+        self.data_collator = UnmaskedCollator(
+            self.processing_class.pad_token_id, pad_to_multiple_of=self.args.pad_to_multiple_of)
         if self.args.use_cpu:
             lora = is_peft_model(self.model)
             loss_in_forward(self.model.get_base_model() if lora else self.model)

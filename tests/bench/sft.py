@@ -5,8 +5,9 @@ instead, in processes of their own, and prints a table: real tokens a second (pa
 `trl sft` with its defaults, and the share of the limit, which is the machine's rate of matrix products, measured
 before and after each run, divided by 6 x parameters.
 
-Where the processor has no bfloat16 multiplication, TRL's default of bf16 is very slow, so `trl sft --bf16 false`
-stands beside it. Both peers are timed on their first steps only (`--peer-steps`); our stage trains all rows.
+Our stage runs with glibc's allocator, and once more with TCMalloc where the system has it. Where the processor has no
+bfloat16 multiplication, TRL's default of bf16 is very slow, so `trl sft --bf16 false` stands beside it. Both peers are
+timed on their first steps only (`--peer-steps`); our stage trains all rows.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from fragment import report, spread
 
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
-from selfprompt_lib.pipeline.notebooks import TRAINING_ENVIRONMENT
+from selfprompt_lib.pipeline.notebooks import GLIBC, training_environment
 from selfprompt_lib.sft.memory import matmul_rate, parameter_counts
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
@@ -81,9 +82,10 @@ def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) ->
             found = peer(rows, steps, folder, *name.split()[2:])
         else:
             dtype = "float32" if "float32" in name else "auto"
+            allocator = training_environment() if "TCMalloc" in name else GLIBC
             command = [sys.executable, __file__, "ours", data, mirror or "", dtype, folder]
             done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, text=True, env=os.environ | TRAINING_ENVIRONMENT)
+                                  stdout=subprocess.PIPE, text=True, env=os.environ | allocator)
             found = json.loads(done.stdout.splitlines()[-1])
     speed, most = found["tokens"] / found["seconds"], (before + limit()) / 2
     return found | {"speed": speed, "limit": most, "share": speed / most}
@@ -101,6 +103,8 @@ def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[s
     samples, design = training_rows(profile_of(data, mirror))
     fast = models.dtype_for("auto") == torch.bfloat16
     runs = {"trl sft": [], **({} if fast else {"trl sft --bf16 false": []}), "our stage": []}
+    if "LD_PRELOAD" in training_environment():
+        runs["our stage, TCMalloc"] = []
     with tempfile.TemporaryDirectory() as rows:
         lines = [json.dumps({"messages": sft.to_messages(sample, design)}) + "\n" for sample in samples]
         Path(rows, "train.jsonl").write_text("".join(lines), encoding="utf-8")
