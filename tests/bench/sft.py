@@ -26,18 +26,21 @@ from fragment import report, spread
 from selfprompt_lib import models, profiles, sft, sources
 from selfprompt_lib.designs import get_design
 from selfprompt_lib.pipeline.notebooks import GLIBC, training_environment
+from selfprompt_lib.provenance import peak_memory_gb
 from selfprompt_lib.sft.memory import matmul_rate, parameter_counts
 
 ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
+MICRO_BATCHES = ", micro-batches of "
 
 
-def profile_of(data: str, mirror: str | None, dtype: str = "auto") -> profiles.Profile:
+def profile_of(data: str, mirror: str | None, dtype: str = "auto", rows: int = 2) -> profiles.Profile:
     """TRL's default recipe in a profile, so that both train the same; only what makes it fast differs.
 
-    Two rows at a time, as the profile has it.
+    Args:
+        rows: in a micro-batch; by default two, as the profile has it.
     """
     return profiles.load("cpu", {
-        "data.train": data, "data.mirror": mirror, "dtype": dtype, "sft.batch_size": BATCH,
+        "data.train": data, "data.mirror": mirror, "dtype": dtype, "sft.batch_size": BATCH, "sft.micro_batch_size": rows,
         "sft.learning_rate": 2e-5, "sft.final_learning_rate": 0.0, "sft.weight_decay": 0.0, "sft.max_length": LENGTH})
 
 
@@ -57,11 +60,12 @@ def limit() -> float:
     return matmul_rate(fast, 5) / (6 * weights())
 
 
-def ours(data: str, mirror: str | None, dtype: str, folder: str) -> None:
+def ours(data: str, mirror: str | None, dtype: str, rows: str, folder: str) -> None:
     """In a process of its own: train all rows once and print what the table needs."""
-    profile = profile_of(data, mirror, dtype)
+    profile = profile_of(data, mirror, dtype, int(rows))
     _, _, record = sft.train(profile, *training_rows(profile), Path(folder))
-    print(json.dumps({"tokens": record["tokens"], "seconds": record["seconds"], "loss": record["losses"][-1]}))
+    print(json.dumps({"tokens": record["tokens"], "seconds": record["seconds"], "loss": record["losses"][-1],
+                      "peak": peak_memory_gb()}))
 
 
 def peer(rows: Path, steps: int, folder: str, *more: str) -> dict[str, float]:
@@ -83,7 +87,8 @@ def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) ->
         else:
             dtype = "float32" if "float32" in name else "auto"
             allocator = training_environment() if "TCMalloc" in name else GLIBC
-            command = [sys.executable, __file__, "ours", data, mirror or "", dtype, folder]
+            together = name.partition(MICRO_BATCHES)[2] or "2"
+            command = [sys.executable, __file__, "ours", data, mirror or "", dtype, together, folder]
             done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, text=True, env=os.environ | allocator)
             found = json.loads(done.stdout.splitlines()[-1])
@@ -105,6 +110,7 @@ def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[s
     runs = {"trl sft": [], **({} if fast else {"trl sft --bf16 false": []}), "our stage": []}
     if "LD_PRELOAD" in training_environment():
         runs["our stage, TCMalloc"] = []
+    runs |= {f"our stage{MICRO_BATCHES}{together}": [] for together in options.micro_batches}
     with tempfile.TemporaryDirectory() as rows:
         lines = [json.dumps({"messages": sft.to_messages(sample, design)}) + "\n" for sample in samples]
         Path(rows, "train.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -128,7 +134,8 @@ def row(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, str]:
     return {"": f"`{name}`" if name.startswith("trl") else name,
             "real tokens a second": spread([run["speed"] for run in runs[name]]), **ratios,
             "limit": spread([run["limit"] for run in runs[name]]),
-            "share of the limit": spread([run["share"] for run in runs[name]], ".0%"), "runs": str(len(runs[name]))}
+            "share of the limit": spread([run["share"] for run in runs[name]], ".0%"),
+            "peak memory, GiB": f"{max(run.get('peak', 0) for run in runs[name]) or '–'}", "runs": str(len(runs[name]))}
 
 
 def main() -> None:
@@ -136,6 +143,8 @@ def main() -> None:
     options.add_argument("--mirror", help="a folder in the hub's layout that holds LIMA, to train on")
     options.add_argument("--repeat", type=int, default=3, help="runs of each method (default: 3)")
     options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft where bf16 is imitated (default: 1)")
+    options.add_argument("--micro-batches", type=int, nargs="*", default=[], metavar="ROWS",
+                         help="train with micro-batches of so many rows, too, such as 1 4 8")
     options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
     options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
