@@ -33,14 +33,15 @@ ROWS, LENGTH, BATCH = 48, 1024, 8  # the last two are TRL's defaults
 MICRO_BATCHES = ", micro-batches of "
 
 
-def profile_of(data: str, mirror: str | None, dtype: str = "auto", rows: int = 2) -> profiles.Profile:
+def profile_of(data: str, mirror: str | None, dtype: str = "auto", rows: int = 2, epochs: int = 1) -> profiles.Profile:
     """TRL's default recipe in a profile, so that both train the same; only what makes it fast differs.
 
     Args:
         rows: in a micro-batch; by default two, as the profile has it.
     """
     return profiles.load("cpu", {
-        "data.train": data, "data.mirror": mirror, "dtype": dtype, "sft.batch_size": BATCH, "sft.micro_batch_size": rows,
+        "data.train": data, "data.mirror": mirror, "dtype": dtype, "sft.epochs": epochs, "sft.batch_size": BATCH,
+        "sft.micro_batch_size": rows,
         "sft.learning_rate": 2e-5, "sft.final_learning_rate": 0.0, "sft.weight_decay": 0.0, "sft.max_length": LENGTH})
 
 
@@ -60,9 +61,9 @@ def limit() -> float:
     return matmul_rate(fast, 5) / (6 * weights())
 
 
-def ours(data: str, mirror: str | None, dtype: str, rows: str, folder: str) -> None:
-    """In a process of its own: train all rows once and print what the table needs."""
-    profile = profile_of(data, mirror, dtype, int(rows))
+def ours(data: str, mirror: str | None, dtype: str, rows: str, epochs: str, folder: str) -> None:
+    """In a process of its own: train all rows and print what the table needs."""
+    profile = profile_of(data, mirror, dtype, int(rows), int(epochs))
     _, _, record = sft.train(profile, *training_rows(profile), Path(folder))
     print(json.dumps({"tokens": record["tokens"], "seconds": record["seconds"], "loss": record["losses"][-1],
                       "peak": peak_memory_gb()}))
@@ -78,7 +79,7 @@ def peer(rows: Path, steps: int, folder: str, *more: str) -> dict[str, float]:
     return {"tokens": float(logged["num_tokens"]), "seconds": float(logged["train_runtime"])}
 
 
-def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) -> dict[str, float]:
+def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int, epochs: int) -> dict[str, float]:
     """One run between two measurements of the limit."""
     before = limit()
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,7 @@ def measure(name: str, data: str, mirror: str | None, rows: Path, steps: int) ->
             dtype = "float32" if "float32" in name else "auto"
             allocator = training_environment() if "TCMalloc" in name else GLIBC
             together = name.partition(MICRO_BATCHES)[2] or "2"
-            command = [sys.executable, __file__, "ours", data, mirror or "", dtype, together, folder]
+            command = [sys.executable, __file__, "ours", data, mirror or "", dtype, together, str(epochs), folder]
             done = subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, text=True, env=os.environ | allocator)
             found = json.loads(done.stdout.splitlines()[-1])
@@ -117,10 +118,11 @@ def table(data: str, mirror: str | None, options: argparse.Namespace) -> tuple[s
         for turn in range(options.repeat):
             for name, found in runs.items():
                 if name != "trl sft" or fast or turn < options.slow_repeat:
-                    found.append(measure(name, data, mirror, Path(rows), options.peer_steps))
+                    found.append(measure(name, data, mirror, Path(rows), options.peer_steps, options.epochs))
                     print(f"{data}: {name}, run {turn + 1}: {found[-1]}", flush=True)
-        reference = measure("our stage, float32", data, mirror, Path(rows), 0) if fast else runs["our stage"][-1]
-    caption = f"{len(samples)} rows of {data}, {int(runs['our stage'][0]['tokens']):,} tokens"
+        reference = measure("our stage, float32", data, mirror, Path(rows), 0, options.epochs) if fast else runs["our stage"][-1]
+    times = "" if options.epochs == 1 else f", {options.epochs} times"
+    caption = f"{len(samples)} rows of {data}{times}, {int(runs['our stage'][0]['tokens']):,} tokens"
     last = runs["our stage"][-1]["loss"]
     caption += f"; last loss {last:.4f}" + (f", in float32 {reference['loss']:.4f}" if fast else ", computed in float32")
     runs = {name: found for name, found in runs.items() if found}
@@ -145,6 +147,7 @@ def main() -> None:
     options.add_argument("--slow-repeat", type=int, default=1, help="runs of trl sft where bf16 is imitated (default: 1)")
     options.add_argument("--micro-batches", type=int, nargs="*", default=[], metavar="ROWS",
                          help="train with micro-batches of so many rows, too, such as 1 4 8")
+    options.add_argument("--epochs", type=int, default=1, help="how often our stage trains all rows (default: 1)")
     options.add_argument("--peer-steps", type=int, default=1, help="steps of 8 rows that trl sft is timed on (default: 1)")
     options.add_argument("--out", type=Path, help="also write the tables as a fragment of the book")
     options = options.parse_args()
