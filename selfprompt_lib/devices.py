@@ -72,11 +72,11 @@ def hand_back_memory() -> None:
     glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains;
     TCMalloc keeps it, too. Elsewhere there is no such call, and nothing is done.
     """
-    if os.name == "posix":
-        for name, *given in (("MallocExtension_ReleaseFreeMemory",), ("malloc_trim", 0)):
-            give_back = getattr(ctypes.CDLL(None), name, None)
-            if give_back:
-                give_back(*given)
+    process = ctypes.CDLL(None) if os.name == "posix" else None
+    if hasattr(process, "MallocExtension_ReleaseFreeMemory"):
+        process.MallocExtension_ReleaseFreeMemory()
+    if hasattr(process, "malloc_trim"):
+        process.malloc_trim(0)
 
 
 def _column_major(model):
