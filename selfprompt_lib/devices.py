@@ -1,6 +1,7 @@
 """Where models lie, on a card or in main memory, and in which precision they compute."""
 
 import ctypes
+import gc
 import os
 from weakref import WeakSet
 
@@ -70,8 +71,10 @@ def hand_back_memory() -> None:
     """Give memory that is not used any more back to the system.
 
     glibc keeps what was freed, in pieces, so that chapter 3 would grow with each model it trains;
-    TCMalloc keeps it, too. Elsewhere there is no such call, and nothing is done.
+    TCMalloc keeps it, too. Elsewhere there is no such call. A model that was trained refers to
+    itself, as its forward was wrapped, so it stays until Python looks for such circles.
     """
+    gc.collect()
     process = ctypes.CDLL(None) if os.name == "posix" else None
     if hasattr(process, "MallocExtension_ReleaseFreeMemory"):
         process.MallocExtension_ReleaseFreeMemory()
