@@ -46,9 +46,11 @@ def training_environment() -> dict[str, str]:
 
     TCMalloc keeps large blocks, too, and not in pieces. PyTorch's guide to tuning recommends it.
     """
-    libraries = filter(None, map(find_library, TCMALLOC)) if sys.platform == "linux" else ()
-    library = next(iter(libraries), None)
-    return {"LD_PRELOAD": library} if library else GLIBC
+    for name in TCMALLOC if sys.platform == "linux" else ():
+        library = find_library(name)
+        if library:
+            return {"LD_PRELOAD": library}
+    return GLIBC
 
 
 def execute_chapter(chapter: Chapter, parameters: dict[str, Any], root: Path) -> None:
